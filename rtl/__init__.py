@@ -1,0 +1,1 @@
+"""The node in Amaranth: PE array, buffers, units, links."""

@@ -1,0 +1,1 @@
+"""Frames between boards: CRC, credits, sender and receiver."""

@@ -1,0 +1,1 @@
+"""Native cluster simulation and cocotb benches on Verilator."""

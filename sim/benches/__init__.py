@@ -1,0 +1,1 @@
+"""cocotb test benches of the RTL components."""

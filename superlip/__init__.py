@@ -1,0 +1,1 @@
+"""superlip: CNN inference on several FPGAs, planned, compiled, simulated and proved."""

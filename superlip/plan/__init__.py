@@ -1,0 +1,1 @@
+"""Partition of layers over boards, tiles and traffic."""
