@@ -1,0 +1,141 @@
+"""Runs cocotb benches on Verilator: build once per design (by content), test, optionally with waves.
+
+A bench is a module ``superlip.sim.benches.NAME`` with
+
+``CASES``
+    dict of case name to a dict of parameters;
+``build(**parameters)``
+    the Amaranth component under test, for the parameters of one case;
+``@cocotb.test()`` coroutines
+    which read their parameters with ``case()`` and their random numbers from ``rng()``.
+"""
+
+import hashlib
+import importlib
+import os
+import pkgutil
+import random
+import shutil
+import sys
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from .toolchain import ToolError, find_toolchain
+
+__all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
+
+TOP = "top"
+# Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
+QUIET = ["-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
+         "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ"]  # fmt: skip
+
+
+def cache_dir():
+    """Where builds are kept: $SUPERLIP_CACHE, or superlip/ in the user's cache folder."""
+    base = os.environ.get("SUPERLIP_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superlip"
+
+
+def to_verilog(component, name=TOP):
+    """Verilog text of an Amaranth component, the same for the same design."""
+    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+
+
+def benches():
+    """Names of all benches."""
+    from . import benches as package  # noqa: PLC0415
+
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def case():
+    """Inside a bench: the parameters of the running case."""
+    module = importlib.import_module(os.environ["SUPERLIP_BENCH"])
+    return module.CASES[os.environ["SUPERLIP_CASE"]]
+
+
+def rng():
+    """Inside a bench: a generator from the printed seed."""
+    return random.Random(int(os.environ["SUPERLIP_SEED"]))
+
+
+def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None):
+    """Run the cocotb tests of one case of a bench.
+
+    Parameters
+    ----------
+    name, case_name : str
+        Bench module and case.
+    seed : int, optional
+        Printed; a random one without it.
+    waves : bool
+        Write ``dump.vcd`` to the run folder.
+    test : str, optional
+        Only the cocotb test of that name.
+    folder : Path, optional
+        Where results (and waves) go; by default inside the cache.
+
+    Returns
+    -------
+    Path of the run folder
+
+    Raises
+    ------
+    AssertionError
+        If a test failed (the message says which, and the seed).
+    ToolError
+        If Verilator, a compiler or cocotb is missing.
+    """
+    try:
+        from cocotb_tools.check_results import get_results  # noqa: PLC0415
+        from cocotb_tools.runner import Verilator  # noqa: PLC0415
+    except ImportError:
+        raise ToolError("cocotb is not installed: pip install 'superlip[bench]'") from None
+    tools = find_toolchain()
+    module_name = f"{__package__}.benches.{name}"
+    module = importlib.import_module(module_name)
+    parameters = module.CASES[case_name]
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    print(f"bench {name}[{case_name}] seed {seed}", flush=True)
+
+    text = to_verilog(module.build(**parameters))
+    key = hashlib.sha256(f"{text}{waves}{tools.version}{sys.version}".encode()).hexdigest()[:20]
+    build = cache_dir() / "cocotb" / key
+    runner = Verilator()
+    saved = dict(os.environ)
+    try:
+        os.environ.update(tools.environment())
+        if not (build / "complete").exists():
+            partial = build.with_name(f"{key}.{os.getpid()}")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            source = partial / f"{TOP}.v"
+            source.write_text(text)
+            arguments = [*QUIET, "-CFLAGS", "-O1"]
+            runner.build(sources=[source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
+                         waves=waves, always=True, timescale=("1ns", "1ps"), log_file=partial / "build.log")  # fmt: skip
+            (partial / "complete").touch()
+            try:
+                partial.rename(build)
+            except OSError:  # another process was faster
+                shutil.rmtree(partial)
+        folder = Path(folder) if folder else build / f"run-{case_name}-{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.update(SUPERLIP_BENCH=module_name, SUPERLIP_CASE=case_name, SUPERLIP_SEED=str(seed))
+        runner.build_dir, runner.sources, runner.waves = build, [], waves
+        results = runner.test(
+            test_module=module_name, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=build, test_dir=folder,
+            results_xml=str(folder / "results.xml"), testcase=test, waves=waves, seed=seed,
+            log_file=folder / "test.log", timescale=("1ns", "1ps"),
+        )  # fmt: skip
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+    count, failed = get_results(results)
+    if failed or not count:
+        tail = (folder / "test.log").read_text()[-6000:]
+        raise AssertionError(f"bench {name}[{case_name}] seed {seed}: {failed} of {count} tests failed\n{tail}")
+    return folder

@@ -1,0 +1,200 @@
+"""The quantized graph: what the front end makes, the golden computes and the compiler consumes.
+
+Every activation is int8, one image, shape (C, H, W); uint8 models were shifted by 128. A dense layer is
+a Conv whose kernel covers its whole input, so Flatten needs no node in front of it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = [
+    "Value", "Node", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
+    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One activation tensor.
+
+    ``real = scale * (int8 - zero_point)``; ``shape`` is (C, H, W). ``is_unsigned`` says that the model's own
+    type is uint8: the model's number is the int8 one plus 128. ``is_float`` marks a host value (Host outputs).
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: float
+    zero_point: int
+    is_unsigned: bool = False
+    is_float: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Node:
+    """One operation; ``name`` is unique in the graph, ``onnx_names`` are the model's nodes it stands for."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    onnx_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv(Node):
+    """clip(rint(float32(acc) * scale) + zp_out), acc = sum(w * x) + bias, x = input zero point in the padding.
+
+    Parameters
+    ----------
+    weights : ndarray int8, shape (M, N / groups, kh, kw)
+    bias : ndarray int32, shape (M,)
+        With the input's zero point folded in: model bias - zp_in * sum(w).
+    scale : ndarray float32, shape (M,)
+        float32 of input scale * weight scale / output scale, in ONNX Runtime's order of operations.
+    strides, dilations : (y, x)
+    pads : (top, left, bottom, right)
+    low, high : int
+        Clip in the int8 domain (Relu, Clip fused).
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+    low: int = -128
+    high: int = 127
+    table: np.ndarray | None = None
+    """int8, shape (256,): applied to the result (entry = byte pattern), where an element-wise function was fused."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pool(Node):
+    """Max or average pooling.
+
+    Average: rint(float32(sum(x - zp_in)) * scale[count]) + zp_out with ``count`` the pixels counted in the window;
+    ``scale`` is float32, shape (kh * kw + 1,), entry 0 unused. Maximum: ``scale`` is None.
+    """
+
+    kind: str  # "max" or "average"
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    count_include_pad: bool = False
+    scale: np.ndarray | None = None
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(Node):
+    """clip(round_half_even((a - zp_a) * mult_a + (b - zp_b) * mult_b, shift) + zp_out), exact integers; |mult| < 2**26."""
+
+    mult_a: int
+    mult_b: int
+    shift: int
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mul(Node):
+    """clip(rint(float32((a - zp_a) * (b - zp_b)) * scale) + zp_out). ``b`` may be (C, 1, 1)."""
+
+    scale: float
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table(Node):
+    """Element-wise: out = table[uint8 pattern of x]; ``table`` int8, shape (256,)."""
+
+    table: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Concat(Node):
+    """Channels one after the other; ``tables[i]`` (int8, (256,)) rescales input i, or is None."""
+
+    tables: tuple[np.ndarray | None, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Slice(Node):
+    """Channels [start, stop)."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reshape(Node):
+    """The same bytes in (C, H, W) order with another shape; same scale and zero point."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pad(Node):
+    """Rows and columns of ``value`` (int8) around the image: pads = (top, left, bottom, right)."""
+
+    pads: tuple[int, int, int, int]
+    value: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Resize(Node):
+    """Nearest neighbour: out[r, c] = in[rows[r], cols[c]]."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DepthToSpace(Node):
+    """ONNX DepthToSpace; ``mode`` is "DCR" or "CRD"."""
+
+    block: int
+    mode: str = "DCR"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpaceToDepth(Node):
+    """ONNX SpaceToDepth."""
+
+    block: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shuffle(Node):
+    """Channel permutation: out[i] = in[order[i]]."""
+
+    order: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Host(Node):
+    """Runs on the host through ONNX Runtime: ``model`` (serialized ONNX) from ``inputs`` to ``output``."""
+
+    model: bytes
+    reason: str
+
+
+@dataclass(eq=False)
+class Graph:
+    """Nodes in topological order; ``values`` by name; one input, at least one output.
+
+    ``model`` is the quantized ONNX model (serialized) that ONNX Runtime runs for the cross-check; ``onnx_outputs`` are its
+    output names, in the order of ``outputs``.
+    """
+
+    name: str
+    values: dict[str, Value]
+    nodes: list[Node]
+    input: str
+    outputs: list[str]
+    model: bytes
+    notes: list = field(default_factory=list)
+    onnx_input: str = ""
+    onnx_outputs: list[str] = field(default_factory=list)
