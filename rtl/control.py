@@ -1,0 +1,126 @@
+"""AXI4-Lite slave for a list of registers."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .ports import AXI4Lite
+
+__all__ = ["OKAY", "SLVERR", "Control"]
+
+OKAY, SLVERR = 0, 2
+
+
+class Control(wiring.Component):
+    """Serves registers to software over AXI4-Lite.
+
+    AW and W may come in any order; one write and one read are under way at a time. An access to an offset
+    without a register, and a write to a register that can't be written, is answered with SLVERR and does
+    nothing. The low two bits of an address are ignored; write strobes are honoured.
+
+    Latency: a read is answered 2 cycles after its address, a write 1 cycle after the later of address and
+    data.
+
+    Parameters
+    ----------
+    registers : sequence of Register
+        The map; each name gives a member of ``settings``, ``values`` or ``commands``.
+
+    Members
+    -------
+    bus : In(AXI4Lite)
+    settings : Out(struct)
+        One field for each "rw" register.
+    values : In(struct)
+        One field for each "ro" register.
+    commands : Out(struct)
+        One field for each "pulse" register: the bits written as 1, for one cycle.
+
+    Raises
+    ------
+    ValueError
+        If two registers share an offset or a name, or an offset is not a multiple of 4 below 4096.
+    """
+
+    def __init__(self, registers):
+        self.registers = tuple(registers)
+        for attribute in ("name", "offset"):
+            seen = [getattr(r, attribute) for r in self.registers]
+            if len(set(seen)) < len(seen):
+                raise ValueError(f"two registers share their {attribute}")
+        for r in self.registers:
+            if r.offset % 4 or not 0 <= r.offset < 1 << 12:
+                raise ValueError(
+                    f"offset {r.offset:#x} of register {r.name} is not a multiple of 4 below 4096"
+                )
+        super().__init__(
+            {
+                "bus": In(AXI4Lite()),
+                "settings": Out(self._layout("rw"), init={r.name: r.reset for r in self._with("rw")}),
+                "values": In(self._layout("ro")),
+                "commands": Out(self._layout("pulse")),
+            }
+        )
+
+    def _layout(self, access):
+        return data.StructLayout({r.name: r.width for r in self._with(access)})
+
+    def _with(self, access):
+        return [r for r in self.registers if r.access == access]
+
+    def elaborate(self, platform):
+        m = Module()
+        self._write(m)
+        self._read(m)
+        return m
+
+    def _write(self, m):
+        bus = self.bus
+        address, word, strobe = Signal(10), Signal(32), Signal(4)
+        have_address, have_data = Signal(), Signal()
+        m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [have_address.eq(1), address.eq(bus.awaddr[2:])]
+        with m.If(bus.wvalid & bus.wready):
+            m.d.sync += [have_data.eq(1), word.eq(bus.wdata), strobe.eq(bus.wstrb)]
+        with m.If(bus.bvalid & bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+
+        enable = Cat(bit.replicate(8) for bit in strobe)
+        with m.If(have_address & have_data & ~bus.bvalid):
+            m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bvalid.eq(1), bus.bresp.eq(SLVERR)]
+            with m.Switch(address):
+                for r in self._with("rw"):
+                    with m.Case(r.offset >> 2):
+                        kept = self.settings[r.name] & ~enable[: r.width]
+                        m.d.sync += self.settings[r.name].eq(kept | (word & enable)[: r.width])
+                        m.d.sync += bus.bresp.eq(OKAY)
+                for r in self._with("pulse"):
+                    with m.Case(r.offset >> 2):
+                        m.d.comb += self.commands[r.name].eq(word & enable)
+                        m.d.sync += bus.bresp.eq(OKAY)
+
+    def _read(self, m):
+        bus = self.bus
+        address, pending = Signal(10), Signal()
+        m.d.comb += bus.arready.eq(~pending & ~bus.rvalid)
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += [pending.eq(1), address.eq(bus.araddr[2:])]
+        with m.If(bus.rvalid & bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+        with m.If(pending):
+            m.d.sync += [pending.eq(0), bus.rvalid.eq(1), bus.rdata.eq(0), bus.rresp.eq(SLVERR)]
+            with m.Switch(address):
+                for r in self.registers:
+                    with m.Case(r.offset >> 2):
+                        m.d.sync += [bus.rdata.eq(self._value(r)), bus.rresp.eq(OKAY)]
+
+    def _value(self, register):
+        match register.access:
+            case "const":
+                return register.reset
+            case "rw":
+                return self.settings[register.name]
+            case "ro":
+                return self.values[register.name]
+        return 0

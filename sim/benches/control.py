@@ -1,0 +1,136 @@
+"""Control over AXI4-Lite against the register list: every offset, every access, every channel order."""
+
+import cocotb
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.control import OKAY, SLVERR, Control
+from superlip.rtl.registers import registers
+from superlip.sim.benches._streams import settle, start, tick
+from superlip.sim.runner import rng
+
+CASES = {"node": {}}
+MAP = registers(NodeConfig())
+
+
+def build():
+    return Control(MAP)
+
+
+def fields(access):
+    """(name, offset of the bits, width) of the registers of that access, as the layout packs them."""
+    place = 0
+    for r in MAP:
+        if r.access == access:
+            yield r, place
+            place += r.width
+
+
+async def begin(dut):
+    dut.values.value = 0
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
+    await start(dut)
+    return master
+
+
+def pauses(random):
+    while True:
+        yield random.random() < 0.5
+
+
+@cocotb.test()
+async def every_offset(dut):
+    """Reads and writes of all 1024 offsets: known ones answer, others SLVERR; with random pauses."""
+    random = rng()
+    master = await begin(dut)
+    values = {r.name: random.getrandbits(r.width) for r, _ in fields("ro")}
+    dut.values.value = sum(values[r.name] << place for r, place in fields("ro"))
+    for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
+                    master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
+        channel.set_pause_generator(pauses(random))
+    by_offset = {r.offset: r for r in MAP}
+    written = {}
+    for offset in random.sample(range(0, 4096, 4), 1024):
+        register = by_offset.get(offset)
+        word = random.getrandbits(32)
+        answer = await with_timeout(master.write(offset, word.to_bytes(4, "little")), 2, "us")
+        writable = register is not None and register.access in ("rw", "pulse")
+        assert answer.resp == (AxiResp.OKAY if writable else AxiResp.SLVERR), hex(offset)
+        if writable and register.access == "rw":
+            written[register.name] = word & ((1 << register.width) - 1)
+    for offset in random.sample(range(0, 4096, 4), 1024):
+        register = by_offset.get(offset)
+        answer = await with_timeout(master.read(offset, 4), 2, "us")
+        assert answer.resp == (AxiResp.OKAY if register else AxiResp.SLVERR), hex(offset)
+        expected = 0
+        if register:
+            expected = {"const": register.reset, "ro": values.get(register.name),
+                        "rw": written.get(register.name), "pulse": 0}[register.access]  # fmt: skip
+        assert int.from_bytes(answer.data, "little") == expected, hex(offset)
+    settings = sum(written[r.name] << place for r, place in fields("rw"))
+    assert int(dut.settings.value) == settings
+
+
+@cocotb.test()
+async def reset_values_and_strobes(dut):
+    """Settings start at their reset values; a write of single bytes leaves the others."""
+    random = rng()
+    master = await begin(dut)
+    assert int(dut.settings.value) == sum(r.reset << place for r, place in fields("rw"))
+    offset = next(r.offset for r, _ in fields("rw") if r.name == "WATCHDOG")
+    value = next(r.reset for r in MAP if r.name == "WATCHDOG")
+    for _ in range(20):
+        lane, byte = random.randrange(4), random.getrandbits(8)
+        await master.write(offset + lane, bytes([byte]))
+        value = value & ~(0xFF << 8 * lane) | byte << 8 * lane
+        assert int.from_bytes((await master.read(offset, 4)).data, "little") == value
+
+
+@cocotb.test()
+async def commands_last_one_cycle(dut):
+    """A command bit is high in exactly one cycle for each write, whichever of address and data is first."""
+    random = rng()
+    for name in ("awvalid", "wvalid", "bready", "arvalid", "rready", "awprot", "arprot"):
+        getattr(dut, f"bus__{name}").value = 0
+    dut.values.value = 0
+    await start(dut)
+    offset = next(r.offset for r in MAP if r.name == "CONTROL")
+    pulses = []
+
+    async def watch():
+        while True:
+            await RisingEdge(dut.clk)
+            if int(dut.commands.value):
+                pulses.append(int(dut.commands.value))
+
+    async def drive(channel, delay, **values):
+        await tick(dut, 1 + delay)
+        for name, value in values.items():
+            getattr(dut, f"bus__{name}").value = value
+        getattr(dut, f"bus__{channel}valid").value = 1
+        while True:
+            await RisingEdge(dut.clk)
+            if getattr(dut, f"bus__{channel}ready").value == 1:
+                break
+        getattr(dut, f"bus__{channel}valid").value = 0
+
+    cocotb.start_soon(watch())
+    for aw_delay, w_delay in ((0, 0), (0, 7), (7, 0), (1, 0), (0, 1)):
+        word, address = random.randrange(1, 4), offset if random.random() < 0.8 else 0xFFC
+        before = len(pulses)
+        address_sent = cocotb.start_soon(drive("aw", aw_delay, awaddr=address))
+        data_sent = cocotb.start_soon(drive("w", w_delay, wdata=word, wstrb=15))
+        await address_sent
+        await data_sent
+        while dut.bus__bvalid.value != 1:
+            await RisingEdge(dut.clk)
+        await tick(dut, random.randrange(4))
+        await settle()
+        assert dut.bus__bvalid.value == 1
+        assert int(dut.bus__bresp.value) == (OKAY if address == offset else SLVERR)
+        await RisingEdge(dut.clk)
+        dut.bus__bready.value = 1
+        await RisingEdge(dut.clk)
+        dut.bus__bready.value = 0
+        await tick(dut, 3)
+        assert pulses[before:] == ([word] if address == offset else [])
