@@ -1,0 +1,113 @@
+"""What the compiler makes: programs, memory images, and how to read the results."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from superlip.boards import Target
+from superlip.plan.layout import pack_words, unpack_words
+from superlip.plan.lower import Network
+
+from .memory import DramImage
+
+__all__ = ["BoardImage", "Compiled", "Written"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one VECTOR instruction writes: a block of a storage, in order of group, row, column."""
+
+    op: int
+    storage: str
+    group0: int
+    group1: int
+    row0: int
+    row1: int
+    col0: int
+    col1: int
+    lane0: int
+    lane1: int
+
+    @property
+    def words(self):
+        return (self.group1 - self.group0) * (self.row1 - self.row0) * (self.col1 - self.col0)
+
+
+@dataclass(eq=False)
+class BoardImage:
+    """One board's part: DRAM, programs, and where inputs and outputs lie."""
+
+    dram: DramImage
+    init_program: int | None = None
+    """Byte address of the program that loads what stays on chip; run once."""
+    frame_program: int = 0
+    """Byte address of the program of one image."""
+    input_base: int = 0
+    input_rows: tuple[int, int] = (0, 0)
+    output_base: dict[str, int] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
+    """VECTOR instructions of the frame program, in order."""
+    instructions: int = 0
+    weight_words: int = 0
+    """Words of weights loaded from DRAM for each image."""
+
+
+@dataclass(eq=False)
+class Compiled:
+    """A network compiled for a number of boards.
+
+    ``tag`` i + 1 in an instruction means operation i of ``network.ops``; 0 is the input.
+    """
+
+    network: Network
+    target: Target
+    splits: list
+    boards: list[BoardImage]
+    owners: dict[str, np.ndarray]
+    """Output storage -> board that stores each (group, row): ndarray int, shape (groups, height)."""
+
+    def input_writes(self, image):
+        """DRAM contents for one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
+        place = self.network.input
+        words = pack_words(
+            self.network.prepare(image[None])[0], place.offset, place.storage.groups, place.storage.tn
+        )
+        writes = []
+        _, height, width, _ = words.shape
+        for number, board in enumerate(self.boards):
+            low, high = board.input_rows
+            if low >= high:
+                continue
+            for group in range(place.storage.groups):
+                base = board.input_base + (group * height + low) * width
+                writes += [(number, *piece) for piece in board.dram.striped(base, words[group, low:high])]
+        return writes
+
+    def output_ranges(self):
+        """What to read after each image: list of (board, byte offset, length)."""
+        return [
+            (number, *piece)
+            for name in self.network.outputs
+            for number, board in enumerate(self.boards)
+            if board.output_base
+            for piece in board.dram.ranges(board.output_base[name], self.network.places[name].storage.words)
+        ]
+
+    def outputs(self, raw):
+        """Network outputs (name -> int8, shape (C, H, W)) from the bytes of `output_ranges`, in that order."""
+        raw = iter(raw)
+        result = {}
+        for name in self.network.outputs:
+            place = self.network.places[name]
+            storage = place.storage
+            parts = []
+            for board in self.boards:
+                if not board.output_base:
+                    continue
+                pieces = [next(raw) for _ in range(self.target.node.axi_ports)]
+                words = board.dram.join(pieces, storage.words)
+                parts.append(words.reshape(storage.groups, storage.height, storage.width, storage.tn))
+            owner = self.owners[storage.name]
+            joined = np.select([(owner == b)[:, :, None, None] for b in range(len(parts))], parts)
+            result[name] = unpack_words(joined, place.offset, place.channels)
+        return result

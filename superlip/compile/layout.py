@@ -1,0 +1,112 @@
+"""Where channels, rows and columns of an activation lie in words of tn channels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Placement", "Storage", "View", "pack_words", "unpack_words"]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One activation tensor as the boards hold it: ``groups`` planes of ``height`` x ``width`` words.
+
+    Several values may lie in one storage, at different channels (concatenation, slices).
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    tn: int
+
+    @property
+    def groups(self):
+        return -(-self.channels // self.tn)
+
+    @property
+    def words(self):
+        return self.groups * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A value inside a storage, from channel ``offset`` on."""
+
+    storage: Storage
+    offset: int
+    channels: int
+
+    @property
+    def first_group(self):
+        return self.offset // self.storage.tn
+
+    @property
+    def end_group(self):
+        return -(-(self.offset + self.channels) // self.storage.tn)
+
+    def tiles(self):
+        """(group, first lane, end lane, first channel, end channel) of each word that the value covers."""
+        tn = self.storage.tn
+        for group in range(self.first_group, self.end_group):
+            low = max(self.offset, group * tn)
+            high = min(self.offset + self.channels, (group + 1) * tn)
+            yield group, low - group * tn, high - group * tn, low - self.offset, high - self.offset
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows [row0, row0 + rows) of groups [group0, group0 + groups) of a storage in a buffer from word ``base`` on."""
+
+    base: int
+    row0: int
+    rows: int
+    width: int
+    group0: int
+    groups: int
+
+    @property
+    def plane(self):
+        return self.rows * self.width
+
+    @property
+    def words(self):
+        return self.groups * self.plane
+
+    def address(self, group, row, col=0):
+        """Word address; may lie outside the view (row -1 of a padded tile), which no unit then accesses."""
+        return self.base + (group - self.group0) * self.plane + (row - self.row0) * self.width + col
+
+    def region(self, group0, group1, row0, row1, col0=0, col1=None):
+        """All word addresses of a block, flat, in order of group, row, column."""
+        col1 = self.width if col1 is None else col1
+        groups = (np.arange(group0, group1) - self.group0) * self.plane
+        rows = (np.arange(row0, row1) - self.row0) * self.width
+        cols = np.arange(col0, col1)
+        return (self.base + groups[:, None, None] + rows[:, None] + cols).ravel()
+
+
+def pack_words(values, offset, groups, tn, fill=0):
+    """Channels to words.
+
+    Parameters
+    ----------
+    values : ndarray int8, shape (..., C, H, W)
+    offset : int
+        Channel of the storage at which they begin.
+
+    Returns
+    -------
+    ndarray int8, shape (..., groups, H, W, tn); ``fill`` in lanes that hold no channel.
+    """
+    *batch, c, h, w = values.shape
+    padded = np.full((*batch, groups * tn, h, w), fill, np.int8)
+    padded[..., offset : offset + c, :, :] = values
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(*batch, groups, tn, h, w), -3, -1))
+
+
+def unpack_words(words, offset, channels):
+    """The inverse of pack_words: words (..., groups, H, W, tn) to (..., channels, H, W)."""
+    *batch, groups, h, w, tn = words.shape
+    flat = np.moveaxis(words, -1, -3).reshape(*batch, groups * tn, h, w)
+    return np.ascontiguousarray(flat[..., offset : offset + channels, :, :])

@@ -1,0 +1,65 @@
+"""DRAM of one board: what lies where, striped over the AXI ports."""
+
+import numpy as np
+
+__all__ = ["DramImage"]
+
+
+class DramImage:
+    """Words and programs of one board's DRAM.
+
+    Port p carries bytes [p * axi_bytes, (p + 1) * axi_bytes) of each word; word w of port p lies at byte
+    ``p * stripe_bytes + w * axi_bytes``. Programs lie in port 0's stripe only.
+
+    Raises ``ValueError`` when the DRAM is full.
+    """
+
+    def __init__(self, target):
+        self._config = target.node
+        self.stripe_bytes = target.dram.megabytes * (1 << 20) // target.node.axi_ports
+        self._end = 0
+        self.segments = []
+
+    def reserve(self, words):
+        """Word address of ``words`` words, 64-byte aligned on every port."""
+        align = max(1, 64 // self._config.axi_bytes)
+        base = -(-self._end // align) * align
+        self._end = base + words
+        if self._end * self._config.axi_bytes > self.stripe_bytes:
+            raise ValueError(
+                f"the network needs more than the {self.stripe_bytes * self._config.axi_ports >> 20} MB of DRAM of a board"
+            )
+        return base
+
+    def place(self, words):
+        """Store ``words`` (int8, shape (n, tn)); returns their address."""
+        base = self.reserve(len(words))
+        self.segments += self.striped(base, words)
+        return base
+
+    def place_program(self, program):
+        """Store a program; returns its byte address on port 0."""
+        base = self.reserve(-(-len(program) // self._config.axi_bytes))
+        self.segments.append((base * self._config.axi_bytes, program))
+        return base * self._config.axi_bytes
+
+    def striped(self, base, words):
+        """(byte offset, bytes) of words from address ``base`` on, one piece a port."""
+        size = self._config.axi_bytes
+        words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
+        return [
+            (port * self.stripe_bytes + base * size, words[:, port * size : (port + 1) * size].tobytes())
+            for port in range(self._config.axi_ports)
+        ]
+
+    def ranges(self, base, count):
+        """(byte offset, length) of ``count`` words from ``base`` on, one a port."""
+        size = self._config.axi_bytes
+        return [
+            (port * self.stripe_bytes + base * size, count * size) for port in range(self._config.axi_ports)
+        ]
+
+    def join(self, parts, count):
+        """The inverse of ``striped``: bytes read from each port's range to words (count, tn)."""
+        size = self._config.axi_bytes
+        return np.concatenate([np.frombuffer(p, np.int8).reshape(count, size) for p in parts], axis=1)

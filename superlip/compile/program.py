@@ -1,0 +1,184 @@
+"""Instructions in order, with the waits and posts that make them safe.
+
+The compiler emits instructions of all boards in one sequential order that would be correct if each one
+finished before the next began. `Emitter` lets units and boards run ahead of each other: for every on-chip
+word it remembers which instruction of which unit last read and wrote it, finds the read-after-write,
+write-after-read and write-after-write hazards of each new instruction, and joins the two units by a
+post and a wait where nothing has joined them yet (vector clocks, so a hazard that earlier waits already
+cover costs nothing).
+
+Since units are in order, a unit's synchronisation with another one only moves forward: every wait takes one
+post, and every post is taken by one wait. All counters are zero again when a program ends.
+
+Because the order is sequentially valid over all boards, the oldest unfinished instruction can always
+run: no deadlock, whatever the queue depths.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from superlip.rtl.isa import LINK_SOURCES, Memory, Opcode, Unit, encode
+
+__all__ = ["ACC", "DRAM", "Access", "Emitter", "Instruction"]
+
+ACC = "acc"
+DRAM = "dram"
+N_UNITS = len(Unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Access:
+    """Words of one memory that an instruction touches.
+
+    ``memory`` is a `Memory`, ACC or DRAM; ``words`` an integer array of addresses (for DRAM: of regions, numbered
+    by the compiler). ``board`` is None for the instruction's own board.
+    """
+
+    memory: object
+    words: np.ndarray
+    board: int | None = None
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One instruction before encoding; ``index`` counts those of its unit on its board."""
+
+    board: int
+    opcode: Opcode
+    index: int
+    tag: int
+    body: dict
+    clock: np.ndarray
+    waits: dict[int, int] = field(default_factory=dict)
+    posts: int = 0
+    note: object = None
+    """What the compiler wants to remember: for VECTOR the `Written` region, for the trace comparison."""
+
+    def encode(self):
+        """64 bytes."""
+        return encode(self.opcode, tag=self.tag, waits=self.waits, post=self.posts, **self.body)
+
+
+class Emitter:
+    """Takes instructions of all boards in sequential order and adds synchronisation.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    boards : int
+    dram_regions : int
+        How many DRAM regions the compiler tells apart, a board.
+    """
+
+    def __init__(self, config, boards, dram_regions=1):
+        self.boards = boards
+        self.units = [[[] for _ in range(N_UNITS)] for _ in range(boards)]
+        self.streams = [[] for _ in range(boards)]
+        # Clock entry (board, unit): index of the newest instruction of that unit known to be complete, -1: none.
+        self._known = np.full((boards, N_UNITS, boards, N_UNITS), -1, dtype=np.int64)
+        sizes = {
+            Memory.ACT: config.act_words,
+            Memory.WEIGHT: config.weight_words,
+            ACC: config.acc_words,
+            DRAM: dram_regions,
+        }
+        # Newest access of each word by each unit of each board (SENDs of other boards write here too).
+        self._reads = [
+            {m: np.full((boards * N_UNITS, n), -1, np.int64) for m, n in sizes.items()} for _ in range(boards)
+        ]
+        self._writes = [
+            {m: np.full((boards * N_UNITS, n), -1, np.int64) for m, n in sizes.items()} for _ in range(boards)
+        ]
+
+    def emit(self, board, opcode, *, tag, reads=(), writes=(), note=None, **body):
+        """Add one instruction. ``reads`` and ``writes`` are sequences of Access."""
+        opcode = Opcode(opcode)
+        unit = int(opcode)
+        needed = np.full((self.boards, N_UNITS), -1, np.int64)
+        for accesses, writing in ((reads, False), (writes, True)):
+            for access in accesses:
+                target = board if access.board is None else access.board
+                self._hazards(needed, target, access, writing)
+        known = self._known[board, unit]
+        waits = {}
+        for b in range(self.boards):
+            for u in range(N_UNITS):
+                if needed[b, u] > known[b, u] and not (b == board and u == unit):
+                    self._join(board, unit, b, u, needed[b, u], waits, tag)
+        instruction = self._append(board, opcode, tag, body, waits, note)
+        for accesses, table in ((reads, self._reads), (writes, self._writes)):
+            for access in accesses:
+                target = board if access.board is None else access.board
+                table[target][access.memory][board * N_UNITS + unit, access.words] = instruction.index
+        return instruction
+
+    def _hazards(self, needed, target, access, writing):
+        tables = [self._writes[target][access.memory]]
+        if writing:
+            tables.append(self._reads[target][access.memory])
+        for table in tables:
+            newest = table[:, access.words].max(axis=1, initial=-1).reshape(needed.shape)
+            np.maximum(needed, newest, out=needed)
+
+    def _append(self, board, opcode, tag, body, waits, note=None):
+        unit = int(opcode)
+        queue = self.units[board][unit]
+        clock = self._known[board, unit]
+        clock[board, unit] = len(queue)
+        instruction = Instruction(board, opcode, len(queue), tag, dict(body), clock.copy(), waits, note=note)
+        queue.append(instruction)
+        self.streams[board].append(instruction)
+        return instruction
+
+    def _join(self, board, unit, from_board, from_unit, index, waits, tag):
+        """Make (board, unit) wait for instruction ``index`` of (from_board, from_unit)."""
+        known = self._known[board, unit]
+        if (
+            index <= known[from_board, from_unit]
+        ):  # covered by a join made for another hazard of this instruction
+            return
+        if from_board == board:
+            source = self.units[board][from_unit][index]
+            source.posts |= 1 << unit
+            counter = from_unit
+        else:
+            source = self._remote_poster(board, unit, from_board, from_unit, index, tag)
+            counter = self.counter_of(board, from_board)
+        waits[counter] = waits.get(counter, 0) + 1
+        np.maximum(known, source.clock, out=known)
+
+    def _remote_poster(self, board, unit, from_board, from_unit, index, tag):
+        """A SEND of ``from_board`` that posts to (board, unit) when instruction ``index`` there is complete."""
+        post = {
+            "node": board,
+            "remote_post": 1,
+            "remote_unit": unit,
+            "remote_counter": self.counter_of(board, from_board),
+        }
+        if from_unit == Unit.SEND:
+            source = self.units[from_board][Unit.SEND][index]
+            if source.body.get("node") == board and not source.body.get("remote_post"):
+                source.body.update(post)
+                return source
+        waits = {}
+        if from_unit != Unit.SEND:
+            self._join(from_board, Unit.SEND, from_board, from_unit, index, waits, tag)
+        return self._append(
+            from_board, Opcode.SEND, tag, {"count0": 0, "count1": 1, "count2": 1, **post}, waits
+        )
+
+    @staticmethod
+    def counter_of(board, from_board):
+        """Counter that posts of ``from_board`` take at ``board``. Two boards: the first link counter."""
+        del board, from_board
+        return LINK_SOURCES[0]
+
+    def finish(self):
+        """Programs of all boards: list of bytes, END included."""
+        programs = []
+        for stream in self.streams:
+            code = [instruction.encode() for instruction in stream]
+            code.append(encode(Opcode.END))
+            programs.append(b"".join(code))
+        return programs

@@ -1,0 +1,122 @@
+"""Weights, parameters and tables as words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip.rtl.isa import PARAM_WORDS, table_words
+
+__all__ = ["Block", "ConvTile", "conv_tiles", "add_params", "lane_params", "table_block"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Weight sets of a part of an output-channel tile's input: n-tiles [n0, n1), kernel rows [ky0, ky1).
+
+    ``words`` : ndarray int8, shape (sets * rows, tn), sets in order n, ky, kx.
+    """
+
+    n0: int
+    n1: int
+    ky0: int
+    ky1: int
+    rows: int
+    words: np.ndarray
+
+    @property
+    def sets(self):
+        return len(self.words) // self.rows
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTile:
+    """One output word (tm channels) of a convolution: blocks of weights, in accumulation order, and parameters.
+
+    ``params`` : ndarray int8, shape (PARAM_WORDS, tn).
+    """
+
+    group: int
+    first_lane: int
+    end_lane: int
+    blocks: tuple[Block, ...]
+    params: np.ndarray
+
+
+def conv_tiles(conv, source, dest, limit):
+    """All tiles of a convolution.
+
+    Parameters
+    ----------
+    conv : superlip.graph.ir.Conv
+    source, dest : Placement
+    limit : int
+        Largest block, in words.
+
+    Returns
+    -------
+    list of ConvTile, in order of the destination's groups
+    """
+    tn = dest.storage.tn
+    m_per_group = conv.weights.shape[0] // conv.groups
+    n_per_group = conv.weights.shape[1]
+    kh, kw = conv.weights.shape[2:]
+    tiles = []
+    for group, lane0, lane1, m0, m1 in dest.tiles():
+        first = source.offset + (m0 // m_per_group) * n_per_group
+        last = source.offset + ((m1 - 1) // m_per_group + 1) * n_per_group
+        n0, n1 = first // tn, -(-last // tn)
+        dense = np.zeros((lane1, (n1 - n0) * tn, kh, kw), np.int8)
+        for m in range(m0, m1):
+            at = source.offset + (m // m_per_group) * n_per_group - n0 * tn
+            dense[lane0 + m - m0, at : at + n_per_group] = conv.weights[m]
+        # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
+        sets = dense.reshape(lane1, n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
+        blocks = [
+            Block(n0 + a, n0 + b, ky0, ky1, lane1, np.ascontiguousarray(sets[a:b, ky0:ky1]).reshape(-1, tn))
+            for a, b, ky0, ky1 in _cut(n1 - n0, kh, kw * lane1, limit)
+        ]
+        bias, scale = np.zeros(tn, np.int32), np.zeros(tn, np.float32)
+        bias[lane0:lane1] = conv.bias[m0:m1]
+        scale[lane0:lane1] = conv.scale[m0:m1]
+        tiles.append(ConvTile(group, lane0, lane1, tuple(blocks), lane_params(bias, scale)))
+    return tiles
+
+
+def _cut(n_tiles, kh, row_words, limit):
+    """(n0, n1, ky0, ky1) pieces of at most ``limit`` words: whole n-tiles where one fits, kernel rows otherwise."""
+    per_n = kh * row_words
+    if per_n <= limit:
+        pieces = -(-n_tiles * per_n // limit)
+        step = -(-n_tiles // pieces)
+        return [(n, min(n + step, n_tiles), 0, kh) for n in range(0, n_tiles, step)]
+    if row_words > limit:
+        raise ValueError(
+            f"one kernel row needs {row_words} words of weights at once; the weight buffer gives {limit}"
+        )
+    step = limit // row_words
+    return [(n, n + 1, ky, min(ky + step, kh)) for n in range(n_tiles) for ky in range(0, kh, step)]
+
+
+def _lanes(pairs):
+    """Eight bytes a lane, lanes in order, as PARAM_WORDS words."""
+    return np.ascontiguousarray(pairs).view(np.int8).reshape(PARAM_WORDS, -1)
+
+
+def lane_params(bias, scale):
+    """Parameter words of REQUANTIZE, SUM and MUL: ``bias`` int32 and ``scale`` float32, shape (tn,)."""
+    pairs = np.empty((len(bias), 2), "<i4")
+    pairs[:, 0] = bias
+    pairs[:, 1] = np.asarray(scale, "<f4").view("<i4")
+    return _lanes(pairs)
+
+
+def add_params(mult_a, mult_b, tn):
+    """Parameter words of ADD."""
+    return _lanes(np.tile(np.array([mult_a, mult_b], "<i4"), (tn, 1)))
+
+
+def table_block(table, tn):
+    """Words of a 256-entry table (int8, by byte pattern)."""
+    padded = np.zeros(table_words(tn) * tn, np.int8)
+    padded[:256] = table
+    return padded.reshape(-1, tn)

@@ -1,0 +1,147 @@
+"""How long a plan will take: the bounds of each layer on each resource, in cycles.
+
+The model follows the published one (Super-LIP, TECS 18(5s), 2019) in form - a layer takes as long as the slowest of
+compute, memory and link - with what that leaves out: halo rows, passes shorter than a weight load, the VECTOR unit, the
+exchange of activations between layers, and the latency with which a layer starts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip.graph import ir
+
+from .partition import Split, masks, part_of, sends
+from .residency import Residents
+
+__all__ = ["LayerCost", "estimate"]
+
+START_CYCLES = 30
+"""Instruction start, array depth, requantization pipeline: paid once a layer that depends on the one before."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Bounds of one layer, in cycles of the slowest board, and its traffic, in bytes of all boards."""
+
+    compute: float
+    vector: float
+    dram: float
+    link: float
+    start: float
+    dram_bytes: int
+    link_bytes: int
+
+    @property
+    def cycles(self):
+        return max(self.compute, self.vector, self.dram, self.link) + self.start
+
+    @property
+    def bound(self):
+        """The resource that limits: "compute", "vector", "dram" or "link"."""
+        return max(("compute", "vector", "dram", "link"), key=lambda name: getattr(self, name))
+
+
+def estimate(network, splits, share, target, boards):
+    """Cost of every op under a plan: list of LayerCost.
+
+    Parameters
+    ----------
+    splits : list of Split
+    share : float
+        Part of a weight-shared block that a board loads itself.
+    """
+    node = target.node
+    produced, needed = masks(network, splits, boards)
+    traffic = {name: sends(produced[name], needed[name]) for name in produced}
+    parts = [
+        [part_of(op, s, b, boards) for b in range(boards)] for op, s in zip(network.ops, splits, strict=True)
+    ]
+    weights = [[_weights(op, part) for part in row] for op, row in zip(network.ops, parts, strict=True)]
+    streamed = _streamed(weights, parts, node, boards)
+    frame_bytes = node.frame_words * node.tn
+    link_rate = target.link.bytes_per_cycle * frame_bytes / (frame_bytes + 16 + 2 * node.link_bytes)
+    costs = []
+    for index, (op, split) in enumerate(zip(network.ops, splits, strict=True)):
+        shared = split is Split.ROWS and share < 1
+        loaded = [words * (share if shared else 1) * node.tn for words in streamed[index]]
+        sent = [0.0] * boards
+        storage = op.output.storage
+        for a in range(boards):
+            words = int(traffic[storage.name][a].sum()) * storage.width
+            if index == 0:  # the image's exchange comes first
+                words += int(traffic[network.input.storage.name][a].sum()) * network.input.storage.width
+            sent[a] = words * node.tn + (streamed[index][a] * (1 - share) * node.tn if shared else 0)
+        if index == 0:
+            place = network.input
+            for b in range(boards):
+                loaded[b] += int(produced[place.storage.name][b].sum()) * place.storage.width * node.tn
+        exchanged = any(traffic[place.storage.name].any() for place in op.inputs)
+        start = START_CYCLES + (target.link.latency + START_CYCLES if exchanged else 0)
+        costs.append(
+            LayerCost(
+                compute=max(_compute(op, part, node) for part in parts[index]),
+                vector=max(_vector(op, part) for part in parts[index]),
+                dram=max(loaded) / target.dram.bytes_per_cycle,
+                link=max(sent) / link_rate,
+                start=start,
+                dram_bytes=round(sum(loaded)),
+                link_bytes=round(sum(sent)),
+            )
+        )
+    return costs
+
+
+def _weights(op, part):
+    """Words of weights that a part needs."""
+    if not op.is_conv or part.empty:
+        return 0
+    kh, kw = op.node.weights.shape[2:]
+    source = op.inputs[0]
+    lanes = sum(lane1 for group, _, lane1, *_ in op.output.tiles() if part.group0 <= group < part.group1)
+    return lanes * (source.end_group - source.first_group) * kh * kw
+
+
+def _streamed(weights, parts, node, boards):
+    """Words of weights that each board loads for each image, an op."""
+    result = [[0] * boards for _ in weights]
+    for board in range(boards):
+        offers = [
+            (i, row[board], (parts[i][board].row1 - parts[i][board].row0))
+            for i, row in enumerate(weights)
+            if row[board]
+        ]
+        kept = Residents(offers, node.weight_words, node.weight_words // 2).address
+        for index, words, _ in offers:
+            if index not in kept:
+                result[index][board] = words
+    return result
+
+
+def _compute(op, part, node):
+    """Cycles of the array: every pass takes at least the tm cycles of a weight load."""
+    if not op.is_conv or part.empty:
+        return 0
+    kh, kw = op.node.weights.shape[2:]
+    source = op.inputs[0]
+    passes = (source.end_group - source.first_group) * kh * kw
+    if op.node.groups > 1:  # a tile reads only the n-tiles of its groups
+        passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * kh * kw
+    pixels = (part.row1 - part.row0) * op.output.storage.width
+    chunks = -(-pixels // (node.acc_words // 2))
+    return (part.group1 - part.group0) * passes * max(pixels, chunks * node.tm)
+
+
+def _vector(op, part):
+    """Cycles of VECTOR: one word a cycle, one window pixel a cycle, two operands in two cycles."""
+    if part.empty:
+        return 0
+    pixels = (part.group1 - part.group0) * (part.row1 - part.row0) * op.output.storage.width
+    (kh, kw), *_ = op.window
+    each = 1 if op.is_conv else kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
+    return pixels * each + 12 * (part.group1 - part.group0)
+
+
+def total_cycles(costs):
+    """Latency of one image: layers one after the other."""
+    return float(np.sum([cost.cycles for cost in costs]))

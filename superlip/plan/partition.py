@@ -1,0 +1,135 @@
+"""How a layer is divided over the boards: which part each one computes, and what it needs for that."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Part", "Split", "divide", "masks", "needs", "part_of", "possible_splits", "sends"]
+
+
+class Split(enum.Enum):
+    """Partition of one layer. The published names: Pm boards along output channels, Pr along rows."""
+
+    CHANNELS = "Pm"
+    """Each board computes some output channels; they need the same IFM (IFM-shared)."""
+    ROWS = "Pr"
+    """Each board computes some output rows; they need the same weights (weight-shared)."""
+    ALL = "all"
+    """Every board computes everything: for a layer too small to divide."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Groups [group0, group1) and rows [row0, row1) of a storage."""
+
+    group0: int
+    group1: int
+    row0: int
+    row1: int
+
+    @property
+    def empty(self):
+        return self.group0 >= self.group1 or self.row0 >= self.row1
+
+
+def divide(count, boards):
+    """``count`` things in ``boards`` contiguous ranges, as even as can be: list of (first, end)."""
+    edges = [count * b // boards for b in range(boards + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def possible_splits(op, boards):
+    """Splits that give every board something to do."""
+    if boards == 1:
+        return [Split.ALL]
+    place = op.output
+    splits = [Split.ALL]
+    if place.end_group - place.first_group >= boards:
+        splits.append(Split.CHANNELS)
+    if place.storage.height >= boards:
+        splits.append(Split.ROWS)
+    return splits
+
+
+def part_of(op, split, board, boards):
+    """What ``board`` computes of ``op``."""
+    place = op.output
+    groups, rows = (place.first_group, place.end_group), (0, place.storage.height)
+    if split is Split.CHANNELS:
+        low, high = divide(groups[1] - groups[0], boards)[board]
+        groups = groups[0] + low, groups[0] + high
+    elif split is Split.ROWS:
+        rows = divide(rows[1], boards)[board]
+    return Part(*groups, *rows)
+
+
+def needs(op, part):
+    """What each input of ``op`` must provide for ``part`` of its output: list of Part."""
+    if part.empty:
+        return [Part(0, 0, 0, 0) for _ in op.inputs]
+    rows = op.input_rows(part.row0, part.row1)
+    result = []
+    for place in op.inputs:
+        if op.is_conv:
+            groups = place.first_group, place.end_group
+        else:
+            shift = place.first_group - op.output.first_group
+            groups = part.group0 + shift, part.group1 + shift
+        height = place.storage.height
+        result.append(Part(*groups, *(rows if height > 1 or rows[1] <= 1 else (0, 1))))
+    return result
+
+
+def masks(network, splits, boards):
+    """Which words (group, row) each board computes and which it needs.
+
+    Parameters
+    ----------
+    splits : list of Split, one an op
+
+    Returns
+    -------
+    produced, needed : dict of storage name to ndarray bool, shape (boards, groups, height)
+        The network's input counts as produced by rows: each board's DRAM holds its part.
+    """
+    produced, needed = {}, {}
+
+    def blank(place):
+        for table in (produced, needed):
+            table.setdefault(
+                place.storage.name, np.zeros((boards, place.storage.groups, place.storage.height), bool)
+            )
+
+    blank(network.input)
+    for board, (low, high) in enumerate(divide(network.input.storage.height, boards)):
+        produced[network.input.storage.name][board, :, low:high] = True
+    for op, split in zip(network.ops, splits, strict=True):
+        blank(op.output)
+        for board in range(boards):
+            part = part_of(op, split, board, boards)
+            produced[op.output.storage.name][board, part.group0 : part.group1, part.row0 : part.row1] = True
+            for place, need in zip(op.inputs, needs(op, part), strict=True):
+                needed[place.storage.name][board, need.group0 : need.group1, need.row0 : need.row1] = True
+    return produced, needed
+
+
+def sends(produced, needed):
+    """Which words cross links.
+
+    Parameters
+    ----------
+    produced, needed : ndarray bool, shape (boards, groups, height), of one storage
+
+    Returns
+    -------
+    ndarray bool, shape (boards, boards, groups, height): [a, b] is what board a sends to board b
+    """
+    boards = len(produced)
+    result = np.zeros((boards, boards, *produced.shape[1:]), bool)
+    for b in range(boards):
+        missing = needed[b] & ~produced[b]
+        for a in range(boards):
+            result[a, b] = missing & produced[a]
+            missing = missing & ~produced[a]
+    return result
