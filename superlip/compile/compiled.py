@@ -69,9 +69,7 @@ class Compiled:
     def input_writes(self, image):
         """DRAM contents for one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
         place = self.network.input
-        words = pack_words(
-            self.network.prepare(image[None])[0], place.offset, place.storage.groups, place.storage.tn
-        )
+        words = pack_words(self.network.prepare(image[None])[0], place.offset, place.storage.groups, place.storage.tn)
         writes = []
         _, height, width, _ = words.shape
         for number, board in enumerate(self.boards):

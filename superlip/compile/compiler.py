@@ -5,6 +5,7 @@ compute layer by layer, each layer's words are sent to the boards that need them
 written, STORE writes the outputs. The order is sequential; `Emitter` makes it concurrent.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +83,7 @@ def compile_network(network, plan, target):
     try:
         return _Compiler(network, plan, target).run()
     except DoesNotFit as error:
-        raise CompileError(
-            f"{network.graph.name} on node {target.name}: activation buffer: {error}"
-        ) from None
+        raise CompileError(f"{network.graph.name} on node {target.name}: activation buffer: {error}") from None
 
 
 class _Compiler:
@@ -106,9 +105,7 @@ class _Compiler:
     def run(self):
         """All of it, in the order of the file."""
         self.tiles = [
-            conv_tiles(op.node, op.inputs[0], op.output, self.config.weight_words // 4)
-            if op.is_conv
-            else None
+            conv_tiles(op.node, op.inputs[0], op.output, self.config.weight_words // 4) if op.is_conv else None
             for op in self.network.ops
         ]
         self._place_activations()
@@ -117,9 +114,7 @@ class _Compiler:
         self._emit_init()
         self._emit_frame()
         owners = {
-            self.network.places[name].storage.name: self.produced[
-                self.network.places[name].storage.name
-            ].argmax(axis=0)
+            self.network.places[name].storage.name: self.produced[self.network.places[name].storage.name].argmax(axis=0)
             for name in self.network.outputs
         }
         return Compiled(self.network, self.target, self.plan.splits, self.images, owners)
@@ -141,17 +136,11 @@ class _Compiler:
                 self.param_address[-1][key] = base
                 base += len(words)
         users = self.network.users()
-        requests = [(self.network.input.storage, 0)] + [
-            (op.output.storage, i + 1) for i, op in enumerate(ops)
-        ]
+        requests = [(self.network.input.storage, 0)] + [(op.output.storage, i + 1) for i, op in enumerate(ops)]
         stored = {self.network.places[name].storage.name for name in self.network.outputs}
         self.views = {}
         for storage, first in sorted(requests, key=lambda request: -request[0].words):
-            last = (
-                end
-                if storage.name in stored
-                else max((u + 1 for u in users.get(storage.name, [])), default=first)
-            )
+            last = end if storage.name in stored else max((u + 1 for u in users.get(storage.name, [])), default=first)
             at = allocator.place(storage.words, first, last, storage.name)
             self.views[storage.name] = View(at, 0, storage.height, storage.width, 0, storage.groups)
 
@@ -203,13 +192,11 @@ class _Compiler:
             pieces = -(-width // self.acc_half)
             edges = [width * i // pieces for i in range(pieces + 1)]
             return [
-                Chunk(row, row + 1, a, b)
-                for row in range(part.row0, part.row1)
-                for a, b in zip(edges, edges[1:], strict=False)
+                Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in itertools.pairwise(edges)
             ]
         count = -(-rows // (self.acc_half // width))
         edges = [part.row0 + rows * i // count for i in range(count + 1)]
-        return [Chunk(a, b, 0, width) for a, b in zip(edges, edges[1:], strict=False)]
+        return [Chunk(a, b, 0, width) for a, b in itertools.pairwise(edges)]
 
     def _place_weights(self):
         """Which blocks stay in each board's weight buffer, and where every block lies in its DRAM."""
@@ -248,9 +235,7 @@ class _Compiler:
                 base = min(a for table in self.param_address for a in table.values())
                 self._load(emitter, board, 0, Memory.ACT, base, image.dram.place(joined), len(joined))
             placed = self.residents[board].address
-            lengths = {
-                s.key: len(s.block.words) for _, steps in self.steps for s in steps if s.board == board
-            }
+            lengths = {s.key: len(s.block.words) for _, steps in self.steps for s in steps if s.board == board}
             for key, address in placed.items():
                 self._load(
                     emitter,
@@ -269,9 +254,7 @@ class _Compiler:
         self._emit_input()
         ahead = 0
         for number, (index, steps) in enumerate(self.steps):
-            while ahead < len(self.steps) and self._stream_weights(
-                self.steps[ahead][1], must=ahead == number
-            ):
+            while ahead < len(self.steps) and self._stream_weights(self.steps[ahead][1], must=ahead == number):
                 ahead += 1
             if steps:
                 for step in steps:
@@ -279,9 +262,7 @@ class _Compiler:
             else:
                 self._emit_vector(index)
         self._emit_output()
-        for image, program, stream in zip(
-            self.images, self.emitter.finish(), self.emitter.streams, strict=True
-        ):
+        for image, program, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
             image.frame_program = image.dram.place_program(program)
             image.instructions = len(stream) + 1
             image.written = [i.note for i in stream if i.opcode is Opcode.VECTOR]
@@ -402,7 +383,7 @@ class _Compiler:
             dram = self.block_dram[step.board][step.key]
             tag = step.op + 1
             edges = sorted({low, high, send_low, send_high})
-            for a, b in zip(edges, edges[1:], strict=False):
+            for a, b in itertools.pairwise(edges):
                 if a < low or b > high or a == b:
                     continue
                 self._load(self.emitter, step.board, tag, Memory.WEIGHT, step.address + a, dram + a, b - a)
@@ -506,9 +487,7 @@ class _Compiler:
                 if params:
                     words = len(self.param_words[index][step.params])
                     reads.append(Access(Memory.ACT, np.arange(params["params"], params["params"] + words)))
-                region = views[-1].region(
-                    step.group, step.group + 1, step.row0, step.row1, step.col0, step.col1
-                )
+                region = views[-1].region(step.group, step.group + 1, step.row0, step.row1, step.col0, step.col1)
                 written = Written(index, op.output.storage.name, step.group, step.group + 1, step.row0, step.row1,
                                   step.col0, step.col1, *lanes)  # fmt: skip
                 self.emitter.emit(
@@ -516,9 +495,7 @@ class _Compiler:
                     note=written, lane_first=lanes[0], lane_last=lanes[1] - 1, **vector_body(op, step, views), **params,
                 )  # fmt: skip
                 if step.col1 == views[-1].width:
-                    self._send_rows(
-                        op.output.storage.name, board, step.group, step.row0, step.row1, index + 1
-                    )
+                    self._send_rows(op.output.storage.name, board, step.group, step.row0, step.row1, index + 1)
 
     def _emit_output(self):
         """Each board stores the part of the outputs that it computed (the first board, what several did)."""

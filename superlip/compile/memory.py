@@ -55,9 +55,7 @@ class DramImage:
     def ranges(self, base, count):
         """(byte offset, length) of ``count`` words from ``base`` on, one a port."""
         size = self._config.axi_bytes
-        return [
-            (port * self.stripe_bytes + base * size, count * size) for port in range(self._config.axi_ports)
-        ]
+        return [(port * self.stripe_bytes + base * size, count * size) for port in range(self._config.axi_ports)]
 
     def join(self, parts, count):
         """The inverse of ``striped``: bytes read from each port's range to words (count, tn)."""

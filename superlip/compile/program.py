@@ -134,9 +134,7 @@ class Emitter:
     def _join(self, board, unit, from_board, from_unit, index, waits, tag):
         """Make (board, unit) wait for instruction ``index`` of (from_board, from_unit)."""
         known = self._known[board, unit]
-        if (
-            index <= known[from_board, from_unit]
-        ):  # covered by a join made for another hazard of this instruction
+        if index <= known[from_board, from_unit]:  # covered by a join made for another hazard of this instruction
             return
         if from_board == board:
             source = self.units[board][from_unit][index]
@@ -164,9 +162,7 @@ class Emitter:
         waits = {}
         if from_unit != Unit.SEND:
             self._join(from_board, Unit.SEND, from_board, from_unit, index, waits, tag)
-        return self._append(
-            from_board, Opcode.SEND, tag, {"count0": 0, "count1": 1, "count2": 1, **post}, waits
-        )
+        return self._append(from_board, Opcode.SEND, tag, {"count0": 0, "count1": 1, "count2": 1, **post}, waits)
 
     @staticmethod
     def counter_of(board, from_board):

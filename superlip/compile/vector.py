@@ -1,5 +1,6 @@
 """VECTOR instructions of the operations that have no weights: pooling, addition, product, table."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +40,7 @@ def vector_params(op, tn):
         return [table_block(node.table, tn)]
     if node.kind == "average":
         counts = sorted({count for *_, count in _count_blocks(op, 0, op.output.storage.height)})
-        return [
-            lane_params(np.zeros(tn, np.int32), np.full(tn, node.scale[count], np.float32))
-            for count in counts
-        ]
+        return [lane_params(np.zeros(tn, np.int32), np.full(tn, node.scale[count], np.float32)) for count in counts]
     return []
 
 
@@ -71,9 +69,7 @@ def _count_blocks(op, row0, row1):
         low, high = out * stride - pad, out * stride - pad + kernel
         count = np.minimum(high, size) - np.maximum(low, 0)
         edges = [0, *(np.flatnonzero(np.diff(count)) + 1), len(count)]
-        return [
-            (first + a, first + b, int(count[a])) for a, b in zip(edges, edges[1:], strict=False) if a < b
-        ]
+        return [(first + a, first + b, int(count[a])) for a, b in itertools.pairwise(edges) if a < b]
 
     return [
         (r0, r1, c0, c1, rows * cols)

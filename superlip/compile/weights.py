@@ -90,9 +90,7 @@ def _cut(n_tiles, kh, row_words, limit):
         step = -(-n_tiles // pieces)
         return [(n, min(n + step, n_tiles), 0, kh) for n in range(0, n_tiles, step)]
     if row_words > limit:
-        raise ValueError(
-            f"one kernel row needs {row_words} words of weights at once; the weight buffer gives {limit}"
-        )
+        raise ValueError(f"one kernel row needs {row_words} words of weights at once; the weight buffer gives {limit}")
     step = limit // row_words
     return [(n, n + 1, ky, min(ky + step, kh)) for n in range(n_tiles) for ky in range(0, kh, step)]
 

@@ -54,9 +54,7 @@ def estimate(network, splits, share, target, boards):
     node = target.node
     produced, needed = masks(network, splits, boards)
     traffic = {name: sends(produced[name], needed[name]) for name in produced}
-    parts = [
-        [part_of(op, s, b, boards) for b in range(boards)] for op, s in zip(network.ops, splits, strict=True)
-    ]
+    parts = [[part_of(op, s, b, boards) for b in range(boards)] for op, s in zip(network.ops, splits, strict=True)]
     weights = [[_weights(op, part) for part in row] for op, row in zip(network.ops, parts, strict=True)]
     streamed = _streamed(weights, parts, node, boards)
     frame_bytes = node.frame_words * node.tn

@@ -114,18 +114,14 @@ def lower(graph, tn):
 
     nodes, prepare, input_shape = _fold_input(graph, nodes, tn)
     places = {}
-    places[graph.input] = Placement(
-        Storage(graph.input, input_shape[0], *input_shape[1:], tn), 0, input_shape[0]
-    )
+    places[graph.input] = Placement(Storage(graph.input, input_shape[0], *input_shape[1:], tn), 0, input_shape[0])
     ops = []
     for node in nodes:
         value = graph.values[node.output]
         channels, height, width = value.shape
         places[node.output] = Placement(Storage(node.output, channels, height, width, tn), 0, channels)
         zero_points = tuple(graph.values[name].zero_point for name in (*node.inputs, node.output))
-        ops.append(
-            Op(node.name, node, tuple(places[i] for i in node.inputs), places[node.output], zero_points)
-        )
+        ops.append(Op(node.name, node, tuple(places[i] for i in node.inputs), places[node.output], zero_points))
     needed = [name for node in host for name in node.inputs if name not in on_host]
     outputs = list(dict.fromkeys([name for name in graph.outputs if name not in on_host] + needed))
     return Network(graph, ops, places, places[graph.input], prepare, outputs, host)

@@ -1,6 +1,7 @@
 """How a layer is divided over the boards: which part each one computes, and what it needs for that."""
 
 import enum
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Part:
 def divide(count, boards):
     """``count`` things in ``boards`` contiguous ranges, as even as can be: list of (first, end)."""
     edges = [count * b // boards for b in range(boards + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def possible_splits(op, boards):
@@ -97,9 +98,7 @@ def masks(network, splits, boards):
 
     def blank(place):
         for table in (produced, needed):
-            table.setdefault(
-                place.storage.name, np.zeros((boards, place.storage.groups, place.storage.height), bool)
-            )
+            table.setdefault(place.storage.name, np.zeros((boards, place.storage.groups, place.storage.height), bool))
 
     blank(network.input)
     for board, (low, high) in enumerate(divide(network.input.storage.height, boards)):
