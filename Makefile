@@ -1,0 +1,59 @@
+# make demo   run the example network on two simulated boards
+# make test   lint, types and all tests
+#
+# Both make .venv on first use, and again when pyproject.toml changes. PYTHON=... picks the Python for it.
+
+SHELL := /bin/sh
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-input
+TYPES := build/types/superlip
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/sim.stamp
+	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
+
+test: lint
+	@$(BIN)/python -m pytest -n auto -ra
+
+lint: $(VENV)/test.stamp types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@cd build/types && ../../$(BIN)/mypy -p superlip --config-file ../../pyproject.toml
+
+# mypy knows nothing of setuptools' package-dir: show it the import packages as they are named.
+types:
+	@rm -rf $(TYPES)
+	@mkdir -p $(TYPES)
+	@for path in superlip/*; do ln -s ../../../$$path $(TYPES)/; done
+	@ln -s ../../../rtl ../../../sim $(TYPES)/
+	@ln -s ../../../platform/boards $(TYPES)/boards
+
+$(VENV)/sim.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing superlip in $(VENV)"
+	@$(PIP) -e '.[sim]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing superlip and its test tools in $(VENV)"
+	@$(PIP) -e '.[test,lint]'
+	@touch $@ $(VENV)/sim.stamp
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && found=$$python && break; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "superlip needs Python 3.11 or newer; tried: $(PYTHON). Install one, or say make PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$found can't make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	fi; \
+	$$found -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build superlip.egg-info
