@@ -34,7 +34,7 @@ class Control(wiring.Component):
     values : In(struct)
         One field for each "ro" register.
     commands : Out(struct)
-        One field for each "pulse" register: the bits written as 1, for one cycle.
+        One field for each "command" register: ``write`` is high for the one cycle in which ``bits`` are written.
 
     Raises
     ------
@@ -50,15 +50,13 @@ class Control(wiring.Component):
                 raise ValueError(f"two registers share their {attribute}")
         for r in self.registers:
             if r.offset % 4 or not 0 <= r.offset < 1 << 12:
-                raise ValueError(
-                    f"offset {r.offset:#x} of register {r.name} is not a multiple of 4 below 4096"
-                )
+                raise ValueError(f"offset {r.offset:#x} of register {r.name} is not a multiple of 4 below 4096")
         super().__init__(
             {
                 "bus": In(AXI4Lite()),
                 "settings": Out(self._layout("rw"), init={r.name: r.reset for r in self._with("rw")}),
                 "values": In(self._layout("ro")),
-                "commands": Out(self._layout("pulse")),
+                "commands": Out(data.StructLayout({r.name: _command(r) for r in self._with("command")})),
             }
         )
 
@@ -95,9 +93,10 @@ class Control(wiring.Component):
                         kept = self.settings[r.name] & ~enable[: r.width]
                         m.d.sync += self.settings[r.name].eq(kept | (word & enable)[: r.width])
                         m.d.sync += bus.bresp.eq(OKAY)
-                for r in self._with("pulse"):
+                for r in self._with("command"):
                     with m.Case(r.offset >> 2):
-                        m.d.comb += self.commands[r.name].eq(word & enable)
+                        command = self.commands[r.name]
+                        m.d.comb += [command.write.eq(strobe.any()), command.bits.eq(word & enable)]
                         m.d.sync += bus.bresp.eq(OKAY)
 
     def _read(self, m):
@@ -124,3 +123,7 @@ class Control(wiring.Component):
             case "ro":
                 return self.values[register.name]
         return 0
+
+
+def _command(register):
+    return data.StructLayout({"write": 1, "bits": register.width})

@@ -41,8 +41,8 @@ class Register:
     """One 32-bit register.
 
     ``access`` is ``"rw"`` (the node reads what software writes; ``reset`` is its first value), ``"ro"``
-    (software reads what the node does), ``"const"`` (software reads ``reset``) or ``"pulse"`` (a bit written
-    as 1 is a command; reads as 0).
+    (software reads what the node does), ``"const"`` (software reads ``reset``) or ``"command"`` (a write
+    is an event; reads as 0).
     """
 
     name: str
@@ -72,19 +72,19 @@ _SIZES = (
 )
 
 _CONTROL = (
-    Bits("START", 0, 1, "clear done and the run counters, run the program at PROGRAM"),
+    Bits("START", 0, 1, "run the program at PROGRAM, once a reset is over"),
     Bits(
         "RESET",
         1,
         1,
-        "finish what is under way on the AXI ports, then reset all units, queues, counters and errors",
+        "1: reset units, queues, counters, errors and link once the AXI ports are quiet; held until 0 is written",
     ),
 )
 _STATUS = (
     Bits("RUNNING", 0, 1, "a program runs; new starts are ignored"),
     Bits("DONE", 1, 1, "the last program is complete; cleared by START and RESET"),
     Bits("ERROR", 2, 1, "a part has failed (ERROR, SYNDROME): everything is halted until RESET"),
-    Bits("RESETTING", 3, 1, "RESET is under way; wait until it is 0 before START"),
+    Bits("RESETTING", 3, 1, "RESET is held, or the AXI ports are not quiet yet"),
 )
 _ERROR = (
     Bits("CODE", 0, 4, "UnitError"),
@@ -115,9 +115,9 @@ def _control(config):
     return (
         Register("ID", 0x000, "const", 32, "'SLIP'", IDENTITY),
         Register("VERSION", 0x004, "const", 32, "map and instructions, major << 16 | minor", VERSION),
-        Register("CONTROL", 0x008, "pulse", 2, "commands", bits=_CONTROL),
+        Register("CONTROL", 0x008, "command", 2, "commands", bits=_CONTROL),
         Register("STATUS", 0x00C, "ro", 4, "state of the node", bits=_STATUS),
-        Register("PROGRAM_LO", 0x010, "rw", 32, "byte address of the program on port 0, bits 31:0; a multiple of 64"),
+        Register("PROGRAM_LO", 0x010, "rw", 32, "address of the program on port 0, a multiple of 64; bits 31:0"),
         Register("PROGRAM_HI", 0x014, "rw", 8, "bits 39:32"),
         Register("STRIPE_LO", 0x018, "rw", 32, "byte distance of the stripes of DRAM ports, bits 31:0"),
         Register("STRIPE_HI", 0x01C, "rw", 8, "bits 39:32"),

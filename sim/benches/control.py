@@ -54,7 +54,7 @@ async def every_offset(dut):
         register = by_offset.get(offset)
         word = random.getrandbits(32)
         answer = await with_timeout(master.write(offset, word.to_bytes(4, "little")), 2, "us")
-        writable = register is not None and register.access in ("rw", "pulse")
+        writable = register is not None and register.access in ("rw", "command")
         assert answer.resp == (AxiResp.OKAY if writable else AxiResp.SLVERR), hex(offset)
         if writable and register.access == "rw":
             written[register.name] = word & ((1 << register.width) - 1)
@@ -65,7 +65,7 @@ async def every_offset(dut):
         expected = 0
         if register:
             expected = {"const": register.reset, "ro": values.get(register.name),
-                        "rw": written.get(register.name), "pulse": 0}[register.access]  # fmt: skip
+                        "rw": written.get(register.name), "command": 0}[register.access]  # fmt: skip
         assert int.from_bytes(answer.data, "little") == expected, hex(offset)
     settings = sum(written[r.name] << place for r, place in fields("rw"))
     assert int(dut.settings.value) == settings
@@ -101,7 +101,7 @@ async def commands_last_one_cycle(dut):
         while True:
             await RisingEdge(dut.clk)
             if int(dut.commands.value):
-                pulses.append(int(dut.commands.value))
+                pulses.append(int(dut.commands.value) >> 1)
 
     async def drive(channel, delay, **values):
         await tick(dut, 1 + delay)
