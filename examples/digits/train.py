@@ -47,9 +47,7 @@ class Digits(nn.Module):
 
 def _conv(channels_in, channels_out):
     """A 3x3 convolution and its batch norm; export folds the second into the first."""
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)
-    )
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out))
 
 
 def load_split():
@@ -174,15 +172,11 @@ def accuracy(model, images, labels):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where the files go")
-    parser.add_argument(
-        "--validate", action="store_true", help="train on 80 %% of the training part, test on the rest"
-    )
+    parser.add_argument("--validate", action="store_true", help="train on 80 %% of the training part, test on the rest")
     options = parser.parse_args()
 
     images, labels, held_images, held_labels = load_split()
