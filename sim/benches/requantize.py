@@ -1,0 +1,112 @@
+"""Requantize: corners and random values on the RTL against the numpy model."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from superlip.rtl.requantize import Requantize
+from superlip.sim.benches._streams import start
+from superlip.sim.runner import case, rng
+
+CASES = {"lanes8": {"lanes": 8}}
+
+SMALLEST, LARGEST = 0x0080_0000, 0x7F7F_FFFF
+CORNERS = [0, 1, -1, 2, 3, 2**24 - 1, 2**24 + 1, -(2**24) - 1, 2**25 - 1, 2**31 - 1, 2**31 - 64, -(2**31), 1 - 2**31]
+
+
+def build(lanes):
+    return Requantize(lanes)
+
+
+def signed_value(handle, bits=8):
+    value = int(handle.value)
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def random_control(random):
+    low, high = random.choice([(-128, 127), (0, 127), (random.randint(-128, 127), random.randint(-128, 127))])
+        [(-128, 127), (-128, 127), (0, 127), (random.randint(-128, 127), random.randint(-128, 127))]
+    )
+    return {"exact": 0, "shift": random.getrandbits(6), "zp": random.randint(-128, 127), "low": low, "high": high}
+
+
+def pack(control):
+    return (control["exact"] | control["shift"] << 1 | (control["zp"] & 0xFF) << 7
+            | (control["low"] & 0xFF) << 15 | (control["high"] & 0xFF) << 23)  # fmt: skip
+
+
+def random_scale(random):
+    kind = random.randrange(8)
+    if kind == 0:
+        return random.choice([0, SMALLEST, LARGEST, 0x3F80_0000, 0x3F00_0000])
+    if kind == 1:
+        return random.randint(SMALLEST, LARGEST)
+    exponent = random.randint(127 - 32, 127 + 9)
+    fraction = random.getrandbits(23) & (-1 << random.choice([0, 0, 12, 20, 23]))
+    return exponent << 23 | fraction
+
+
+def random_acc(random, scale, exact, shift):
+    """Mostly values whose results are inside int8, often at a tie or beside it."""
+    if exact:
+        limit = 1 << 35
+        near = (2 * random.randint(-140, 140) + random.randint(0, 1)) * (1 << max(shift - 1, 0)) + random.randint(-1, 1)
+        value = random.choice([near, random.randint(1 - limit, limit - 1), random.choice([limit - 1, 1 - limit])])
+        return value if abs(value) < limit else random.randint(1 - limit, limit - 1)
+    if random.random() < 0.1:
+        return random.choice(CORNERS)
+    factor = float(np.uint32(scale).view(np.float32)) or 1.0
+    value = round(random.randint(-300, 300) * 0.5 / factor) + random.randint(-2, 2) if factor > 1e-30 else 0
+    return value if -(2**31) <= value < 2**31 else random.randint(-(2**31), 2**31 - 1)
+
+
+async def compare(dut, values, scales, expected, *, idle, random):
+    """Send ``values`` (control, accs), collect the results; assert the latency of each and its value."""
+    lanes, latency = case()["lanes"], Requantize(1).latency
+    for lane in range(lanes):
+        getattr(dut, f"scale__{lane}").value = scales[lane]
+    sent, received, cycle = [], 0, 0
+    queue = list(values)
+    while received < len(values):
+        if queue and random.random() >= idle:
+            control, accs = queue.pop(0)
+            dut.valid.value = 1
+            dut.control.value = pack(control)
+            for lane in range(lanes):
+                getattr(dut, f"acc__{lane}").value = accs[lane] & (1 << 36) - 1
+            sent.append(cycle)
+        else:
+            dut.valid.value = 0
+        await RisingEdge(dut.clk)
+        if int(dut.o_valid.value):
+            assert cycle == sent[received] + latency, "latency differs"
+            got = [signed_value(getattr(dut, f"o__{lane}")) for lane in range(lanes)]
+            assert got == list(expected[received]), (values[received], [hex(s) for s in scales])
+            received += 1
+        cycle += 1
+    return cycle
+
+
+@cocotb.test()
+async def equals_model(dut):
+    random, lanes = rng(), case()["lanes"]
+    dut.valid.value = 0
+    await start(dut)
+    for _ in range(40):
+        scales = [random_scale(random) for _ in range(lanes)]
+        floats = np.array(scales, np.uint32).view(np.float32)
+        values, expected = [], []
+        for _ in range(40):
+            control = random_control(random)
+            control["exact"] = int(random.random() < 0.3)
+            accs = [random_acc(random, s, control["exact"], control["shift"]) for s in scales]
+            clip = control["zp"], control["low"], control["high"]
+            if control["exact"]:
+                result = Requantize.model_exact(np.array(accs, np.int64), control["shift"], *clip)
+            else:
+                result = Requantize.model(np.array(accs, np.int64).astype(np.int32), floats, *clip)
+            values.append((control, accs))
+            expected.append([int(v) for v in result])
+        idle = random.choice([0.0, 0.0, 0.4])
+        cycles = await compare(dut, values, scales, expected, idle=idle, random=random)
+        if idle == 0.0:
+            assert cycles == len(values) + Requantize(1).latency, "not one value a cycle"
