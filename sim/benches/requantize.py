@@ -24,8 +24,6 @@ def signed_value(handle, bits=8):
 
 def random_control(random):
     low, high = random.choice([(-128, 127), (0, 127), (random.randint(-128, 127), random.randint(-128, 127))])
-        [(-128, 127), (-128, 127), (0, 127), (random.randint(-128, 127), random.randint(-128, 127))]
-    )
     return {"exact": 0, "shift": random.getrandbits(6), "zp": random.randint(-128, 127), "low": low, "high": high}
 
 
