@@ -453,7 +453,7 @@ class _Compiler:
             op=VectorOp.REQUANTIZE, source=acc, pitch=cols, height=rows, width=cols,
             stride_y=1, stride_x=1, kh=1, kw=1, dest=dest.address(tile.group, chunk.row0, chunk.col0),
             dest_pitch=dest.width, dest_step=1, groups=1, rows=rows, cols=cols,
-            use_table=int(node.table is not None), zp_out=op.zero_points[-1], low=node.low, high=node.high,
+            use_table=int(node.table is not None), zp_out=op.zero_points[-1] if node.table is None else node.table_zero_point, low=node.low, high=node.high,
             lane_first=tile.first_lane, lane_last=tile.end_lane - 1, **params,
         )  # fmt: skip
         if chunk.col1 == dest.width:

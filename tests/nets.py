@@ -1,0 +1,126 @@
+"""Random quantized graphs, straight in the compiler's terms: what property tests compile and run."""
+
+import numpy as np
+
+from superlip.graph import ir
+
+
+class Builder:
+    """Builds a graph node by node; every method returns the name of its output."""
+
+    def __init__(self, rng, shape):
+        self.rng = rng
+        self.values, self.nodes = {}, []
+        self.input = self._value("image", shape)
+
+    def _value(self, name, shape):
+        scale, zero_point = float(2.0 ** self.rng.integers(-6, -2)), int(self.rng.integers(-128, 128))
+        self.values[name] = ir.Value(name, tuple(int(n) for n in shape), scale, zero_point)
+        return name
+
+    def _clip(self):
+        low = int(self.rng.choice([-128, -20, 0]))
+        return {"low": low, "high": int(self.rng.choice([127, 90]))}
+
+    def conv(self, x, channels, kernel, *, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), groups=1, table=False):
+        c, h, w = self.values[x].shape
+        kh, kw = kernel
+        weights = self.rng.integers(-128, 128, (channels, c // groups, kh, kw)).astype(np.int8)
+        weights.reshape(-1)[self.rng.integers(0, weights.size, 3)] = -128
+        bias = self.rng.integers(-20000, 20000, channels) - self.values[x].zero_point * weights.astype(np.int64).sum(
+            axis=(1, 2, 3)
+        )
+        spread = 60 / (74 * 74 * np.sqrt(c // groups * kh * kw))
+        rows = (h + pads[0] + pads[2] - (kh - 1) * dilations[0] - 1) // strides[0] + 1
+        cols = (w + pads[1] + pads[3] - (kw - 1) * dilations[1] - 1) // strides[1] + 1
+        name = f"conv{len(self.nodes)}"
+        self.nodes.append(
+            ir.Conv(
+                name=name, inputs=(x,), output=f"{name}.y", weights=weights, bias=bias.astype(np.int32),
+                scale=(spread * self.rng.uniform(0.3, 1.5, channels)).astype(np.float32), strides=strides, pads=pads,
+                dilations=dilations, groups=groups, **self._clip(),
+                table=self.rng.integers(-128, 128, 256).astype(np.int8) if table else None,
+            )
+        )  # fmt: skip
+        return self._value(f"{name}.y", (channels, rows, cols))
+
+    def pool(self, x, kind, kernel, *, strides=(1, 1), pads=(0, 0, 0, 0), count_include_pad=False):
+        c, h, w = self.values[x].shape
+        rows = (h + pads[0] + pads[2] - kernel[0]) // strides[0] + 1
+        cols = (w + pads[1] + pads[3] - kernel[1]) // strides[1] + 1
+        name = f"pool{len(self.nodes)}"
+        scale = None
+        if kind == "average":
+            count = np.arange(kernel[0] * kernel[1] + 1)
+            scale = np.float32(0.9) / np.maximum(count, 1).astype(np.float32)
+        self.nodes.append(
+            ir.Pool(
+                name=name, inputs=(x,), output=f"{name}.y", kind=kind, kernel=kernel, strides=strides, pads=pads,
+                count_include_pad=count_include_pad, scale=scale,
+            )
+        )  # fmt: skip
+        out = self._value(f"{name}.y", (c, rows, cols))
+        if kind == "max":  # a maximum keeps scale and zero point
+            source = self.values[x]
+            self.values[out] = ir.Value(out, (c, rows, cols), source.scale, source.zero_point)
+        return out
+
+    def add(self, a, b):
+        name = f"add{len(self.nodes)}"
+        mult_a, mult_b = (int(m) for m in self.rng.integers(1 << 22, 1 << 25, 2))
+        self.nodes.append(
+            ir.Add(name=name, inputs=(a, b), output=f"{name}.y", mult_a=mult_a, mult_b=mult_b, shift=25, **self._clip())
+        )
+        return self._value(f"{name}.y", self.values[a].shape)
+
+    def mul(self, a, b):
+        name = f"mul{len(self.nodes)}"
+        self.nodes.append(ir.Mul(name=name, inputs=(a, b), output=f"{name}.y", scale=0.01, **self._clip()))
+        return self._value(f"{name}.y", self.values[a].shape)
+
+    def table(self, x):
+        name = f"table{len(self.nodes)}"
+        table = self.rng.integers(-128, 128, 256).astype(np.int8)
+        self.nodes.append(ir.Table(name=name, inputs=(x,), output=f"{name}.y", table=table))
+        return self._value(f"{name}.y", self.values[x].shape)
+
+    def graph(self, *outputs):
+        return ir.Graph("random", self.values, self.nodes, "image", list(outputs), b"")
+
+    def image(self):
+        """One random int8 image with corner values."""
+        image = self.rng.integers(-128, 128, self.values["image"].shape).astype(np.int8)
+        image.reshape(-1)[:2] = -128, 127
+        return image
+
+
+def random_graph(rng, *, size=10, depth=3, channels=24):
+    """A small random network and an image for it."""
+    rows, cols = (int(n) for n in rng.integers(3, size + 1, 2))
+    net = Builder(rng, (int(rng.integers(1, channels)), rows, cols))
+    x = "image"
+    for _ in range(int(rng.integers(1, depth + 1))):
+        c, h, w = net.values[x].shape
+        kind = rng.choice(["conv", "conv", "conv", "max", "average", "add", "mul", "table", "grouped"])
+        kernel = tuple(int(min(k, n)) for k, n in zip(rng.integers(1, 4, 2), (h, w), strict=True))
+        pads = tuple(int(rng.integers(0, k)) for k in (*kernel, *kernel))
+        strides = tuple(int(s) for s in rng.integers(1, 3, 2))
+        if kind == "conv":
+            dilations = tuple(
+                int(d) if (k - 1) * d < n else 1 for d, k, n in zip(rng.integers(1, 3, 2), kernel, (h, w), strict=True)
+            )
+            x = net.conv(
+                x, int(rng.integers(1, channels)), kernel, strides=strides, pads=pads, dilations=dilations,
+                table=bool(rng.integers(0, 4) == 0),
+            )  # fmt: skip
+        elif kind == "grouped":
+            x = net.conv(x, c * int(rng.integers(1, 3)), kernel, strides=strides, pads=pads, groups=c)
+        elif kind in ("max", "average"):
+            include = bool(rng.integers(0, 2))
+            x = net.pool(x, str(kind), kernel, strides=strides, pads=pads, count_include_pad=include)
+        elif kind == "table":
+            x = net.table(x)
+        else:
+            other = net.conv(x, c, (1, 1))
+            x = net.add(x, other) if kind == "add" else net.mul(other, x)
+    return net.graph(x), net.image()

@@ -1,0 +1,81 @@
+"""Random networks, compiled and run instruction by instruction in random order, against the golden."""
+
+import numpy as np
+import pytest
+from nets import Builder, random_graph
+from superlip.boards import TARGETS
+from superlip.sim.functional import FunctionalCluster
+
+from superlip.compile.compiler import compile_network
+from superlip.golden.run import run as run_golden
+from superlip.plan.layout import pack_words
+from superlip.plan.lower import lower
+from superlip.plan.partition import Split
+from superlip.plan.planner import PlanError, make_plan
+
+TINY = TARGETS["tiny"]
+
+
+def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY):
+    """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
+    network = lower(graph, target.node.tn)
+    compiled = compile_network(network, make_plan(network, target, boards, split=split), target)
+    expected = run_golden(graph, image[None])
+    for seed in seeds:
+        images = [board.dram.segments for board in compiled.boards]
+        cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, 1 << 17)
+        cluster.run([board.init_program for board in compiled.boards], seed)
+        for number, offset, data in compiled.input_writes(image):
+            cluster.write(number, offset, data)
+        for frame in range(2):  # what stays on chip must survive a frame
+            cluster.run([board.frame_program for board in compiled.boards], seed + frame)
+        for board, state in zip(compiled.boards, cluster.boards, strict=True):
+            assert not state.counters.any()
+            assert len(state.written) == 2 * len(board.written)
+            for written, (tag, _, words) in zip(board.written * 2, state.written, strict=True):
+                op = network.ops[written.op]
+                place = op.output
+                value = pack_words(expected[op.node.output][0], place.offset, place.storage.groups, target.node.tn)
+                block = value[
+                    written.group0 : written.group1, written.row0 : written.row1, written.col0 : written.col1
+                ].reshape(-1, target.node.tn)
+                lanes = slice(written.lane0, written.lane1)
+                assert tag == written.op + 1
+                np.testing.assert_array_equal(words[:, lanes], block[:, lanes], err_msg=f"{op.name} seed {seed}")
+        raw = [cluster.read(*piece) for piece in compiled.output_ranges()]
+        for name, array in compiled.outputs(raw).items():
+            np.testing.assert_array_equal(array, expected[name][0])
+    return compiled
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.CHANNELS), (2, Split.ROWS), (2, None)])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks(seed, boards, split):
+    graph, image = random_graph(np.random.default_rng(seed))
+    run(graph, image, boards, split=split)
+
+
+@pytest.mark.parametrize("split", [Split.ROWS, Split.CHANNELS])
+def test_streamed_weights(split):
+    """More weights than the buffer holds: the ring, and its sharing over the link."""
+    net = Builder(np.random.default_rng(3), (40, 6, 6))
+    x = net.conv("image", 64, (3, 3), pads=(1, 1, 1, 1))
+    x = net.conv(x, 72, (3, 3), pads=(1, 1, 1, 1))
+    x = net.conv(x, 64, (3, 3), pads=(1, 1, 1, 1))
+    compiled = run(net.graph(x), net.image(), 2, split=split)
+    assert all(board.weight_words for board in compiled.boards)
+
+
+def test_wide_rows_and_split_blocks():
+    """A row longer than an accumulator bank, and a kernel whose weights fill more than one block."""
+    net = Builder(np.random.default_rng(4), (3, 3, 200))
+    run(net.graph(net.conv("image", 9, (1, 3), pads=(0, 1, 0, 1))), net.image(), 2)
+    net = Builder(np.random.default_rng(5), (40, 12, 12))
+    x = net.conv("image", 16, (12, 12))
+    run(net.graph(x), net.image(), 2)
+
+
+def test_more_boards_than_there_can_be():
+    graph, _ = random_graph(np.random.default_rng(1))
+    with pytest.raises(PlanError, match="3 boards asked for; node tiny can be joined 1 or 2"):
+        make_plan(lower(graph, 8), TINY, 3)
