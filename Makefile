@@ -8,6 +8,8 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-input
+# An interrupted `python -m venv`, or another tool, may have left a .venv without pip.
+ENSURE_PIP := $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 TYPES := build/types/superlip
 
 .PHONY: demo test lint types clean
@@ -16,7 +18,7 @@ demo: $(VENV)/sim.stamp
 	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
 
 test: lint
-	@$(BIN)/python -m pytest -n auto -ra
+	@$(BIN)/pytest -n auto -ra
 
 lint: $(VENV)/test.stamp types
 	@$(BIN)/ruff check .
@@ -33,11 +35,13 @@ types:
 
 $(VENV)/sim.stamp: pyproject.toml | $(BIN)/python
 	@echo "installing superlip in $(VENV)"
+	@$(ENSURE_PIP)
 	@$(PIP) -e '.[sim]'
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	@echo "installing superlip and its test tools in $(VENV)"
+	@$(ENSURE_PIP)
 	@$(PIP) -e '.[test,lint]'
 	@touch $@ $(VENV)/sim.stamp
 
