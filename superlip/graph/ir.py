@@ -68,6 +68,8 @@ class Conv(Node):
     high: int = 127
     table: np.ndarray | None = None
     """int8, shape (256,): applied to the result (entry = byte pattern), where an element-wise function was fused."""
+    table_zero_point: int = 0
+    """With a table: zp_out of the result in front of it (the output value's zero point is the table's result's)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,0 +1,137 @@
+"""ONNX Runtime beside the golden: outputs of the network, and layer by layer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from superlip.graph.session import open_session
+
+from .ops import apply
+from .run import dequantize, quantize_input, run
+
+__all__ = ["reference", "Difference", "Comparison"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Values of one tensor in which the golden and ONNX Runtime differ."""
+
+    name: str
+    kind: str
+    values: int
+    mismatches: int
+    largest: float
+    """Largest difference: int8 steps, or the output's unit for float outputs."""
+
+
+@dataclass
+class Comparison:
+    """Result of ``reference``.
+
+    ``outputs``: one Difference an output of the network. ``layers``: one a layer, each computed by the golden from
+    ONNX Runtime's own inputs, so that a difference shows where it is made. ``top1``: images whose largest output
+    agrees, of ``images``.
+    """
+
+    images: int
+    outputs: list[Difference]
+    top1: int
+    layers: list[Difference] = field(default_factory=list)
+
+    @property
+    def mismatches(self):
+        """Values that differ in the outputs."""
+        return sum(d.mismatches for d in self.outputs)
+
+    @property
+    def layer_mismatches(self):
+        """Values that differ in any layer."""
+        return sum(d.mismatches for d in self.layers)
+
+
+def reference(graph, images, *, layers=False):
+    """Run the quantized model in ONNX Runtime and compare.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+    images : ndarray, shape (B, C, H, W)
+        Float, or int8 in the graph's own quantization.
+    layers : bool
+        Compare every layer too.
+
+    Returns
+    -------
+    Comparison
+    """
+    quantized = quantize_input(graph, images)
+    results = run(graph, quantized)
+    outputs = _run_model(graph.model, graph, quantized, images, graph.onnx_outputs)
+    differences, top1 = [], len(quantized)
+    for position, (name, tensor) in enumerate(zip(graph.outputs, graph.onnx_outputs, strict=True)):
+        value = graph.values[name]
+        theirs = outputs[tensor]
+        if theirs.dtype in (np.int8, np.uint8):
+            ours = results[name]
+            theirs = _as_int8(theirs)
+        else:
+            ours = dequantize(graph, name, results[name])
+        theirs = theirs.reshape(ours.shape)
+        kind = "host" if value.is_float else "output"
+        differences.append(_difference(tensor, kind, ours, theirs))
+        if position == 0:
+            flat = [a.reshape(len(quantized), -1).argmax(axis=1) for a in (ours, theirs)]
+            top1 = int((flat[0] == flat[1]).sum())
+    comparison = Comparison(len(quantized), differences, top1)
+    if layers:
+        comparison.layers = _layers(graph, quantized, images)
+    return comparison
+
+
+def _layers(graph, quantized, images):
+    model = onnx.load_from_string(graph.model)
+    tensors = {o for n in model.graph.node for o in n.output} | {i.name for i in model.graph.input}
+    names = [n for n in graph.values if n in tensors and not graph.values[n].is_float]
+    present = {o.name for o in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present and n != graph.onnx_input)
+    wanted = [n for n in names if n != graph.onnx_input]
+    theirs = _run_model(model.SerializeToString(), graph, quantized, images, wanted)
+    # a MaxPool between DequantizeLinear and QuantizeLinear has a float tensor where the graph has an int8 value
+    theirs = {n: a for n, a in theirs.items() if a.dtype in (np.int8, np.uint8)}
+    known = {n: _as_int8(a).reshape(-1, *graph.values[n].shape) for n, a in theirs.items()}
+    known[graph.input] = known.get(graph.input, quantized)
+    differences = []
+    for node in graph.nodes:
+        ours = apply(node, [known[i] for i in node.inputs], graph.values)
+        if node.output in theirs:
+            differences.append(_difference(node.name, type(node).__name__, ours, known[node.output]))
+        else:
+            known[node.output] = ours
+    return differences
+
+
+def _as_int8(array):
+    return (array ^ 0x80).view(np.int8) if array.dtype == np.uint8 else array
+
+
+def _difference(name, kind, ours, theirs):
+    gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    return Difference(name, kind, gap.size, int((gap > 0).sum()), float(gap.max(initial=0)))
+
+
+def _run_model(model, graph, quantized, images, names):
+    """Named tensors of the model for every image, batches joined."""
+    session = open_session(model)
+    info = session.get_inputs()[0]
+    value = graph.values[graph.input]
+    if info.type == "tensor(float)":
+        feed = np.asarray(images)
+        if feed.dtype in (np.int8, np.uint8):
+            feed = dequantize(graph, graph.input, quantized)
+        feed = feed.astype(np.float32).reshape(quantized.shape)
+    else:
+        feed = (quantized.view(np.uint8) ^ 0x80) if value.is_unsigned else quantized
+    shape = [1 if not isinstance(s, int) else s for s in info.shape]
+    rows = [session.run(names, {info.name: feed[i].reshape(shape)}) for i in range(len(feed))]
+    return {name: np.stack([r[i] for r in rows]) for i, name in enumerate(names)}

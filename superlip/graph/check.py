@@ -1,0 +1,51 @@
+"""What the accelerator would do with each node of a model."""
+
+from dataclasses import dataclass
+
+from .load import Loader
+
+__all__ = ["check", "Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One node of the model: ``verdict`` is accelerator, rewritten, folded, host or unsupported."""
+
+    node: str
+    op: str
+    verdict: str
+    why: str
+
+
+def check(path, *, calibrate=None, random_weights=0):
+    """Say for every node of a model where it runs, or why it cannot.
+
+    A float model is quantized on the way, as ``load`` does it, with made-up images where none are given: the verdicts
+    do not depend on them.
+
+    Returns
+    -------
+    list of Row
+        In the model's order. ``load`` raises ModelError if and only if one of them is unsupported.
+
+    Raises
+    ------
+    ModelError
+        If the model as a whole is unusable (no ONNX file, no image input, unknown sizes).
+    """
+    loader = Loader(path, calibrate=calibrate, random_weights=random_weights)
+    loader.try_import()
+    fate = dict(loader.prepared.fate) if loader.prepared else {}
+    verdicts = loader.importer.verdicts
+    return [_row(name, op, fate, verdicts) for name, op in loader.original]
+
+
+def _row(name, op, fate, verdicts):
+    imported = next((verdicts[n] for n in (f"{name}_quant", name) if n in verdicts), None)
+    if imported is not None and imported[0] in ("host", "unsupported"):
+        return Row(name, op, *imported)
+    if name in fate:
+        return Row(name, op, *fate[name])
+    if imported is not None:
+        return Row(name, op, *imported)
+    return Row(name, op, "folded", "into the range of the quantized tensor before it" if op in ("Relu", "Clip") else "")

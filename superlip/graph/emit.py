@@ -1,0 +1,250 @@
+"""Nodes of the quantized graph from operands that are already integers: what both model formats share."""
+
+import numpy as np
+
+from . import ir
+from .states import Unsupported
+from .views import image_shape
+
+__all__ = ["conv", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add_factors"]
+
+
+def int8_weights(weights, zero_point, name):
+    """Weights less their zero point, as int8. Unsupported where the difference does not fit."""
+    zero = np.zeros((), np.int64) if zero_point is None else np.asarray(zero_point, np.int64)
+    if zero.ndim and zero.size > 1:
+        zero = zero.reshape(-1, *([1] * (weights.ndim - 1)))
+    difference = weights.astype(np.int64) - zero.reshape(zero.shape if zero.size > 1 else ())
+    if difference.min(initial=0) < -128 or difference.max(initial=0) > 127:
+        raise Unsupported(
+            f"weights less their zero point reach [{difference.min()}, {difference.max()}] and do not fit int8; "
+            f"quantize {name} with symmetric weights"
+        )
+    return difference.astype(np.int8)
+
+
+def fold_zero_point(bias, weights, zero_point):
+    """Model bias - zp_in * sum(w), modulo 2**32 as in the accumulators."""
+    sums = weights.astype(np.int64).reshape(len(weights), -1).sum(axis=1)
+    bias = np.zeros(len(weights), np.int64) if bias is None else bias.astype(np.int64).reshape(-1)
+    return (bias - zero_point * sums).astype(np.int32)
+
+
+def channel_scale(source, weight_scale, result, channels):
+    """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
+    scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
+    return np.broadcast_to(scale.astype(np.float32), (channels,)).copy()
+
+
+def window(attributes, size, kernel, *, op="Conv"):
+    """(strides, dilations, pads, (rows, cols)) of a sliding window over an image of ``size``."""
+    strides = tuple(attributes.get("strides", (1,) * len(kernel)))
+    dilations = tuple(attributes.get("dilations", (1,) * len(kernel)))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    auto = attributes.get("auto_pad", b"NOTSET")
+    auto = auto.decode() if isinstance(auto, bytes) else auto
+    pads = list(attributes.get("pads", (0,) * (2 * len(kernel))))
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        total = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(size, strides, reach, strict=True)]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = small + large if auto == "SAME_UPPER" else large + small
+    elif auto == "VALID":
+        pads = [0] * len(pads)
+    if min(pads, default=0) < 0:
+        raise Unsupported(f"{op} with negative padding {pads}")
+    half = len(kernel)
+    padded = [n + pads[i] + pads[half + i] for i, n in enumerate(size)]
+    counts = []
+    for i in range(half):
+        steps = padded[i] - reach[i]
+        count = steps // strides[i] + 1
+        if attributes.get("ceil_mode", 0) and op != "Conv":
+            count = -(-steps // strides[i]) + 1
+            if (count - 1) * strides[i] >= size[i] + pads[i]:
+                count -= 1  # a window must begin inside the image or its leading padding
+            pads[half + i] = max(pads[half + i], (count - 1) * strides[i] + reach[i] - size[i] - pads[i])
+        if count < 1:
+            raise Unsupported(f"the kernel {tuple(kernel)} is larger than the padded image {tuple(padded)}")
+        counts.append(count)
+    return strides, dilations, tuple(pads), tuple(counts)
+
+
+def two_dimensional(values, *, fill):
+    """(y, x) of a tuple of one (a 1-D operator works on rows) or two."""
+    return (fill, *values) if len(values) == 1 else tuple(values)
+
+
+def two_dimensional_pads(pads):
+    return (0, pads[0], 0, pads[1]) if len(pads) == 2 else tuple(pads)
+
+
+def geometry(attributes, shape, kernel, op):
+    """2-D geometry of an operator on a tensor of the model's shape (1, C, H, W) or (1, C, L).
+
+    Returns
+    -------
+    dict with kernel, strides, dilations, pads, and the spatial size of the result in the model's rank
+    """
+    if len(kernel) not in (1, 2) or len(shape) != len(kernel) + 2:
+        raise Unsupported(f"{op} with {len(kernel)} spatial dimensions on a tensor of rank {len(shape)}: only 1 and 2")
+    strides, dilations, pads, counts = window(attributes, shape[2:], kernel, op=op)
+    return {
+        "kernel": two_dimensional(tuple(kernel), fill=1),
+        "strides": two_dimensional(strides, fill=1),
+        "dilations": two_dimensional(dilations, fill=1),
+        "pads": two_dimensional_pads(pads),
+        "size": counts,
+    }
+
+
+def conv(importer, names, operand, view_shape, weights, weight_scale, bias, attributes, params, tensor, clip):
+    """Append a Conv. ``weights`` int8 of the model's rank, ``bias`` int32 or None, ``clip`` (low, high) int8."""
+    name, value = operand
+    shape = geometry(attributes, view_shape, weights.shape[2:], "Conv")
+    groups = int(attributes.get("group", 1))
+    m = len(weights)
+    if weights.shape[1] * groups != value.shape[0]:
+        raise Unsupported(f"weights for {weights.shape[1] * groups} channels, the image has {value.shape[0]}")
+    weights = weights.reshape(m, weights.shape[1], *shape["kernel"])
+    result = (1, m, *shape["size"])
+    return importer.emit(
+        ir.Conv, names, (name,), tensor, image_shape(result), result, params,
+        weights=weights,
+        bias=fold_zero_point(bias, weights, value.zero_point),
+        scale=channel_scale(value.scale, weight_scale, params.scale, m),
+        strides=shape["strides"], pads=shape["pads"], dilations=shape["dilations"], groups=groups,
+        low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def dense(importer, names, view, weights, weight_scale, bias, params, tensor, clip, result_shape):
+    """Append a dense layer, ``weights`` int8 of shape (M, F), as a Conv whose kernel covers its whole input.
+
+    Where the operand is a moved view of a value with the same number of elements (Flatten, or a transposition in
+    front of it) the weights are moved instead.
+    """
+    source = importer.values[view.value]
+    numbers = view.numbers().reshape(-1)
+    count = int(np.prod(source.shape))
+    if weights.shape[1] != numbers.size:
+        raise Unsupported(f"weights for {weights.shape[1]} inputs, the operand has {numbers.size}")
+    if numbers.size == count and np.array_equal(np.sort(numbers), np.arange(count)):
+        moved = np.empty_like(weights)
+        moved[:, numbers] = weights
+        weights = moved
+    else:
+        source = importer.values[importer.materialize(view)]
+    weights = np.ascontiguousarray(weights.reshape(len(weights), *source.shape))
+    m = len(weights)
+    return importer.emit(
+        ir.Conv, names, (source.name,), tensor, image_shape(result_shape), result_shape, params,
+        weights=weights,
+        bias=fold_zero_point(bias, weights, source.zero_point),
+        scale=channel_scale(source.scale, weight_scale, params.scale, m),
+        low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def max_pool(importer, node, view, attributes):
+    """Append a max pooling of a view; its result has the operand's quantization."""
+    if len([o for o in node.output if o]) > 1:
+        raise Unsupported("MaxPool with the output Indices")
+    value = importer.materialize(view)
+    shape = geometry(attributes, view.shape, attributes["kernel_shape"], "MaxPool")
+    if shape["dilations"] != (1, 1):
+        raise Unsupported("MaxPool with dilations")
+    result = (*view.shape[:2], *shape["size"])
+    return importer.emit(
+        ir.Pool, (node.name,), (value,), node.output[0], image_shape(result), result, importer.params_of(view),
+        kind="max", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],
+    )  # fmt: skip
+
+
+def average_pool(importer, names, view, attributes, params, tensor, clip):
+    """Append an average pooling."""
+    value = importer.materialize(view)
+    shape = geometry(attributes, view.shape, attributes["kernel_shape"], "AveragePool")
+    if shape["dilations"] != (1, 1):
+        raise Unsupported("AveragePool with dilations")
+    include = bool(attributes.get("count_include_pad", 0))
+    declared = window({**attributes, "ceil_mode": 0}, view.shape[2:], attributes["kernel_shape"], op="AveragePool")
+    if include and two_dimensional_pads(declared[2]) != shape["pads"]:
+        raise Unsupported("AveragePool with count_include_pad and ceil_mode, where a window leaves the padded image")
+    result = (*view.shape[:2], *shape["size"])
+    source = importer.values[value]
+    return importer.emit(
+        ir.Pool, names, (value,), tensor, image_shape(result), result, params,
+        kind="average", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],
+        count_include_pad=include,
+        scale=average_scale(source.scale, params.scale, int(np.prod(shape["kernel"]))),
+        low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def global_average_pool(importer, names, view, params, tensor, clip, result):
+    """Append an average over the whole image; ``result`` is the model's shape of it."""
+    value = importer.materialize(view)
+    source = importer.values[value]
+    _, h, w = source.shape
+    return importer.emit(
+        ir.Pool, names, (value,), tensor, image_shape(result), result, params,
+        kind="average", kernel=(h, w), scale=average_scale(source.scale, params.scale, h * w),
+        low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def average_scale(source, result, count):
+    """float32 scales by the pixels counted: source / (result * n), as QLinearGlobalAveragePool computes it."""
+    n = np.arange(count + 1, dtype=np.float32)
+    n[0] = 1
+    scale = (np.float32(source) / (np.float32(result) * n)).astype(np.float32)
+    scale[0] = 0
+    return scale
+
+
+def add(importer, names, first, second, params, tensor, clip):
+    """Append an addition of two views of the same shape."""
+    a, b = importer.materialize(first), importer.materialize(second)
+    values = importer.values[a], importer.values[b]
+    if values[0].shape != values[1].shape:
+        raise Unsupported(f"addition of tensors of shape {first.shape} and {second.shape}: only of the same shape")
+    mult_a, mult_b, shift = add_factors(values[0].scale, values[1].scale, params.scale)
+    return importer.emit(
+        ir.Add, names, (a, b), tensor, values[0].shape, first.shape, params,
+        mult_a=mult_a, mult_b=mult_b, shift=shift, low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def add_factors(scale_a, scale_b, scale_out):
+    """(mult_a, mult_b, shift) nearest to scale / scale_out with |mult| < 2**26."""
+    ratios = np.float64(scale_a) / np.float64(scale_out), np.float64(scale_b) / np.float64(scale_out)
+    largest = max(ratios)
+    if not np.isfinite(largest) or largest >= 1 << 25:
+        raise Unsupported(f"addition whose operands' scales are {largest:.3g} times the result's")
+    shift = 62
+    while shift > 0 and max(round(r * 2.0**shift) for r in ratios) >= 1 << 26:
+        shift -= 1
+    return round(ratios[0] * 2.0**shift), round(ratios[1] * 2.0**shift), shift
+
+
+def mul(importer, names, first, second, params, tensor, clip):
+    """Append a product of two views; one of them may be (C, 1, 1)."""
+    a, b = importer.materialize(first), importer.materialize(second)
+    shape = first.shape
+    if importer.values[a].shape[1:] == (1, 1) and importer.values[b].shape[1:] != (1, 1):
+        a, b, shape = b, a, second.shape
+    left, right = importer.values[a], importer.values[b]
+    if right.shape not in (left.shape, (left.shape[0], 1, 1)):
+        raise Unsupported(f"product of tensors of shape {left.shape} and {right.shape}: only equal ones or (C, 1, 1)")
+    scale = np.float32(np.float32(left.scale) * np.float32(right.scale) / np.float32(params.scale))
+    return importer.emit(
+        ir.Mul, names, (a, b), tensor, left.shape, shape, params, scale=float(scale), low=clip[0], high=clip[1]
+    )
+
+
+def concat_axis(importer, views, axis):
+    """The values of views to be joined along the channels. Unsupported where the axis is another one."""
+    rank = len(views[0].shape)
+    if axis % rank != 1 or views[0].shape[0] != 1:
+        raise Unsupported(f"Concat along axis {axis}: only channels")
+    return [importer.materialize(v) for v in views]

@@ -1,0 +1,624 @@
+"""From a quantized ONNX model, in QDQ or QOperator format or a mixture, to the quantized graph.
+
+The importer walks the nodes once. For each tensor of the model it knows one of
+
+* a constant,
+* an int8 tensor: a ``View`` of a value of the quantized graph,
+* a float tensor that is exactly such a tensor dequantized: a ``View`` too,
+* a float tensor that an operator is about to give (``Pending``): the node of the quantized graph is made when
+  QuantizeLinear says which scale and zero point its result has,
+* a float tensor of which nothing is known: what the host has to compute.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from . import ir
+from .errors import ModelError
+from .importer_float import FLOAT_OPS
+from .importer_qoperator import QOPERATOR_OPS
+from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
+from .session import open_session
+from .states import Params, Pending, Unsupported
+from .tables import clamp_of, float_table
+from .views import LAYOUT_OPS, View, image_shape, layout_nodes, move
+
+__all__ = ["Importer", "import_model"]
+
+HOST_OPS = frozenset(
+    [
+        "Softmax",
+        "LogSoftmax",
+        "Hardmax",
+        "LRN",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "GroupNormalization",
+        "QLinearSoftmax",
+        "Cast",
+    ]
+)
+"""Float operators that the host may compute between accelerated ones; behind the last of these it computes any."""
+
+
+class Importer:
+    """State of one import; ``run`` does it. ``unsupported`` is a list of (node, why), ``verdicts`` a dict of node
+    name to (verdict, why)."""
+
+    def __init__(self, model, name):
+        self.model = model
+        self.name = name
+        self.opsets = opset(model)
+        self.consts = constants(model.graph)
+        self.views = {}
+        self.floats = {}
+        self.dq_consts = {}
+        self.values = {}
+        self.nodes = []
+        self.notes = []
+        self.verdicts = {}
+        self.unsupported = []
+        self.poisoned = {}
+        self.producers = {o: n for n in model.graph.node for o in n.output if o}
+        self._materialized = {}
+        self._host_values = {}
+
+    # ---- what the operators use
+
+    def const(self, name):
+        """Constant operand ``name``, or None."""
+        return self.consts.get(name) if name else None
+
+    def view(self, name):
+        """View of a tensor, int8 or dequantized, or None."""
+        if name in self.views:
+            return self.views[name]
+        found = self.floats.get(name)
+        return found if isinstance(found, View) else None
+
+    def params_of(self, view):
+        """Quantization of a view."""
+        value = self.values[view.value]
+        return Params(np.float32(value.scale), value.zero_point, value.is_unsigned)
+
+    def params(self, scale, zero_point):
+        """Params from a scale and zero point operand, by name."""
+        scale = self.const(scale)
+        if scale is None or scale.size != 1:
+            raise Unsupported("the scale of an activation must be one constant number")
+        zero = self.const(zero_point)
+        zero = np.zeros((), np.uint8) if zero is None else zero
+        if zero.dtype not in (np.int8, np.uint8) or zero.size != 1:
+            raise Unsupported(f"activations must be int8 or uint8, not {zero.dtype}")
+        is_unsigned = zero.dtype == np.uint8
+        return Params(np.float32(scale.reshape(())), int(zero.reshape(())) - 128 * is_unsigned, is_unsigned)
+
+    def operand(self, name):
+        """(value name, Value) of a tensor in the form (C, H, W), with the layout nodes that takes."""
+        view = self.view(name)
+        if view is None:
+            raise Unsupported(self._why_not(name))
+        value = self.materialize(view)
+        return value, self.values[value]
+
+    def materialize(self, view):
+        """Name of the value that holds a view's elements in the view's own shape."""
+        if id(view) in self._materialized:
+            return self._materialized[id(view)][0]
+        source = self.values[view.value]
+        current = view.value
+        for kind, arguments, shape in layout_nodes(view, source.shape):
+            name = self.unique(f"{view.value}/{kind.__name__.lower()}")
+            self.add(kind(name=name, inputs=(current,), output=name, **arguments), shape, self.params_of(view))
+            current = name
+        self._materialized[id(view)] = (current, view)
+        return current
+
+    def unique(self, name):
+        """``name``, or a variant of it that no value has yet."""
+        used = self.values.keys() | {n.name for n in self.nodes}
+        if name not in used:
+            return name
+        return next(f"{name}.{i}" for i in range(2, len(used) + 3) if f"{name}.{i}" not in used)
+
+    def add(self, node, shape, params, *, is_float=False):
+        """Append a node and its result; the View of the result."""
+        self.values[node.output] = ir.Value(
+            node.output,
+            tuple(int(s) for s in shape),
+            float(params.scale),
+            params.zero_point,
+            params.is_unsigned,
+            is_float,
+        )
+        self.nodes.append(node)
+        return node.output
+
+    def emit(self, kind, names, inputs, tensor, image, shape, params, /, **arguments):
+        """Append a node for the model's tensor ``tensor``; the View of it in the model's shape ``shape``."""
+        output = self.unique(tensor)
+        name = self.unique_node(names[0] if names else output)
+        node = kind(name=name, inputs=tuple(inputs), output=output, onnx_names=tuple(names), **arguments)
+        self.add(node, image, params)
+        return View(output, tuple(int(s) for s in shape))
+
+    def unique_node(self, name):
+        used = {n.name for n in self.nodes}
+        return (
+            name
+            if name not in used
+            else next(f"{name}.{i}" for i in range(2, len(used) + 3) if f"{name}.{i}" not in used)
+        )
+
+    def elementwise(self, view, nodes, shape, result):
+        """Pending function of one view: ``nodes`` in order, down to the tensor ``result``."""
+
+        def finish(params, tensor, low, high, names):
+            source = self.params_of(view)
+            start = self._chain_input(nodes, view) if nodes else "superlip_x"
+            operands = {i: self.consts[i] for n in nodes for i in n.input if i in self.consts}
+            table = float_table(
+                nodes,
+                operands,
+                (start, source.scale, source.zero_point),
+                (result, params.scale, params.zero_point),
+                self.opsets,
+            )
+            return self.apply_table(view, np.clip(table, low, high), params, tensor, names)
+
+        return Pending(finish, shape, tuple(n.name for n in nodes), chain=(view, tuple(nodes)))
+
+    def _chain_input(self, nodes, view):
+        made = {o for n in nodes for o in n.output}
+        for node in nodes:
+            for name in node.input:
+                if name and name not in made and name not in self.consts:
+                    return name
+        raise Unsupported("an element-wise function without an operand")
+
+    def apply_table(self, view, table, params, tensor, names):
+        """A Table node on the value below a view; the movement stays on top of it."""
+        value = self.values[view.value]
+        if view.index is not None and (view.index < 0).any():
+            value = self.values[self.materialize(view)]
+            view = View(value.name, view.shape)
+        result = self.emit(
+            ir.Table, names, (value.name,), tensor if view.index is None else f"{tensor}/table", value.shape,
+            value.shape, params, table=table,
+        )  # fmt: skip
+        return View(result.value, view.shape, view.index)
+
+    def requantize(self, view, params, tensor, names):
+        """The view with another scale and zero point."""
+        if self.params_of(view) == params:
+            return view
+        pending = self.elementwise(view, [], view.shape, None)
+        return pending.finish(params, tensor, -128, 127, names)
+
+    def done(self, node, verdict="accelerator", why=""):
+        """Record what became of a node of the model."""
+        self.verdicts.setdefault(node.name, (verdict, why))
+
+    # ---- the walk
+
+    def run(self):
+        """Import the model. Raises ModelError where the model as a whole is unusable."""
+        graph = self.model.graph
+        name_nodes(graph)
+        self._take_input()
+        for node in graph.node:
+            try:
+                self._node(node)
+            except Unsupported as error:
+                self._refuse(node, str(error))
+            except ModelError as error:
+                self._refuse(node, str(error))
+        outputs = []
+        for info in graph.output:
+            try:
+                outputs.append((info.name, self._output(info.name)))
+            except Unsupported as error:
+                producer = self.producers.get(info.name)
+                if producer is None:
+                    raise ModelError(f"output {info.name!r}: {error}") from None
+                self._refuse(producer, str(error))
+        return outputs
+
+    def _refuse(self, node, why):
+        if any(i in self.poisoned for i in node.input):
+            first = next(self.poisoned[i] for i in node.input if i in self.poisoned)
+            self.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
+        else:
+            self.unsupported.append((node, why))
+            self.verdicts[node.name] = ("unsupported", why)
+            first = node.name
+        for output in node.output:
+            self.poisoned[output] = first
+
+    def _take_input(self):
+        graph = self.model.graph
+        initializers = {i.name for i in graph.initializer}
+        inputs = [i for i in graph.input if i.name not in initializers]
+        if len(inputs) != 1:
+            raise ModelError(f"the model has {len(inputs)} inputs; one image input is supported")
+        info = inputs[0]
+        shape = static_shape(info)
+        self.input, self.input_shape = info.name, shape
+        kind = info.type.tensor_type.elem_type
+        self.value_input = None
+        if kind in (TensorProto.INT8, TensorProto.UINT8):
+            params = self._input_params(info.name, kind == TensorProto.UINT8)
+            self._set_input(info.name, params)
+            self.views[info.name] = View(info.name, shape)
+        elif kind != TensorProto.FLOAT:
+            raise ModelError(f"input {info.name!r} must be float, int8 or uint8")
+        else:
+            self._look_through(info.name)
+
+    def _look_through(self, name):
+        """Quantize the input before the layout nodes and max poolings that come in front of its QuantizeLinear.
+
+        Rounding is monotonic, so it makes no difference to what they move or select.
+        """
+        seen, tensors = set(), [name]
+        found = None
+        while tensors:
+            tensor = tensors.pop()
+            for node in self.model.graph.node:
+                if tensor not in node.input or node.name in seen:
+                    continue
+                seen.add(node.name)
+                if node.op_type == "QuantizeLinear" and tensor == name:
+                    return
+                if node.op_type == "QuantizeLinear":
+                    found = found or node
+                elif node.op_type in LAYOUT_OPS or node.op_type == "MaxPool":
+                    tensors.extend(node.output)
+        if found is not None:
+            self._set_input(name, self.params(found.input[1], found.input[2] if len(found.input) > 2 else ""))
+            self.floats[name] = View(name, self.input_shape)
+
+    def _set_input(self, name, params):
+        self.value_input = name
+        self.values[name] = ir.Value(
+            name, image_shape(self.input_shape), float(params.scale), params.zero_point, params.is_unsigned
+        )
+
+    def _input_params(self, name, is_unsigned):
+        """Scale and zero point that the first consumer of an integer input gives to it."""
+        for node in self.model.graph.node:
+            for position, operand in enumerate(node.input[:-2]):
+                takes_scale = node.op_type in ("DequantizeLinear",) or node.op_type.startswith(("QLinear", "QGemm"))
+                if operand == name and takes_scale and self.const(node.input[position + 1]) is not None:
+                    return self.params(node.input[position + 1], node.input[position + 2])
+        return Params(np.float32(1), -128 if is_unsigned else 0, is_unsigned)
+
+    def _node(self, node):
+        op = node.op_type
+        if op == "Constant":
+            self.consts[node.output[0]] = constant_value(node)
+            return self.done(node, "folded", "constant")
+        if all(i in self.consts for i in node.input if i) and op != "DequantizeLinear" and node.input:
+            self._fold(node)
+            return self.done(node, "folded", "constant")
+        if any(i in self.poisoned for i in node.input):
+            raise Unsupported("")
+        if op == "DequantizeLinear":
+            return self._dequantize(node)
+        if op == "QuantizeLinear":
+            return self._quantize(node)
+        if op in QOPERATOR_OPS and node.input[0] not in self.floats and not self._is_float(node):
+            QOPERATOR_OPS[op](self, node)
+            return self.done(node)
+        if op in LAYOUT_OPS and self.view(node.input[0]) is not None:
+            return self._layout(node)
+        if op in FLOAT_OPS:
+            state = FLOAT_OPS[op](self, node)
+            if state is not None:
+                self.floats[node.output[0]] = state
+                return self.done(node)
+        return None  # known to the host only, if anybody asks for its result
+
+    def _is_float(self, node):
+        """Whether an operator that exists for float and int8 is used on floats here."""
+        return node.op_type in FLOAT_OPS and not any(i in self.views for i in node.input)
+
+    def _fold(self, node):
+        model = small_model(
+            [node], [], [o for o in node.output if o], {i: self.consts[i] for i in node.input if i},
+            {"": 17} | self.opsets,
+        )  # fmt: skip
+        for name, array in zip([o for o in node.output if o], open_session(model).run(None, {}), strict=True):
+            self.consts[name] = array
+
+    def _dequantize(self, node):
+        source, output = node.input[0], node.output[0]
+        self.done(node, "folded", "scale and zero point")
+        if source in self.consts:
+            zero = self.const(node.input[2]) if len(node.input) > 2 else None
+            self.dq_consts[output] = (
+                self.consts[source],
+                self.consts[node.input[1]],
+                zero,
+                attributes(node).get("axis", 1),
+            )
+            return
+        view = self.views.get(source)
+        if view is None:
+            raise Unsupported(self._why_not(source))
+        params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
+        if params != self.params_of(view):
+            raise Unsupported(f"{source!r} is dequantized with another scale than it was made with")
+        self.floats[output] = view
+
+    def _quantize(self, node):
+        source, output = node.input[0], node.output[0]
+        params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
+        self.done(node, "folded", "scale and zero point")
+        state = self.floats.get(source)
+        if source == self.input and self.value_input is None:
+            self._set_input(output, params)
+            self.views[output] = View(output, self.input_shape)
+        elif source == self.input:
+            first = View(self.value_input, self.input_shape)
+            self.views[output] = self.requantize(first, params, output, (node.name,))
+            if self.params_of(first) != params:
+                self.notes.append(f"input {source!r} is quantized twice; the second time from the first result")
+        elif isinstance(state, View):
+            self.views[output] = self.requantize(state, params, output, (node.name,))
+        elif isinstance(state, Pending):
+            low, high = params.bound(state.real_low, -128), params.bound(state.real_high, 127)
+            self.views[output] = state.finish(params, output, low, high, state.names)
+        else:
+            self.views[output] = self._host(source, params, output)
+
+    def _layout(self, node):
+        if node.op_type in ("Resize", "Upsample"):
+            mode = attributes(node).get("mode", b"nearest")
+            if mode != b"nearest":
+                raise Unsupported(f"Resize with mode {mode.decode()!r}: only nearest")
+        view = self.view(node.input[0])
+        fill = None
+        if node.op_type == "Pad":
+            fill = self._pad_value(node, view)
+        missing = [i for i in node.input[1:] if i and i not in self.consts and i not in self.dq_consts]
+        if missing:
+            raise Unsupported(f"operand {missing[0]!r} must be a constant")
+        consts = dict(self.consts)
+        for name in node.input[1:]:
+            if name in self.dq_consts:
+                q, scale, zero, _ = self.dq_consts[name]
+                consts[name] = ((q.astype(np.int32) - (0 if zero is None else zero)) * scale).astype(np.float32)
+        results = move(node, view, consts, self.opsets, fill)
+        target = self.views if node.input[0] in self.views else self.floats
+        for name, result in zip([o for o in node.output if o], results, strict=False):
+            target[name] = result
+        self.done(node)
+
+    def _pad_value(self, node, view):
+        params = self.params_of(view)
+        name = node.input[2] if len(node.input) > 2 else ""
+        is_int = node.input[0] in self.views
+        if name in self.dq_consts:
+            q, _, zero, _ = self.dq_consts[name]
+            number = q.astype(np.int32) - (0 if zero is None else zero)
+            return int(np.clip(int(number.reshape(())) + params.zero_point, -128, 127))
+        if not name and not is_int:
+            return params.zero_point
+        if not name:
+            return -128 if params.is_unsigned else 0
+        value = self.const(name)
+        if value is None:
+            raise Unsupported("the padding value must be a constant")
+        if is_int:
+            return int(value.reshape(())) - 128 * params.is_unsigned
+        return params.bound(float(value.reshape(())), 0)
+
+    # ---- the host
+
+    def _why_not(self, name):
+        producer = self.producers.get(name)
+        if producer is None:
+            return f"operand {name!r} is not quantized"
+        return f"operand {name!r}, made by {producer.op_type} {producer.name!r}, is not quantized"
+
+    def _host(self, tensor, params, output):
+        """A Host node that gives ``tensor``: float where ``params`` is None, else quantized."""
+        nodes, views, consts = self._slice_back(tensor)
+        if params is not None:
+            for node in nodes:
+                if node.op_type not in HOST_OPS and node.op_type not in LAYOUT_OPS:
+                    why = f"operator {node.op_type} is not supported between accelerated operators"
+                    if node.op_type in FLOAT_OPS:
+                        why = f"{node.op_type} works on tensors that are not quantized"
+                    self._refuse(node, why)
+                    raise Unsupported(f"needs the result of {node.name!r}")
+        reason = f"{', '.join(dict.fromkeys(n.op_type for n in nodes))} in floating point"
+        for node in nodes:
+            self.verdicts[node.name] = ("host", f"{node.op_type} runs in floating point on the host")
+        inputs, graph_inputs, head, initializers = [], [], [], {}
+        for position, (name, view) in enumerate(views.items()):
+            value = self.values[self.materialize(view)]
+            raw, flat = f"superlip_in{position}", f"superlip_image{position}"
+            graph_inputs.append((raw, TensorProto.INT8, [1, *value.shape]))
+            initializers |= {
+                f"{raw}_scale": np.float32(value.scale),
+                f"{raw}_zero": np.int8(value.zero_point),
+                f"{raw}_shape": np.array(view.shape, np.int64),
+            }
+            head += [
+                helper.make_node("DequantizeLinear", [raw, f"{raw}_scale", f"{raw}_zero"], [flat]),
+                helper.make_node("Reshape", [flat, f"{raw}_shape"], [name]),
+            ]
+            inputs.append(value.name)
+        if not inputs:
+            raise Unsupported(f"{tensor!r} does not depend on the image")
+        shape, dtype = self._host_shape(head, nodes, graph_inputs, initializers | consts, tensor)
+        image = image_shape(shape)
+        tail = []
+        last = tensor
+        if params is not None:
+            initializers |= {
+                "superlip_out_scale": np.float32(params.scale),
+                "superlip_out_zero": np.int8(params.zero_point),
+            }
+            tail.append(
+                helper.make_node(
+                    "QuantizeLinear", [tensor, "superlip_out_scale", "superlip_out_zero"], ["superlip_quantized"]
+                )
+            )
+            last = "superlip_quantized"
+        initializers["superlip_out_shape"] = np.array([1, *image], np.int64)
+        tail.append(helper.make_node("Reshape", [last, "superlip_out_shape"], ["superlip_out"]))
+        model = small_model(
+            [*head, *nodes, *tail], graph_inputs, ["superlip_out"], initializers | consts, {"": 17} | self.opsets
+        )
+        names = tuple(n.name for n in nodes)
+        value = self.unique(output)
+        node = ir.Host(
+            name=self.unique_node(names[-1] if names else value), inputs=tuple(inputs), output=value,
+            onnx_names=names, model=model, reason=reason,
+        )  # fmt: skip
+        self.add(node, image, params or Params(np.float32(1), 0), is_float=params is None)
+        if dtype not in (np.float32, np.float64) and params is None:
+            self.notes.append(f"output {tensor!r} is {dtype}")
+        return View(value, tuple(shape))
+
+    def _host_shape(self, head, nodes, graph_inputs, initializers, tensor):
+        model = small_model([*head, *nodes], graph_inputs, [tensor], initializers, {"": 17} | self.opsets)
+        try:
+            feeds = {name: np.zeros(shape, np.int8) for name, _, shape in graph_inputs}
+            result = open_session(model).run([tensor], feeds)[0]
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise Unsupported(f"ONNX Runtime cannot compute {tensor!r}: {str(error).splitlines()[0][:200]}") from None
+        return result.shape, result.dtype
+
+    def _slice_back(self, tensor):
+        """Nodes that make ``tensor`` from views and constants, in the model's order."""
+        wanted, views, consts, stack = set(), {}, {}, [tensor]
+        while stack:
+            name = stack.pop()
+            if not name or name in views or name in consts:
+                continue
+            view = self.view(name)
+            if name in self.consts:
+                consts[name] = self.consts[name]
+            elif view is not None and name in self.floats:
+                views[name] = view
+            elif name in self.producers:
+                producer = self.producers[name]
+                if producer.op_type == "QuantizeLinear" or (name == tensor and view is not None):
+                    raise Unsupported(f"{name!r} is an integer tensor in the middle of float operators")
+                if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in producer.attribute):
+                    raise Unsupported(f"{producer.op_type} {producer.name!r} has a subgraph")
+                wanted.add(producer.name)
+                stack.extend(producer.input)
+            elif name == self.input:
+                raise Unsupported(f"the model's input {name!r} is used without being quantized")
+            else:
+                raise Unsupported(f"nothing gives {name!r}")
+        return [n for n in self.model.graph.node if n.name in wanted], views, consts
+
+    def _output(self, name):
+        view = self.view(name)
+        if view is None and name in self.poisoned:
+            raise Unsupported(f"needs the result of {self.poisoned[name]!r}")
+        if view is None:
+            view = self._host(name, None, name)
+        return self.materialize(view)
+
+
+def import_model(model, name):
+    """Import a quantized model.
+
+    Returns
+    -------
+    (ir.Graph or None, Importer)
+        None where nodes are unsupported: the importer's ``unsupported`` says which.
+    """
+    importer = Importer(model, name)
+    outputs = importer.run()
+    if importer.unsupported:
+        return None, importer
+    if importer.value_input is None:
+        raise ModelError(f"the model's input {importer.input!r} is never quantized: no layer would be accelerated")
+    graph = ir.Graph(
+        name=name,
+        values=importer.values,
+        nodes=importer.nodes,
+        input=importer.value_input,
+        outputs=[value for _, value in outputs],
+        model=model.SerializeToString(),
+        notes=list(importer.notes),
+        onnx_input=importer.input,
+        onnx_outputs=[tensor for tensor, _ in outputs],
+    )
+    fuse_tables(graph)
+    remove_unused(graph)
+    if not any(isinstance(n, ir.Conv | ir.Pool | ir.Add | ir.Mul) for n in graph.nodes):
+        raise ModelError(f"{name}: no convolution, dense layer, pooling or addition was found to accelerate")
+    return graph, importer
+
+
+def fuse_tables(graph):
+    """Put element-wise tables into the node whose only consumer they are: a clip, or the table of a Conv."""
+    uses = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            uses[name] = uses.get(name, 0) + 1
+    for name in graph.outputs:
+        uses[name] = uses.get(name, 0) + 1
+    makers = {n.output: i for i, n in enumerate(graph.nodes)}
+    removed = set()
+    for position, node in enumerate(graph.nodes):
+        if not isinstance(node, ir.Table) or uses[node.inputs[0]] != 1 or node.inputs[0] not in makers:
+            continue
+        maker = graph.nodes[makers[node.inputs[0]]]
+        fused = _fused(maker, node, graph.values)
+        if fused is None:
+            continue
+        graph.nodes[makers[maker.output]] = fused
+        makers[node.output] = makers[maker.output]
+        removed.add(position)
+        del graph.values[maker.output]
+    graph.nodes[:] = [n for i, n in enumerate(graph.nodes) if i not in removed]
+
+
+def _fused(maker, node, values):
+    common = {"output": node.output, "onnx_names": maker.onnx_names + node.onnx_names}
+    before, after = values[maker.output], values[node.output]
+    clamp = clamp_of(node.table)
+    is_plain = getattr(maker, "table", None) is None
+    if (
+        clamp is not None
+        and isinstance(maker, ir.Conv | ir.Pool | ir.Add | ir.Mul)
+        and is_plain
+        and (before.scale, before.zero_point) == (after.scale, after.zero_point)
+    ):
+        low, high = (min(max(bound, maker.low), maker.high) for bound in clamp)
+        return replace(maker, low=low, high=high, **common)
+    if isinstance(maker, ir.Conv):
+        if is_plain:
+            return replace(maker, table=node.table, table_zero_point=before.zero_point, **common)
+        return replace(maker, table=node.table[maker.table.view(np.uint8)], **common)
+    if isinstance(maker, ir.Table):
+        return replace(maker, table=node.table[maker.table.view(np.uint8)], **common)
+    return None
+
+
+def remove_unused(graph):
+    """Drop nodes whose result nobody takes."""
+    needed = set(graph.outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if node.output in needed:
+            needed.update(node.inputs)
+            kept.append(node)
+    graph.nodes[:] = kept[::-1]
+    for name in [n for n in graph.values if n not in needed and n != graph.input]:
+        del graph.values[name]

@@ -1,0 +1,310 @@
+"""Operators of float models between DequantizeLinear and QuantizeLinear."""
+
+import numpy as np
+
+from . import emit, ir
+from .onnxtools import attributes
+from .states import Pending, Unsupported
+from .tables import float_table
+from .views import View, image_shape
+
+__all__ = ["FLOAT_OPS", "ELEMENTWISE"]
+
+ELEMENTWISE = frozenset(
+    [
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Softplus",
+        "Softsign",
+        "ThresholdedRelu",
+        "PRelu",
+        "Gelu",
+        "Erf",
+        "Abs",
+        "Neg",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Mish",
+        "Sin",
+        "Cos",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+    ]
+)
+"""Functions of one number, or of one number and constants: any chain of them is one table."""
+
+
+def quantized_weights(importer, name, what):
+    """(int8 weights, scale) of a dequantized constant, or None where the operand is another thing."""
+    if name not in importer.dq_consts:
+        return None
+    weights, scale, zero, axis = importer.dq_consts[name]
+    if weights.dtype not in (np.int8, np.uint8):
+        raise Unsupported(f"{what}: weights must be int8 or uint8, not {weights.dtype}")
+    return weights, scale.reshape(-1), zero, axis
+
+
+def quantized_bias(importer, name, source, weight_scale, channels):
+    """int32 bias at the scale of the products; None where there is none."""
+    if not name:
+        return None
+    exact = np.float64(source.scale) * np.broadcast_to(weight_scale.astype(np.float64), (channels,))
+    if name in importer.dq_consts:
+        q, scale, zero, _ = importer.dq_consts[name]
+        q = q.astype(np.int64) - (0 if zero is None else np.asarray(zero, np.int64))
+        scale = np.broadcast_to(scale.reshape(-1).astype(np.float64), (channels,))
+        if np.allclose(scale, exact, rtol=1e-4, atol=0):
+            return q.reshape(-1)
+        real = q.reshape(-1) * scale
+    elif name in importer.consts:
+        real = importer.consts[name].reshape(-1).astype(np.float64)
+    else:
+        raise Unsupported(f"bias {name!r} must be a constant")
+    importer.notes.append(f"bias {name!r} was rounded to int32 at the scale of the products")
+    limit = float(2**31 - 1)
+    return np.clip(np.rint(np.broadcast_to(real, (channels,)) / exact), -limit, limit).astype(np.int64)
+
+
+def _conv(importer, node):
+    view = importer.view(node.input[0])
+    found = quantized_weights(importer, node.input[1], "Conv")
+    if view is None or found is None:
+        return None
+    weights, scale, zero, axis = found
+    if scale.size > 1 and axis % weights.ndim != 0:
+        raise Unsupported("Conv weights quantized along another axis than the output channels")
+    weights = emit.int8_weights(weights, zero, node.name)
+    given = attributes(node)
+    size = emit.geometry(given, view.shape, weights.shape[2:], "Conv")["size"]
+    bias_name = node.input[2] if len(node.input) > 2 else ""
+
+    def finish(params, tensor, low, high, names):
+        operand = importer.materialize(view)
+        source = importer.values[operand]
+        bias = quantized_bias(importer, bias_name, source, scale, len(weights))
+        return emit.conv(
+            importer, names, (operand, source), view.shape, weights, scale, bias, given, params, tensor, (low, high)
+        )
+
+    return Pending(finish, (1, len(weights), *size), (node.name,))
+
+
+def dense_weights(weights, transposed):
+    """(M, F) from Gemm's or MatMul's B."""
+    return weights if transposed else np.ascontiguousarray(weights.T)
+
+
+def _gemm(importer, node):
+    view = importer.view(node.input[0])
+    found = quantized_weights(importer, node.input[1], node.op_type)
+    if view is None or found is None:
+        return None
+    weights, scale, zero, axis = found
+    given = attributes(node)
+    if given.get("transA", 0) or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
+        raise Unsupported("Gemm with transA, alpha or beta")
+    if weights.ndim != 2 or int(np.prod(view.shape[:-1])) != 1:
+        raise Unsupported(f"{node.op_type} of a tensor of shape {view.shape}: only one vector by a matrix")
+    transposed = bool(given.get("transB", 0))
+    if scale.size > 1 and axis % 2 != (0 if transposed else 1):
+        raise Unsupported("weights quantized along another axis than the outputs")
+    if zero is not None and zero.size > 1 and not transposed:
+        weights = emit.int8_weights(dense_weights(weights, transposed), zero, node.name)
+    else:
+        weights = dense_weights(emit.int8_weights(weights, zero, node.name), transposed)
+    bias_name = node.input[2] if len(node.input) > 2 else ""
+    shape = (*view.shape[:-1], len(weights))
+
+    def finish(params, tensor, low, high, names):
+        source = importer.values[view.value]
+        bias = quantized_bias(importer, bias_name, source, scale, len(weights))
+        return emit.dense(importer, names, view, weights, scale, bias, params, tensor, (low, high), shape)
+
+    return Pending(finish, shape, (node.name,))
+
+
+def _max_pool(importer, node):
+    view = importer.view(node.input[0])
+    return None if view is None else emit.max_pool(importer, node, view, attributes(node))
+
+
+def _average_pool(importer, node):
+    view = importer.view(node.input[0])
+    if view is None:
+        return None
+    given = attributes(node)
+    size = emit.geometry(given, view.shape, given["kernel_shape"], "AveragePool")["size"]
+
+    def finish(params, tensor, low, high, names):
+        return emit.average_pool(importer, names, view, given, params, tensor, (low, high))
+
+    return Pending(finish, (*view.shape[:2], *size), (node.name,))
+
+
+def _global_pool(importer, node):
+    view = importer.view(node.input[0])
+    if view is None:
+        return None
+    if node.op_type == "ReduceMean":
+        given = attributes(node)
+        axes = given.get("axes", importer.const(node.input[1]) if len(node.input) > 1 else None)
+        rank = len(view.shape)
+        if axes is None or sorted(int(a) % rank for a in np.ravel(axes)) != list(range(2, rank)) or rank < 3:
+            raise Unsupported("ReduceMean over other axes than rows and columns")
+        shape = (*view.shape[:2], *((1,) * (rank - 2) if given.get("keepdims", 1) else ()))
+    else:
+        shape = (*view.shape[:2], *(1 for _ in view.shape[2:]))
+    if node.op_type == "GlobalMaxPool":
+        value = importer.materialize(view)
+        kernel = importer.values[value].shape[1:]
+        return importer.emit(
+            ir.Pool, (node.name,), (value,), node.output[0], image_shape(shape), shape, importer.params_of(view),
+            kind="max", kernel=kernel,
+        )  # fmt: skip
+
+    def finish(params, tensor, low, high, names):
+        return emit.global_average_pool(importer, names, view, params, tensor, (low, high), shape)
+
+    return Pending(finish, shape, (node.name,))
+
+
+def _binary(importer, node):
+    """Add and Mul of two tensors; everything else of their kind is element-wise."""
+    if len(node.input) == 2:
+        views = [importer.view(name) for name in node.input]
+        if None not in views and views[0] is not views[1] and node.op_type in ("Add", "Mul"):
+            function = emit.add if node.op_type == "Add" else emit.mul
+
+            def finish(params, tensor, low, high, names):
+                return function(importer, names, *views, params, tensor, (low, high))
+
+            larger = max(views, key=lambda v: int(np.prod(v.shape)))
+            return Pending(finish, larger.shape, (node.name,))
+    return _elementwise(importer, node)
+
+
+def _elementwise(importer, node):
+    """A function of one number: starts or continues a chain, or clips what is pending."""
+    roots, chain, shape = [], [], None
+    for name in node.input:
+        if not name:
+            continue
+        state = importer.floats.get(name)
+        if isinstance(state, Pending) and state.chain is not None:
+            roots.append(state.chain[0])
+            chain += [n for n in state.chain[1] if n not in chain]
+            shape = state.shape
+        elif isinstance(state, Pending) and node.op_type in ("Relu", "Clip"):
+            return state.clipped(*_bounds(importer, node), node.name)
+        elif isinstance(state, View):
+            roots.append(state)
+            shape = state.shape
+        elif name in importer.dq_consts:
+            q, scale, zero, _ = importer.dq_consts[name]
+            if q.size != 1:
+                return None
+            number = (q.astype(np.int32) - (0 if zero is None else zero)) * scale
+            importer.consts[name] = number.astype(np.float32).reshape(q.shape)
+        elif name not in importer.consts or importer.consts[name].size != 1:
+            return None
+    if not roots or any(r.value != roots[0].value or not _same(r, roots[0]) for r in roots):
+        return None
+    ordered = [n for n in importer.model.graph.node if any(n is c for c in chain)] + [node]
+    return importer.elementwise(roots[0], ordered, shape, node.output[0])
+
+
+def _same(a, b):
+    return a is b or (a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
+
+
+def _bounds(importer, node):
+    if node.op_type == "Relu":
+        return 0.0, None
+    given = attributes(node)
+    low = given.get("min")
+    high = given.get("max")
+    if len(node.input) > 1 and node.input[1]:
+        low = float(_number(importer, node.input[1]))
+    if len(node.input) > 2 and node.input[2]:
+        high = float(_number(importer, node.input[2]))
+    return low, high
+
+
+def _number(importer, name):
+    if name in importer.dq_consts:
+        q, scale, zero, _ = importer.dq_consts[name]
+        return ((q.astype(np.int32) - (0 if zero is None else zero)) * scale).reshape(())
+    value = importer.const(name)
+    if value is None:
+        raise Unsupported("the bounds of Clip must be constants")
+    return value.reshape(())
+
+
+def _concat(importer, node):
+    views = [importer.view(name) for name in node.input]
+    if None in views:
+        return None
+    axis = attributes(node).get("axis", 1)
+    values = emit.concat_axis(importer, views, axis)
+    params = [importer.params_of(v) for v in views]
+    shape = list(views[0].shape)
+    shape[1] = sum(v.shape[1] for v in views)
+    image = (sum(importer.values[v].shape[0] for v in values), *importer.values[values[0]].shape[1:])
+    if all(p == params[0] for p in params):
+        return importer.emit(
+            ir.Concat, (node.name,), values, node.output[0], image, shape, params[0], tables=(None,) * len(values)
+        )
+
+    def finish(result, tensor, low, high, names):
+        return emit_concat(importer, names, views, values, tensor, image, shape, result, (low, high))
+
+    return Pending(finish, shape, (node.name,))
+
+
+def emit_concat(importer, names, views, values, tensor, image, shape, result, clip):
+    """Append a Concat whose tables bring every operand to the result's quantization."""
+    tables = []
+    for view in views:
+        source = importer.params_of(view)
+        if (source.scale, source.zero_point) == (result.scale, result.zero_point) and clip == (-128, 127):
+            tables.append(None)
+            continue
+        table = float_table(
+            [], {}, ("x", source.scale, source.zero_point), ("", result.scale, result.zero_point), importer.opsets
+        )
+        tables.append(np.clip(table, *clip).astype(np.int8))
+    return importer.emit(ir.Concat, names, values, tensor, image, shape, result, tables=tuple(tables))
+
+
+FLOAT_OPS = {
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "MatMul": _gemm,
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global_pool,
+    "GlobalMaxPool": _global_pool,
+    "ReduceMean": _global_pool,
+    "Concat": _concat,
+    **{op: _elementwise for op in ELEMENTWISE},
+    **{op: _binary for op in ("Add", "Mul", "Sub", "Div", "Pow", "Min", "Max")},
+}

@@ -1,0 +1,185 @@
+"""A model file to a quantized graph."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from .errors import ModelError
+from .importer import import_model
+from .onnxtools import name_nodes, static_shape
+from .quantize import quantize, read_calibration
+from .randomize import random_images, randomizer
+from .rewrite import prepare
+
+__all__ = ["load"]
+
+_OPSET = 17
+"""Float models are brought to this opset: the newest that every operator of the importer was written for."""
+
+
+def load(path, *, calibrate=None, random_weights=None):
+    """Read an ONNX model and quantize it if it is not quantized yet.
+
+    Parameters
+    ----------
+    path : path of an .onnx file
+        A float model, a QDQ model or a QOperator model, with one image input.
+    calibrate : path of a .npz, or ndarray (N, C, H, W), optional
+        Images for the quantization of a float model.
+    random_weights : int, optional
+        Seed: placeholder weights (all equal) are replaced by random ones, and calibration images are made up.
+
+    Returns
+    -------
+    ir.Graph
+
+    Raises
+    ------
+    ModelError
+        If the file is no model, or the model cannot be run on the accelerator; the text says what and why.
+    """
+    return Loader(path, calibrate=calibrate, random_weights=random_weights).graph()
+
+
+class Loader:
+    """What ``load`` and ``check`` share: the stages, and what each made of the nodes."""
+
+    def __init__(self, path, *, calibrate=None, random_weights=None):
+        self.path = Path(path)
+        self.calibrate = calibrate
+        self.random_weights = random_weights
+        self.model = read_model(self.path)
+        name_nodes(self.model.graph)
+        self.original = [(n.name, n.op_type) for n in self.model.graph.node]
+        self.prepared = None
+        self.importer = None
+
+    def graph(self):
+        """Import; ModelError names the unsupported nodes."""
+        graph = self.try_import()
+        if graph is None:
+            refused = [f"{n.op_type} {n.name!r}: {why}" for n, why in self.importer.unsupported]
+            more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
+            raise ModelError(f"{self.path.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more)
+        return graph
+
+    def try_import(self):
+        """The graph, or None where nodes are unsupported (``importer.unsupported``)."""
+        fix_input(self.model, self.path.name)
+        model = self.model
+        if not is_quantized(model):
+            model = self._quantize(model)
+        graph, self.importer = import_model(model, self.path.stem)
+        if graph is not None and self.prepared is not None:
+            graph.notes[:0] = self.prepared.notes
+        return graph
+
+    def _quantize(self, model):
+        info = model.graph.input[0]
+        if info.type.tensor_type.elem_type != TensorProto.FLOAT:
+            raise ModelError(f"input {info.name!r} of a float model must be float32")
+        shape = static_shape(info)
+        if isinstance(self.calibrate, np.ndarray):
+            images = self.calibrate.astype(np.float32).reshape(-1, *shape[1:])
+        elif self.calibrate is not None:
+            images = read_calibration(self.calibrate, info.name, shape)
+        elif self.random_weights is not None:
+            images = random_images(self.random_weights, shape)
+        else:
+            raise ModelError(
+                f"{self.path.name} is a float model: give calibration images (calibrate=FILE.npz with an array of "
+                f"shape (N, {', '.join(map(str, shape[1:]))})), a model that is quantized already, or "
+                f"random_weights=SEED to try a graph without weights"
+            )
+        model = upgrade(model)
+        self.prepared = prepare(
+            model, randomize=None if self.random_weights is None else randomizer(self.random_weights)
+        )
+        return quantize(self.prepared.model, images, self.prepared.excluded)
+
+
+def read_model(path):
+    """ModelProto of a file; ModelError where it is none."""
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError as error:
+        missing = getattr(error, "filename", None) or path
+        raise ModelError(f"{str(missing)!r} does not exist") from None
+    except IsADirectoryError:
+        raise ModelError(f"{str(path)!r} is a folder, not an ONNX file") from None
+    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{str(path)!r} is not an ONNX file that can be read: {_line(error)}") from None
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{str(path)!r} holds no ONNX graph")
+    if not model.opset_import:
+        raise ModelError(f"{str(path)!r} names no opset: not a valid ONNX model")
+    return model
+
+
+def _line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def fix_input(model, name):
+    """Check the image input and set its batch to 1, in place."""
+    graph = model.graph
+    initializers = {i.name for i in graph.initializer}
+    images = [i for i in graph.input if i.name not in initializers]
+    used = {i for n in graph.node for i in n.input}
+    images = [i for i in images if i.name in used] or images
+    if len(images) != 1:
+        raise ModelError(f"{name} has {len(images)} inputs ({[i.name for i in images]}); one image input is supported")
+    info = images[0]
+    shape = static_shape(info)
+    if shape is None or len(shape) not in (2, 3, 4):
+        rank = "no shape" if shape is None else f"shape {shape}"
+        raise ModelError(f"input {info.name!r} has {rank}; an image input is (N, C, H, W), (N, C, L) or (N, F)")
+    for axis, size in enumerate(shape[1:], start=1):
+        if not size or size < 1:
+            raise ModelError(
+                f"input {info.name!r} has no fixed size along axis {axis} (shape {shape}): sizes must be known "
+                f"when the accelerator is planned; export the model with a fixed image size"
+            )
+    batch = shape[0]
+    info.type.tensor_type.shape.dim[0].dim_value = 1
+    del graph.input[:]
+    graph.input.append(info)
+    if batch != 1:  # shapes that mention the old batch are stale
+        del graph.value_info[:]
+        for output in graph.output:
+            output.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+            raise ModelError(f"{node.op_type} {node.name!r} has a subgraph: control flow is not supported")
+
+
+def is_quantized(model):
+    """Whether a model has quantized operators already."""
+    return any(n.op_type in ("QuantizeLinear", "QLinearConv", "QGemm", "QLinearMatMul") for n in model.graph.node)
+
+
+def upgrade(model):
+    """The float model at the opset the importer was written for, if ONNX can convert it."""
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if version >= 13:
+        return model
+    try:
+        known = {i.name for i in model.graph.input}
+        added = [
+            onnx.helper.make_tensor_value_info(i.name, i.data_type, i.dims)
+            for i in model.graph.initializer
+            if model.ir_version < 4 and i.name not in known
+        ]
+        model.graph.input.extend(added)
+        converted = onnx.version_converter.convert_version(model, _OPSET)
+    except Exception as error:  # the converter raises RuntimeError and others without a common base
+        raise ModelError(f"opset {version} cannot be brought to {_OPSET}: {_line(error)}") from None
+    converted.ir_version = max(converted.ir_version, 8)
+    initializers = {i.name for i in converted.graph.initializer}
+    kept = [i for i in converted.graph.input if i.name not in initializers]
+    del converted.graph.input[:]
+    converted.graph.input.extend(kept)
+    return converted

@@ -1,0 +1,434 @@
+"""A float model made ready for quantization: constants folded, what int8 has no operator for rewritten.
+
+``prepare`` changes the model so that what is left are operators that ONNX Runtime's quantizer and the hardware both
+have. It remembers for every node of the original what became of it.
+"""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from .errors import ModelError
+from .importer_float import ELEMENTWISE
+from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
+from .session import open_session
+
+__all__ = ["prepare", "Prepared"]
+
+_KEEP = frozenset(["DequantizeLinear"])
+
+
+class Prepared:
+    """A float model under rewriting.
+
+    ``fate`` is a dict of original node name to (verdict, why); nodes that survive are not in it. ``excluded`` are
+    names of nodes that must stay in floating point, because the importer turns them into one table.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.graph = model.graph
+        self.opsets = opset(model)
+        name_nodes(self.graph)
+        self.fate = {}
+        self.excluded = []
+        self.notes = []
+        self.consts = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
+        self.outputs = {o.name for o in self.graph.output}
+        self.inputs = {i.name for i in self.graph.input} - self.consts.keys()
+        self.shapes = shapes(model)
+        self.nodes = list(self.graph.node)
+
+    # ---- bookkeeping
+
+    def users(self):
+        """Nodes that take a tensor, by its name."""
+        found = {}
+        for node in self.nodes:
+            for name in node.input:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def makers(self):
+        return {o: n for n in self.nodes for o in n.output if o}
+
+    def remove(self, node, verdict, why):
+        self.nodes = [n for n in self.nodes if n is not node]
+        self.fate[node.name] = (verdict, why)
+
+    def replace(self, node, new, why):
+        """Put ``new`` nodes in a node's place; the last of them keeps its name."""
+        position = next(i for i, n in enumerate(self.nodes) if n is node)
+        new[-1].name = node.name
+        for i, n in enumerate(new[:-1]):
+            n.name = f"{node.name}/{n.op_type.lower()}{i}"
+        self.nodes[position : position + 1] = new
+        self.fate[node.name] = ("rewritten", why)
+
+    def constant(self, base, array):
+        """Add a constant under a new name."""
+        taken = self.consts.keys() | self.shapes.keys()
+        name = (
+            base
+            if base not in taken
+            else next(f"{base}.{i}" for i in range(len(taken) + 1) if f"{base}.{i}" not in taken)
+        )
+        self.consts[name] = np.ascontiguousarray(array)
+        self.shapes[name] = self.consts[name].shape
+        return name
+
+    def rename(self, old, new):
+        """Let every user of tensor ``old`` take ``new``."""
+        for node in self.nodes:
+            for i, name in enumerate(node.input):
+                if name == old:
+                    node.input[i] = new
+
+    def finish(self):
+        """The model with the rewritten nodes."""
+        used = {name for node in self.nodes for name in node.input} | self.outputs
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in self.consts.items() if n in used)
+        kept = [i for i in self.graph.input if i.name in self.inputs]
+        del self.graph.input[:]
+        self.graph.input.extend(kept)
+        del self.graph.value_info[:]
+        return self.model
+
+    # ---- passes
+
+    def fold_constants(self):
+        """Nodes whose operands are all constant, Shape of a static tensor, Identity and Dropout."""
+        for node in list(self.nodes):
+            outputs = [o for o in node.output if o]
+            if node.op_type == "Constant":
+                self.consts[node.output[0]] = constant_value(node)
+            elif node.op_type == "Shape" and node.input[0] in self.shapes and "start" not in attributes(node):
+                self.consts[node.output[0]] = np.array(self.shapes[node.input[0]], np.int64)
+            elif node.op_type in ("Identity", "Dropout") and node.input[0] not in self.consts:
+                if node.output[0] in self.outputs or any(self.users().get(o) for o in outputs[1:]):
+                    continue
+                self.rename(node.output[0], node.input[0])
+            elif node.input and node.op_type not in _KEEP and all(i in self.consts for i in node.input if i):
+                if any(o in self.outputs for o in outputs):
+                    continue
+                for name, array in zip(outputs, self._evaluate(node, outputs), strict=True):
+                    self.consts[name] = array
+            else:
+                continue
+            for name in outputs:
+                if name in self.consts:
+                    self.shapes[name] = self.consts[name].shape
+            self.remove(
+                node, "folded", "constant" if outputs and outputs[0] in self.consts else "no effect at inference"
+            )
+
+    def _evaluate(self, node, outputs):
+        if node.op_type == "ConstantOfShape":  # 800 of them in one DenseNet: no session for each
+            value = attributes(node).get("value")
+            number = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+            return [np.full(self.consts[node.input[0]].astype(np.int64), number.reshape(-1)[0], number.dtype)]
+        if node.op_type in ("Unsqueeze", "Squeeze", "Reshape", "Flatten"):
+            from onnx.reference import ReferenceEvaluator
+
+            model = small_model([node], [], outputs, {i: self.consts[i] for i in node.input if i}, self.opsets)
+            return ReferenceEvaluator(onnx.load_from_string(model)).run(None, {})
+        model = small_model([node], [], outputs, {i: self.consts[i] for i in node.input if i}, self.opsets)
+        try:
+            return open_session(model).run(None, {})
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ModelError(f"{node.op_type} {node.name!r}: {str(error).splitlines()[0][:200]}") from None
+
+    def simplify(self):
+        """Operators with another, better supported spelling."""
+        for node in list(self.nodes):
+            function = _SIMPLER.get(node.op_type)
+            if function is not None:
+                function(self, node)
+
+    def find_functions(self):
+        """Exclude element-wise functions of one tensor from quantization: x * sigmoid(x) is one table, not three."""
+        makers, users = self.makers(), self.users()
+        roots = {}  # tensor -> (root tensor, nodes) where it is such a function
+        for node in self.nodes:
+            if node.op_type not in ELEMENTWISE:
+                continue
+            found, members = set(), []
+            for name in node.input:
+                if not name or (name in self.consts and self.consts[name].size == 1):
+                    continue
+                if name in roots:
+                    found.add(roots[name][0])
+                    members += roots[name][1]
+                else:
+                    found.add(name)
+            if len(found) == 1 and not any(n in self.consts for n in found):
+                unique = list({n.name: n for n in [*members, node]}.values())
+                root = found.pop()
+                roots[node.output[0]] = (root, unique)
+                if node.op_type not in ("Relu", "Clip") or len(unique) > 1:
+                    continue
+                maker = makers.get(root)
+                is_shared = len(users.get(root, ())) > 1 or root in self.outputs
+                if maker is None or is_shared or maker.op_type in ("MaxPool", "Concat", "Reshape", "Split"):
+                    # the quantizer drops Relu behind a quantized operator, even where others need what is below 0
+                    self.excluded.append(node.name)
+        in_functions = set()
+        for tensor, (root, members) in roots.items():
+            takers = users.get(tensor, ())
+            is_end = (
+                tensor in self.outputs or not takers or any(roots.get(t.output[0], (0,))[0] != root for t in takers)
+            )
+            names = {n.name for n in members}
+            kinds = [n.op_type for n in members]
+            is_clip = kinds in (["Relu"], ["Clip"])
+            if is_end and not is_clip and kinds not in (["LeakyRelu"], ["Sigmoid"]) and not self._is_affine(members):
+                in_functions |= names
+        self.excluded += sorted(in_functions - set(self.excluded))
+        self.in_functions = in_functions
+
+    def _is_affine(self, members):
+        """Only additions and products with constants: those fold into convolutions."""
+        return all(
+            n.op_type in ("Add", "Sub", "Mul", "Div") and any(i in self.consts for i in n.input) for n in members
+        )
+
+    def fold_affine(self):
+        """BatchNormalization and per-channel Mul, Add, Sub, Div into the Conv or Gemm before them, or as 1x1 Convs."""
+        for node in list(self.nodes):
+            if node.name in self.in_functions:
+                continue
+            affine = self._affine(node)
+            if affine is None:
+                continue
+            source, scale, shift = affine
+            maker = self.makers().get(source)
+            shared = len(self.users().get(source, ())) > 1 or source in self.outputs
+            if maker is not None and not shared and self._fold_into(maker, scale, shift):
+                maker.output[0] = node.output[0]
+                self.remove(node, "folded", f"into the weights of {maker.op_type} {maker.name!r}")
+            elif len(self.shapes.get(source, ())) == 4:
+                channels = self.shapes[source][1]
+                weights = self.constant(
+                    f"{node.name}/weights", np.broadcast_to(scale, (channels,)).reshape(-1, 1, 1, 1)
+                )
+                bias = self.constant(f"{node.name}/bias", np.broadcast_to(shift, (channels,)))
+                conv = helper.make_node(
+                    "Conv", [source, weights, bias], [node.output[0]], group=channels, kernel_shape=[1, 1]
+                )
+                self.replace(node, [conv], "as a 1x1 convolution of each channel")
+
+    def _affine(self, node):
+        """(operand, scale, shift), per channel, where a node computes operand * scale + shift."""
+        if node.op_type == "BatchNormalization":
+            gamma, beta, mean, variance = (self.consts.get(i) for i in node.input[1:5])
+            if any(p is None for p in (gamma, beta, mean, variance)) or (len(node.output) > 1 and node.output[1]):
+                return None
+            deviation = np.sqrt(variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5))
+            scale = gamma.astype(np.float64) / deviation
+            return node.input[0], scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
+        if node.op_type not in ("Add", "Sub", "Mul", "Div"):
+            return None
+        constant = [i for i in (0, 1) if node.input[i] in self.consts]
+        if len(constant) != 1 or (node.op_type in ("Sub", "Div") and constant == [0]):
+            return None
+        value = self.consts[node.input[constant[0]]]
+        source = node.input[1 - constant[0]]
+        rank = len(self.shapes.get(source, ()))
+        if value.dtype != np.float32 or not rank:
+            return None
+        full = value.reshape((1,) * (rank - value.ndim) + value.shape) if value.ndim <= rank else None
+        axis = 1
+        if full is None or any(s != 1 for i, s in enumerate(full.shape) if i != axis):
+            return None
+        number = full.reshape(-1)
+        one, zero = np.ones_like(number), np.zeros_like(number)
+        return {
+            "Add": (source, one, number),
+            "Sub": (source, one, -number),
+            "Mul": (source, number, zero),
+            "Div": (source, one / number, zero),
+        }[node.op_type]
+
+    def _fold_into(self, maker, scale, shift):
+        if maker.op_type not in ("Conv", "Gemm") or maker.input[1] not in self.consts:
+            return False
+        weights = self.consts[maker.input[1]]
+        given = attributes(maker)
+        if maker.op_type == "Gemm" and not given.get("transB", 0):
+            return False
+        m = len(weights)
+        if scale.size not in (1, m) or shift.size not in (1, m):
+            return False
+        has_bias = len(maker.input) > 2 and maker.input[2]
+        if has_bias and maker.input[2] not in self.consts:
+            return False
+        bias = self.consts[maker.input[2]].reshape(-1) if has_bias else np.zeros(m, np.float32)
+        scale, shift = (np.broadcast_to(a.astype(np.float64), (m,)) for a in (scale, shift))
+        scaled = weights * scale.reshape(-1, *([1] * (weights.ndim - 1)))
+        names = (
+            self.constant(f"{maker.name}/weights", scaled.astype(np.float32)),
+            self.constant(f"{maker.name}/bias", (bias * scale + shift).astype(np.float32)),
+        )
+        operands = [maker.input[0], *names]
+        del maker.input[:]
+        maker.input.extend(operands)
+        return True
+
+    def fold_pads(self):
+        """Zero padding in front of a Conv into the Conv."""
+        for node in list(self.nodes):
+            if node.op_type != "Pad" or node.output[0] in self.outputs:
+                continue
+            users = self.users().get(node.output[0], [])
+            pads = self._zero_pads(node)
+            if pads is None or len(users) != 1 or users[0].op_type != "Conv" or users[0].input[0] != node.output[0]:
+                continue
+            conv = users[0]
+            given = attributes(conv)
+            if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+                continue
+            half = len(pads) // 2
+            own = given.get("pads", [0] * (2 * (half - 2)))
+            total = [a + b for a, b in zip(own, pads[2:half] + pads[half + 2 :], strict=True)]
+            kept = [a for a in conv.attribute if a.name not in ("pads", "auto_pad")]
+            del conv.attribute[:]
+            conv.attribute.extend([*kept, helper.make_attribute("pads", total)])
+            conv.input[0] = node.input[0]
+            self.remove(node, "folded", f"into the padding of Conv {conv.name!r}")
+
+    def _zero_pads(self, node):
+        given = attributes(node)
+        if given.get("mode", b"constant") != b"constant" or (len(node.input) > 3 and node.input[3]):
+            return None
+        pads = given.get("pads") or self.consts.get(node.input[1] if len(node.input) > 1 else "")
+        value = given.get("value", 0.0)
+        if len(node.input) > 2 and node.input[2]:
+            value = self.consts.get(node.input[2])
+        if pads is None or value is None or float(np.reshape(value, ())) != 0.0:
+            return None
+        pads = [int(p) for p in pads]
+        half = len(pads) // 2
+        return pads if half >= 3 and not any(pads[:2] + pads[half : half + 2]) and min(pads) >= 0 else None
+
+
+def _sum(state, node):
+    """Sum of n tensors as n - 1 additions."""
+    if len(node.input) == 1:
+        new = [helper.make_node("Identity", list(node.input), list(node.output))]
+    else:
+        new, left = [], node.input[0]
+        for i, right in enumerate(node.input[1:]):
+            last = i == len(node.input) - 2
+            result = node.output[0] if last else f"{node.output[0]}/sum{i}"
+            new.append(helper.make_node("Add", [left, right], [result]))
+            if not last:
+                state.shapes[result] = state.shapes.get(node.output[0], ())
+            left = result
+    state.replace(node, new, "as additions of two tensors")
+
+
+def _reduce_mean(state, node):
+    """Mean over rows and columns as GlobalAveragePool."""
+    given = attributes(node)
+    axes = given.get("axes")
+    if axes is None and len(node.input) > 1:
+        axes = state.consts.get(node.input[1])
+    shape = state.shapes.get(node.input[0], ())
+    if axes is None or len(shape) != 4 or sorted(int(a) % 4 for a in axes) != [2, 3]:
+        return
+    if given.get("keepdims", 1):
+        new = [helper.make_node("GlobalAveragePool", [node.input[0]], [node.output[0]])]
+    else:
+        inner = f"{node.output[0]}/mean"
+        state.shapes[inner] = (*shape[:2], 1, 1)
+        new = [
+            helper.make_node("GlobalAveragePool", [node.input[0]], [inner]),
+            helper.make_node("Flatten", [inner], [node.output[0]], axis=1),
+        ]
+    state.replace(node, new, "as GlobalAveragePool")
+
+
+def _gemm(state, node):
+    """Gemm with constant B as Gemm with transB and without factors: one row of weights an output."""
+    given = attributes(node)
+    weights = state.consts.get(node.input[1])
+    if weights is None or given.get("transA", 0) or weights.ndim != 2:
+        return
+    alpha, beta = given.get("alpha", 1.0), given.get("beta", 1.0)
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    if has_bias and node.input[2] not in state.consts:
+        return
+    plain = given.get("transB", 0) and alpha == 1.0 and beta == 1.0
+    bias = state.consts[node.input[2]] if has_bias else None
+    if plain and (bias is None or bias.shape == (len(weights),)):
+        return
+    matrix = (weights if given.get("transB", 0) else weights.T) * np.float32(alpha)
+    operands = [node.input[0], state.constant(f"{node.name}/weights", matrix.astype(np.float32))]
+    if bias is not None:
+        if bias.size not in (1, len(matrix)):
+            return
+        vector = np.broadcast_to(bias.reshape(-1) * np.float32(beta), (len(matrix),))
+        operands.append(state.constant(f"{node.name}/bias", vector.astype(np.float32)))
+    state.replace(node, [helper.make_node("Gemm", operands, [node.output[0]], transB=1)], "as a dense layer")
+
+
+def _matmul(state, node):
+    """MatMul of one vector by a constant matrix, and the constant added to it, as Gemm."""
+    weights = state.consts.get(node.input[1])
+    shape = state.shapes.get(node.input[0], ())
+    if weights is None or weights.ndim != 2 or len(shape) != 2:
+        return
+    operands = [node.input[0], state.constant(f"{node.name}/weights", weights.T)]
+    users = state.users().get(node.output[0], [])
+    output = node.output[0]
+    if len(users) == 1 and users[0].op_type == "Add" and output not in state.outputs:
+        other = [i for i in users[0].input if i != output]
+        bias = state.consts.get(other[0]) if other else None
+        if bias is not None and bias.size in (1, weights.shape[1]) and bias.dtype == np.float32:
+            vector = np.broadcast_to(bias.reshape(-1), (weights.shape[1],))
+            operands.append(state.constant(f"{node.name}/bias", vector))
+            output = users[0].output[0]
+            state.remove(users[0], "folded", f"into the bias of MatMul {node.name!r}")
+    state.replace(node, [helper.make_node("Gemm", operands, [output], transB=1)], "as a dense layer")
+
+
+def _prelu(state, node):
+    """PRelu with one slope as LeakyRelu."""
+    slope = state.consts.get(node.input[1])
+    if slope is not None and slope.size and (slope == slope.reshape(-1)[0]).all():
+        alpha = float(slope.reshape(-1)[0])
+        new = helper.make_node("LeakyRelu", [node.input[0]], [node.output[0]], alpha=alpha)
+        state.replace(node, [new], "as LeakyRelu")
+
+
+_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu}
+
+
+def prepare(model, *, randomize=None):
+    """Rewrite a float model in place.
+
+    Parameters
+    ----------
+    model : ModelProto
+        With static shapes.
+    randomize : function of (Prepared) or None
+        Called when constants are folded, before weights are used.
+
+    Returns
+    -------
+    Prepared
+        Its ``model`` is the rewritten one.
+    """
+    state = Prepared(model)
+    state.fold_constants()
+    if randomize is not None:
+        randomize(state)
+    state.simplify()
+    state.find_functions()
+    state.fold_affine()
+    state.fold_pads()
+    state.finish()
+    return state

@@ -1,0 +1,231 @@
+"""Layout operators as index maps.
+
+Reshape, Transpose, Slice, Split, Pad, nearest Resize, DepthToSpace and the like only move elements. The importer
+runs such a node, through ONNX Runtime itself, on the numbers of the elements instead of on their values. What
+comes out says where every element comes from; chains of such nodes compose for free, and only when an operator
+that computes needs its operand is the map turned into the fewest nodes of the quantized graph.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from . import ir
+from .errors import ModelError
+from .onnxtools import small_model
+from .session import open_session
+
+__all__ = ["View", "LAYOUT_OPS", "move", "layout_nodes", "image_shape"]
+
+LAYOUT_OPS = frozenset(
+    [
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Split",
+        "Gather",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Resize",
+        "Upsample",
+        "Pad",
+        "Identity",
+        "Dropout",
+        "Expand",
+        "Tile",
+    ]
+)
+_LARGEST = 1 << 24  # element numbers travel as float32
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A tensor of the model that holds elements of the value ``value``.
+
+    ``index`` has the model's own shape; entry i is the element of the value (C, H, W order) that stands there, or
+    -1 for ``fill`` (int8). None: all of them in order.
+    """
+
+    value: str
+    shape: tuple[int, ...]
+    index: np.ndarray | None = None
+    fill: int | None = None
+
+    def numbers(self):
+        """The index map, made where it is None."""
+        if self.index is not None:
+            return self.index
+        return np.arange(np.prod(self.shape, dtype=np.int64)).reshape(self.shape)
+
+
+def image_shape(shape):
+    """(C, H, W) of a tensor of the model's shape: (1, C, H, W), (1, C, L) as (C, 1, L), (1, F) as (F, 1, 1)."""
+    shape = tuple(int(s) for s in shape)
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1:]
+    if len(shape) == 3 and shape[0] == 1:
+        return shape[1], 1, shape[2]
+    if len(shape) == 2 and shape[0] == 1:
+        return shape[1], 1, 1
+    if len(shape) > 4 and shape[0] == 1:
+        return shape[1], int(np.prod(shape[2:-1])), shape[-1]
+    return int(np.prod(shape)), 1, 1
+
+
+def move(node, view, operands, opsets, fill):
+    """Run a layout node on the element numbers of ``view``.
+
+    Parameters
+    ----------
+    node : NodeProto
+        Its first input is the view.
+    view : View
+    operands : dict of str to ndarray
+        Constants among the other inputs.
+    opsets : dict
+    fill : int or None
+        int8 value of what Pad adds.
+
+    Returns
+    -------
+    list of View, one an output
+    """
+    numbers = view.numbers()
+    if numbers.size >= _LARGEST:
+        raise ModelError(f"{node.op_type} {node.name!r}: a tensor of {numbers.size} elements is too large")
+    inputs = list(node.input)
+    operands = {name: operands[name] for name in inputs[1:] if name}
+    if node.op_type == "Pad":
+        if len(inputs) > 2 and inputs[2]:
+            operands[inputs[2]] = np.array(-1, np.float32).reshape(operands[inputs[2]].shape)
+        else:
+            operands["superlip_fill"] = np.array(-1, np.float32)
+            node = type(node).FromString(node.SerializeToString())
+            del node.input[2:]
+            node.input.append("superlip_fill")
+    elif node.op_type == "Dropout":
+        node = type(node).FromString(node.SerializeToString())
+        del node.output[1:]
+    outputs = [o for o in node.output if o]
+    model = small_model([node], [(inputs[0], TensorProto.FLOAT, numbers.shape)], outputs, operands, {"": 17} | opsets)
+    try:
+        results = open_session(model, is_optimized=False).run(None, {inputs[0]: numbers.astype(np.float32)})
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ModelError(f"{node.op_type} {node.name!r}: {_first_line(error)}") from None
+    views = []
+    for result in results:
+        index = result.astype(np.int64)
+        if index.size and (index != np.arange(index.size).reshape(index.shape)).any():
+            hole = fill if (index == -1).any() and fill is not None else view.fill
+            views.append(View(view.value, index.shape, index, hole))
+        elif view.index is None and index.size == numbers.size:
+            views.append(View(view.value, index.shape))
+        else:
+            views.append(View(view.value, index.shape, index, view.fill))
+    return views
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0][:200]
+
+
+def layout_nodes(view, source):
+    """The steps that turn a value into the view.
+
+    Parameters
+    ----------
+    view : View
+    source : tuple
+        (C, H, W) of the value.
+
+    Returns
+    -------
+    list of (ir node class, keyword arguments, (C, H, W) of the result); empty where nothing is to be done
+
+    Raises
+    ------
+    ModelError
+        Where the movement is none that the quantized graph can express.
+    """
+    target = image_shape(view.shape)
+    count = int(np.prod(source))
+    index = view.numbers().reshape(target)
+    if index.size == count and (index.reshape(-1) == np.arange(count)).all():
+        return [] if target == tuple(source) else [(ir.Reshape, {}, target)]
+    steps = []
+    inside = index >= 0
+    if not inside.all():
+        steps.append(_padding(index, inside, view.fill, target))
+        top, left, bottom, right = steps[0][1]["pads"]
+        index = index[:, top : target[1] - bottom, left : target[2] - right]
+    block = _depth_to_space(index, source) or _space_to_depth(index, source)
+    return ([block] if block else _gather(index, source)) + steps
+
+
+def _padding(index, inside, fill, target):
+    rows, cols = inside.any(axis=(0, 2)), inside.any(axis=(0, 1))
+    top, left = int(rows.argmax()), int(cols.argmax())
+    bottom, right = int(rows[::-1].argmax()), int(cols[::-1].argmax())
+    if fill is None or not inside[:, top : target[1] - bottom, left : target[2] - right].all():
+        raise ModelError("padding of channels is not supported, only of rows and columns")
+    return ir.Pad, {"pads": (top, left, bottom, right), "value": fill}, target
+
+
+def _gather(index, source):
+    """Channel selection, then row and column selection."""
+    c, h, w = index.shape
+    n, sh, sw = source
+    if index.size == 0:
+        raise ModelError("a tensor without elements is not supported")
+    channels = index[:, 0, 0] // (sh * sw)
+    rest = index[0] - channels[0] * sh * sw
+    rows, cols = rest[:, 0] // sw, rest[0] % sw
+    expected = channels[:, None, None] * sh * sw + rows[:, None] * sw + cols
+    if (expected != index).any():
+        # the same movement behind a change of shape, as in a channel shuffle of a reshaped tensor
+        if (n, sh, sw) != (index.size // (h * w), h, w) and n * sh * sw % (h * w) == 0 and (h, w) != (sh, sw):
+            reshaped = (n * sh * sw // (h * w), h, w)
+            return [(ir.Reshape, {}, reshaped), *_gather(index, reshaped)]
+        raise ModelError("this movement of elements is no channel shuffle, split, resize or block rearrangement")
+    steps = []
+    if not np.array_equal(channels, np.arange(n)):
+        if np.array_equal(channels, np.arange(channels[0], channels[0] + c)):
+            steps.append((ir.Slice, {"start": int(channels[0]), "stop": int(channels[0]) + c}, (c, sh, sw)))
+        else:
+            steps.append((ir.Shuffle, {"order": channels.astype(np.int64)}, (c, sh, sw)))
+    if not (np.array_equal(rows, np.arange(sh)) and np.array_equal(cols, np.arange(sw))):
+        steps.append((ir.Resize, {"rows": rows.astype(np.int64), "cols": cols.astype(np.int64)}, (c, h, w)))
+    return steps
+
+
+def _depth_to_space(index, source):
+    n, h, w = source
+    c, rows, cols = index.shape
+    block = rows // h if h and rows % h == 0 else 0
+    if block < 2 or cols != w * block or c * block * block != n:
+        return None
+    numbers = np.arange(n * h * w)
+    maps = {
+        "DCR": numbers.reshape(block, block, c, h, w).transpose(2, 3, 0, 4, 1),
+        "CRD": numbers.reshape(c, block, block, h, w).transpose(0, 3, 1, 4, 2),
+    }
+    for mode, expected in maps.items():
+        if np.array_equal(expected.reshape(index.shape), index):
+            return ir.DepthToSpace, {"block": block, "mode": mode}, index.shape
+    return None
+
+
+def _space_to_depth(index, source):
+    n, h, w = source
+    c, rows, cols = index.shape
+    block = h // rows if rows and h % rows == 0 else 0
+    if block < 2 or w != cols * block or c != n * block * block:
+        return None
+    numbers = np.arange(n * h * w).reshape(n, rows, block, cols, block).transpose(2, 4, 0, 1, 3)
+    if np.array_equal(numbers.reshape(index.shape), index):
+        return ir.SpaceToDepth, {"block": block}, index.shape
+    return None
