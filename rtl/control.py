@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, Signature
 
 from .ports import AXI4Lite
 
@@ -29,12 +29,13 @@ class Control(wiring.Component):
     Members
     -------
     bus : In(AXI4Lite)
-    settings : Out(struct)
-        One field for each "rw" register.
-    values : In(struct)
-        One field for each "ro" register.
-    commands : Out(struct)
-        One field for each "command" register: ``write`` is high for the one cycle in which ``bits`` are written.
+    settings : Out
+        One member for each "rw" register.
+    values : In
+        One member for each "ro" register.
+    commands : Out
+        One struct for each "command" register: ``write`` is high for the one cycle in which ``bits`` are
+        written.
 
     Raises
     ------
@@ -54,14 +55,11 @@ class Control(wiring.Component):
         super().__init__(
             {
                 "bus": In(AXI4Lite()),
-                "settings": Out(self._layout("rw"), init={r.name: r.reset for r in self._with("rw")}),
-                "values": In(self._layout("ro")),
-                "commands": Out(data.StructLayout({r.name: _command(r) for r in self._with("command")})),
+                "settings": Out(Signature({r.name: Out(r.width, init=r.reset) for r in self._with("rw")})),
+                "values": In(Signature({r.name: Out(r.width) for r in self._with("ro")})),
+                "commands": Out(Signature({r.name: Out(_command(r)) for r in self._with("command")})),
             }
         )
-
-    def _layout(self, access):
-        return data.StructLayout({r.name: r.width for r in self._with(access)})
 
     def _with(self, access):
         return [r for r in self.registers if r.access == access]
@@ -89,13 +87,14 @@ class Control(wiring.Component):
             m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bvalid.eq(1), bus.bresp.eq(SLVERR)]
             with m.Switch(address):
                 for r in self._with("rw"):
+                    setting = getattr(self.settings, r.name)
                     with m.Case(r.offset >> 2):
-                        kept = self.settings[r.name] & ~enable[: r.width]
-                        m.d.sync += self.settings[r.name].eq(kept | (word & enable)[: r.width])
+                        kept = setting & ~enable[: r.width]
+                        m.d.sync += setting.eq(kept | (word & enable)[: r.width])
                         m.d.sync += bus.bresp.eq(OKAY)
                 for r in self._with("command"):
                     with m.Case(r.offset >> 2):
-                        command = self.commands[r.name]
+                        command = getattr(self.commands, r.name)
                         m.d.comb += [command.write.eq(strobe.any()), command.bits.eq(word & enable)]
                         m.d.sync += bus.bresp.eq(OKAY)
 
@@ -119,9 +118,9 @@ class Control(wiring.Component):
             case "const":
                 return register.reset
             case "rw":
-                return self.settings[register.name]
+                return getattr(self.settings, register.name)
             case "ro":
-                return self.values[register.name]
+                return getattr(self.values, register.name)
         return 0
 
 

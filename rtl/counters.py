@@ -1,7 +1,7 @@
 """Synchronisation counters of one unit: counting semaphores, one for each source of posts."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import COUNTERS, WAIT_BITS
@@ -32,7 +32,7 @@ class Counters(wiring.Component):
     -------
     post : In(8)
         Bit s: counter s goes up by one.
-    wait : In(array of 8)
+    wait : In(wait_bits).array(8)
         What the next instruction takes from each counter.
     take : In(1)
         Subtract ``wait``.
@@ -40,7 +40,7 @@ class Counters(wiring.Component):
         Bit s: counter s is below ``wait[s]``.
     overflow : Out(8)
         Bit s: a post to counter s could not be counted in this cycle.
-    values : Out(array of 8)
+    values : Out(bits).array(8)
         The counters.
 
     Raises
@@ -56,11 +56,11 @@ class Counters(wiring.Component):
         super().__init__(
             {
                 "post": In(COUNTERS),
-                "wait": In(data.ArrayLayout(wait_bits, COUNTERS)),
+                "wait": In(wait_bits).array(COUNTERS),
                 "take": In(1),
                 "lacking": Out(COUNTERS),
                 "overflow": Out(COUNTERS),
-                "values": Out(data.ArrayLayout(bits, COUNTERS)),
+                "values": Out(bits).array(COUNTERS),
             }
         )
 
@@ -83,7 +83,7 @@ class Counters(wiring.Component):
 
 
 def lowest_bit(mask):
-    """Number of the lowest set bit of ``mask`` (0 if there is none), as a value of few bits."""
+    """Number of the lowest set bit of ``mask`` (0 if there is none). ``mask`` is used often: give it a name."""
     width = len(mask)
     found = [mask[i] & ~mask[:i].any() if i else mask[0] for i in range(width)]
     bits = max(1, (width - 1).bit_length())

@@ -16,8 +16,8 @@ BURSTS_BITS = 6
 class IsolateRead(wiring.Component):
     """Read channels that finish without their manager.
 
-    While ``isolate`` is high, no new burst is taken, and the beats of those under way are accepted and dropped.
-    When ``idle``, nothing is under way on ``o``, and the manager may be reset.
+    While ``isolate`` is high, no new burst is taken, and the beats of those under way are accepted and
+    dropped. When ``idle``, nothing is under way on ``o``, and the manager may be reset.
 
     Latency: one cycle on AR, none on R. Throughput: one burst and one beat a cycle.
 
@@ -66,8 +66,8 @@ class IsolateRead(wiring.Component):
 class IsolateWrite(wiring.Component):
     """Write channels that finish without their manager.
 
-    While ``isolate`` is high, no new burst is taken; those under way are completed with beats that write nothing
-    (no strobe), and their responses are dropped. When ``idle``, nothing is under way on ``o``.
+    While ``isolate`` is high, no new burst is taken; those under way are completed with beats that write
+    nothing (no strobe), and their responses are dropped. When ``idle``, nothing is under way on ``o``.
 
     Data of a burst is taken from the cycle after its address on.
 

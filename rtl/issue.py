@@ -1,7 +1,7 @@
 """Front end of a unit: instruction queue, synchronisation counters, and the posts of what is complete."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
@@ -65,7 +65,7 @@ class Issue(wiring.Component):
         As in ``ports``. ``waiting`` is high if the unit has nothing to execute because the next instruction
         lacks posts (``lacking`` says of which sources); ``tag`` is that of the oldest instruction taken and
         not done, or else of the next one.
-    counters : Out(array of 8)
+    counters : Out(10).array(8)
         Values of the counters, for debugging.
     """
 
@@ -87,7 +87,7 @@ class Issue(wiring.Component):
                 "idle": Out(1),
                 "error": Out(error_layout()),
                 "status": Out(status_layout()),
-                "counters": Out(data.ArrayLayout(counter_bits, COUNTERS)),
+                "counters": Out(counter_bits).array(COUNTERS),
             }
         )
 
@@ -117,7 +117,7 @@ class Issue(wiring.Component):
             counters.post.eq(self.post),
             counters.take.eq(self.taken),
             *(counters.wait[s].eq(head.header[f"wait_{s}"]) for s in range(COUNTERS)),
-            self.counters.eq(counters.values),
+            *(self.counters[s].eq(counters.values[s]) for s in range(COUNTERS)),
             in_flight.w_data.eq(Cat(head.header.post, head.header.tag)),
             in_flight.w_en.eq(self.taken),
             in_flight.r_en.eq(self.done),

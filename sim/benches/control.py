@@ -17,17 +17,21 @@ def build():
     return Control(MAP)
 
 
-def fields(access):
-    """(name, offset of the bits, width) of the registers of that access, as the layout packs them."""
-    place = 0
-    for r in MAP:
-        if r.access == access:
-            yield r, place
-            place += r.width
+def having(access):
+    return [r for r in MAP if r.access == access]
+
+
+def settings(dut):
+    return {r.name: int(getattr(dut, f"settings__{r.name}").value) for r in having("rw")}
+
+
+def set_values(dut, values):
+    for r in having("ro"):
+        getattr(dut, f"values__{r.name}").value = values.get(r.name, 0)
 
 
 async def begin(dut):
-    dut.values.value = 0
+    set_values(dut, {})
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
     await start(dut)
     return master
@@ -43,8 +47,8 @@ async def every_offset(dut):
     """Reads and writes of all 1024 offsets: known ones answer, others SLVERR; with random pauses."""
     random = rng()
     master = await begin(dut)
-    values = {r.name: random.getrandbits(r.width) for r, _ in fields("ro")}
-    dut.values.value = sum(values[r.name] << place for r, place in fields("ro"))
+    values = {r.name: random.getrandbits(r.width) for r in having("ro")}
+    set_values(dut, values)
     for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
                     master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
         channel.set_pause_generator(pauses(random))
@@ -67,8 +71,7 @@ async def every_offset(dut):
             expected = {"const": register.reset, "ro": values.get(register.name),
                         "rw": written.get(register.name), "command": 0}[register.access]  # fmt: skip
         assert int.from_bytes(answer.data, "little") == expected, hex(offset)
-    settings = sum(written[r.name] << place for r, place in fields("rw"))
-    assert int(dut.settings.value) == settings
+    assert settings(dut) == written
 
 
 @cocotb.test()
@@ -76,9 +79,8 @@ async def reset_values_and_strobes(dut):
     """Settings start at their reset values; a write of single bytes leaves the others."""
     random = rng()
     master = await begin(dut)
-    assert int(dut.settings.value) == sum(r.reset << place for r, place in fields("rw"))
-    offset = next(r.offset for r, _ in fields("rw") if r.name == "WATCHDOG")
-    value = next(r.reset for r in MAP if r.name == "WATCHDOG")
+    assert settings(dut) == {r.name: r.reset for r in having("rw")}
+    offset, value = next((r.offset, r.reset) for r in MAP if r.name == "WATCHDOG")
     for _ in range(20):
         lane, byte = random.randrange(4), random.getrandbits(8)
         await master.write(offset + lane, bytes([byte]))
@@ -92,7 +94,7 @@ async def commands_last_one_cycle(dut):
     random = rng()
     for name in ("awvalid", "wvalid", "bready", "arvalid", "rready", "awprot", "arprot"):
         getattr(dut, f"bus__{name}").value = 0
-    dut.values.value = 0
+    set_values(dut, {})
     await start(dut)
     offset = next(r.offset for r in MAP if r.name == "CONTROL")
     pulses = []
@@ -100,8 +102,8 @@ async def commands_last_one_cycle(dut):
     async def watch():
         while True:
             await RisingEdge(dut.clk)
-            if int(dut.commands.value):
-                pulses.append(int(dut.commands.value) >> 1)
+            if int(dut.commands__CONTROL.value):
+                pulses.append(int(dut.commands__CONTROL.value) >> 1)
 
     async def drive(channel, delay, **values):
         await tick(dut, 1 + delay)
