@@ -216,8 +216,11 @@ def add(importer, names, first, second, params, tensor, clip):
 
 
 def add_factors(scale_a, scale_b, scale_out):
-    """(mult_a, mult_b, shift) nearest to scale / scale_out with |mult| < 2**26."""
-    ratios = np.float64(scale_a) / np.float64(scale_out), np.float64(scale_b) / np.float64(scale_out)
+    """(mult_a, mult_b, shift) nearest to scale / scale_out with |mult| < 2**26.
+
+    The ratios are rounded to float32 first, as ONNX Runtime does; 24 bits of them fit 26 bits, exactly for the larger.
+    """
+    ratios = [float(np.float32(scale) / np.float32(scale_out)) for scale in (scale_a, scale_b)]
     largest = max(ratios)
     if not np.isfinite(largest) or largest >= 1 << 25:
         raise Unsupported(f"addition whose operands' scales are {largest:.3g} times the result's")

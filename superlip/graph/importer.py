@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from . import ir
+from . import emit, ir
 from .errors import ModelError
-from .importer_float import FLOAT_OPS
+from .importer_float import FLOAT_OPS, clip_bounds
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
 from .session import open_session
@@ -369,23 +369,50 @@ class Importer:
             self.views[output] = self.requantize(first, params, output, (node.name,))
             if self.params_of(first) != params:
                 self.notes.append(f"input {source!r} is quantized twice; the second time from the first result")
-        elif isinstance(state, View):
-            self.views[output] = self.requantize(state, params, output, (node.name,))
-        elif isinstance(state, Pending):
-            low, high = params.bound(state.real_low, -128), params.bound(state.real_high, 127)
-            self.views[output] = state.finish(params, output, low, high, state.names)
         else:
-            self.views[output] = self._host(source, params, output)
+            self.views[output] = self._quantized(source, params, output, node)
+
+    def _quantized(self, source, params, output, node):
+        """View of the float tensor ``source`` quantized as ``params``, for the model's tensor ``output``.
+
+        Quantization is monotonic and element by element, so it may as well come before MaxPool, Relu and layout.
+        """
+        state = self.floats.get(source)
+        if isinstance(state, View):
+            return self.requantize(state, params, output, (node.name,))
+        if isinstance(state, Pending):
+            low, high = params.bound(state.real_low, -128), params.bound(state.real_high, 127)
+            return state.finish(params, output, low, high, state.names)
+        producer = self.producers.get(source)
+        if producer is None or source in self.consts:
+            raise Unsupported(self._why_not(source))
+        passes = producer.op_type in LAYOUT_OPS or producer.op_type in ("MaxPool", "Relu", "Clip")
+        if not passes:
+            return self._host(source, params, output)
+        inner = self._quantized(producer.input[0], params, f"{producer.input[0]}/quantized", node)
+        self.done(producer)
+        if producer.op_type == "MaxPool":
+            return emit.max_pool(self, producer, inner, attributes(producer))
+        if producer.op_type in LAYOUT_OPS:
+            return self._moved(producer, inner, is_int=False)[list(producer.output).index(source)]
+        low, high = clip_bounds(self, producer)
+        numbers = np.arange(256, dtype=np.uint8).view(np.int8)
+        table = np.clip(numbers, params.bound(low, -128), params.bound(high, 127))
+        return self.apply_table(inner, table, params, output, (producer.name,))
 
     def _layout(self, node):
+        is_int = node.input[0] in self.views
+        results = self._moved(node, self.view(node.input[0]), is_int=is_int)
+        (self.views if is_int else self.floats).update(zip([o for o in node.output if o], results, strict=False))
+        self.done(node)
+
+    def _moved(self, node, view, *, is_int):
+        """Results of a layout node on ``view``, an int8 tensor of the model or a dequantized one."""
         if node.op_type in ("Resize", "Upsample"):
             mode = attributes(node).get("mode", b"nearest")
             if mode != b"nearest":
-                raise Unsupported(f"Resize with mode {mode.decode()!r}: only nearest")
-        view = self.view(node.input[0])
-        fill = None
-        if node.op_type == "Pad":
-            fill = self._pad_value(node, view)
+                raise Unsupported(f"{node.op_type} with mode {mode.decode()!r}: only nearest")
+        fill = self._pad_value(node, view, is_int) if node.op_type == "Pad" else None
         missing = [i for i in node.input[1:] if i and i not in self.consts and i not in self.dq_consts]
         if missing:
             raise Unsupported(f"operand {missing[0]!r} must be a constant")
@@ -394,16 +421,11 @@ class Importer:
             if name in self.dq_consts:
                 q, scale, zero, _ = self.dq_consts[name]
                 consts[name] = ((q.astype(np.int32) - (0 if zero is None else zero)) * scale).astype(np.float32)
-        results = move(node, view, consts, self.opsets, fill)
-        target = self.views if node.input[0] in self.views else self.floats
-        for name, result in zip([o for o in node.output if o], results, strict=False):
-            target[name] = result
-        self.done(node)
+        return move(node, view, consts, self.opsets, fill)
 
-    def _pad_value(self, node, view):
+    def _pad_value(self, node, view, is_int):
         params = self.params_of(view)
         name = node.input[2] if len(node.input) > 2 else ""
-        is_int = node.input[0] in self.views
         if name in self.dq_consts:
             q, _, zero, _ = self.dq_consts[name]
             number = q.astype(np.int32) - (0 if zero is None else zero)

@@ -8,7 +8,7 @@ from .states import Pending, Unsupported
 from .tables import float_table
 from .views import View, image_shape
 
-__all__ = ["FLOAT_OPS", "ELEMENTWISE"]
+__all__ = ["FLOAT_OPS", "ELEMENTWISE", "clip_bounds"]
 
 ELEMENTWISE = frozenset(
     [
@@ -214,7 +214,7 @@ def _elementwise(importer, node):
             chain += [n for n in state.chain[1] if n not in chain]
             shape = state.shape
         elif isinstance(state, Pending) and node.op_type in ("Relu", "Clip"):
-            return state.clipped(*_bounds(importer, node), node.name)
+            return state.clipped(*clip_bounds(importer, node), node.name)
         elif isinstance(state, View):
             roots.append(state)
             shape = state.shape
@@ -236,7 +236,8 @@ def _same(a, b):
     return a is b or (a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
 
 
-def _bounds(importer, node):
+def clip_bounds(importer, node):
+    """(low, high) of Relu or Clip as real numbers; None where there is none."""
     if node.op_type == "Relu":
         return 0.0, None
     given = attributes(node)

@@ -1,0 +1,213 @@
+"""The ``superlip`` command."""
+
+import argparse
+import errno
+import sys
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["main"]
+
+USER_ERRORS: tuple[type[Exception], ...] = ()
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status.
+
+    0: done (``run``: and every bit agrees); 1: the answer is no (a bit differs, a node is unsupported, a tool is
+    missing); 2: the request can't be met as it stands; 130: interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return arguments.work(arguments, Console(highlight=False), errors)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        return 130
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f" while writing {error.filename}" if error.filename else ""
+            _complain(errors, f"no space left on the disk{what}: free some, or set SUPERLIP_CACHE or TMPDIR to another")
+        else:
+            _complain(errors, f"{error.filename or 'input/output'}: {error.strerror or error}")
+        return 2
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        _complain(errors, str(error))
+        return 2
+
+
+def _complain(console, text):
+    console.print("superlip: error:", text, style="red", markup=False, soft_wrap=True)
+
+
+def _user_errors():
+    from superlip.boards import TargetError  # noqa: PLC0415
+    from superlip.compile.compiler import CompileError  # noqa: PLC0415
+    from superlip.graph import ModelError  # noqa: PLC0415
+    from superlip.plan.lower import LoweringError  # noqa: PLC0415
+    from superlip.plan.planner import PlanError  # noqa: PLC0415
+    from superlip.sim.cluster import SimulationError  # noqa: PLC0415
+    from superlip.sim.toolchain import ToolError  # noqa: PLC0415
+
+    from .data import DataError  # noqa: PLC0415
+
+    return (
+        TargetError, CompileError, ModelError, LoweringError, PlanError, SimulationError, ToolError, DataError,
+    )  # fmt: skip
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="superlip", description="CNN inference on several FPGAs, proved bit by bit")
+    parser.add_argument("--version", action="version", version=f"superlip {version('superlip')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def model_command(name, work, text, *, boards=True):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("model", help="ONNX file: float, QDQ or QOperator")
+        command.add_argument("--calibrate", metavar="FILE.npz", help="images for the quantization of a float model")
+        command.add_argument("--random-weights", type=int, metavar="SEED", help="make weights up (graphs without any)")
+        if boards:
+            command.add_argument("--boards", type=_positive, default=1, metavar="N")
+            command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help="zcu102, tiny or a TOML file")
+        command.set_defaults(work=work)
+        return command
+
+    command = model_command("run", _run, "simulate a network on N boards and on one, and compare every bit")
+    command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
+    command.add_argument("--data", metavar="FILE.npz", help="images and labels; default: heldout.npz beside the model")
+    command.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    model_command("check", _check, "say for every node of a model where it runs, or why it can't", boards=False)
+    command = model_command("plan", _plan, "show partition and expected cycles of every layer")
+    command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
+    command = model_command("build", _build, "write Verilog, programs and memory images")
+    command.add_argument("-o", "--output", required=True, metavar="DIR")
+    command = commands.add_parser("doctor", help="which tools are there, and how to get the others")
+    command.set_defaults(work=_doctor)
+    simulate = commands.add_parser("sim", help="simulate parts of the hardware").add_subparsers(
+        dest="simulator", required=True, metavar="SIMULATOR"
+    )
+    command = simulate.add_parser("cocotb", help="run a component's cocotb bench")
+    command.add_argument("name", nargs="?", help="the bench; without it: list them")
+    command.add_argument("--case", help="one case of the bench (default: all)")
+    command.add_argument("--seed", type=int, help="of the random numbers (default: a new one, printed)")
+    command.add_argument("--waves", action="store_true", help="write dump.vcd")
+    command.add_argument("--test", help="one test of the bench (default: all)")
+    command.set_defaults(work=_cocotb)
+    return parser
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _run(arguments, console, errors):
+    from . import flow  # noqa: PLC0415
+
+    report = flow.run(
+        arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
+        calibrate=arguments.calibrate, random_weights=arguments.random_weights, progress=True,
+        note=lambda text: errors.print(f"superlip: {text}", style="dim"),
+    )  # fmt: skip
+    report.print(console)
+    if arguments.json:
+        report.write_json(arguments.json)
+    return 0 if report.bit_exact else 1
+
+
+def _check(arguments, console, errors):
+    from superlip.graph import check  # noqa: PLC0415
+
+    from .data import calibration_file  # noqa: PLC0415
+
+    del errors
+    calibrate = calibration_file(arguments.model, arguments.calibrate)
+    rows = check(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
+    table = Table(header_style="bold")
+    for column in ("node", "operator", "verdict", "why"):
+        table.add_column(column)
+    for row in rows:
+        style = {"unsupported": "red", "host": "yellow"}.get(row.verdict)
+        table.add_row(row.node, row.op, row.verdict, row.why, style=style)
+    console.print(table)
+    bad = sum(row.verdict == "unsupported" for row in rows)
+    console.print(f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
+    return 1 if bad else 0
+
+
+def _plan(arguments, console, errors):
+    from . import flow  # noqa: PLC0415
+    from .report import layer_table, plan_rows, write_rows  # noqa: PLC0415
+
+    del errors
+    design = _design(arguments, flow)
+    rows = plan_rows(design)
+    title = f"{design.graph.name} on {arguments.boards} boards, node {design.target.name}: estimate"
+    console.print(layer_table(rows, title, estimated=True))
+    if arguments.json:
+        write_rows(rows, arguments.json)
+    return 0
+
+
+def _build(arguments, console, errors):
+    from . import flow  # noqa: PLC0415
+
+    del errors
+    folder = flow.build(_design(arguments, flow), arguments.output)
+    console.print(f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
+    return 0
+
+
+def _design(arguments, flow):
+    graph = flow.load(arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights)
+    return flow.plan(graph, boards=arguments.boards, node=arguments.node)
+
+
+def _doctor(arguments, console, errors):
+    from .doctor import doctor  # noqa: PLC0415
+
+    del arguments, errors
+    rows, ok = doctor()
+    table = Table(header_style="bold")
+    for column in ("tool", "found", "needed for", "to install"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row.tool, row.detail, row.needed_for, row.install, style=None if row.found else "red")
+    console.print(table)
+    console.print("superlip run can work" if ok else "superlip run can't work yet: see the red lines")
+    return 0 if ok else 1
+
+
+def _cocotb(arguments, console, errors):
+    import importlib  # noqa: PLC0415
+
+    from superlip.sim.runner import benches, run_bench  # noqa: PLC0415
+
+    names = benches()
+    if arguments.name not in names:
+        _complain(errors, f"no bench {arguments.name!r}; there are: {', '.join(names)}")
+        return 2
+    cases = importlib.import_module(f"superlip.sim.benches.{arguments.name}").CASES
+    if arguments.case is not None and arguments.case not in cases:
+        _complain(errors, f"bench {arguments.name} has no case {arguments.case!r}; there are: {', '.join(cases)}")
+        return 2
+    for case in [arguments.case] if arguments.case else cases:
+        try:
+            folder = run_bench(arguments.name, case, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
+        except AssertionError as error:
+            _complain(errors, str(error))
+            return 1
+        console.print(f"{arguments.name}[{case}] passed; {'waves and ' if arguments.waves else ''}results in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

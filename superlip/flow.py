@@ -1,0 +1,263 @@
+"""The flow from a model to a report: load, plan, compile, simulate, compare.
+
+These functions are the Python interface; the command line calls nothing else.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from superlip import golden
+from superlip.boards import Target, load_target
+from superlip.compile.compiled import Compiled
+from superlip.compile.compiler import CompileError, compile_network
+from superlip.golden.host import run_host
+from superlip.graph import ir
+from superlip.graph import load as load_graph
+from superlip.plan.lower import lower
+from superlip.plan.planner import Plan, make_plan
+
+from .data import Images, calibration_file, load_images
+from .report import Report, layer_rows
+from .verify import TraceChecker
+
+__all__ = ["Design", "build", "load", "plan", "run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A network planned and compiled for some boards."""
+
+    graph: ir.Graph
+    target: Target
+    plan: Plan
+    compiled: Compiled
+
+    @property
+    def network(self):
+        return self.compiled.network
+
+
+def load(model, *, calibrate=None, random_weights=None):
+    """Read an ONNX file (float, QDQ or QOperator) as a quantized graph.
+
+    Parameters
+    ----------
+    model : path
+    calibrate : path, optional
+        .npz of images for the quantization of a float model; by default ``calibration.npz`` beside the model.
+    random_weights : int, optional
+        Seed of made-up weights, for graphs that ship without them.
+
+    Raises
+    ------
+    superlip.graph.ModelError
+        If the file is no ONNX model, or holds what the accelerator can't run.
+    """
+    if random_weights is None:
+        calibrate = calibration_file(model, calibrate)
+    return load_graph(model, calibrate=calibrate, random_weights=random_weights)
+
+
+def plan(graph, *, boards=1, node="zcu102"):
+    """Partition, tile and compile a graph for ``boards`` boards of a node preset or file.
+
+    Raises
+    ------
+    LoweringError, PlanError, CompileError, TargetError
+        All of them ValueErrors that name what does not fit and what would.
+    """
+    target = node if isinstance(node, Target) else load_target(node)
+    network = lower(graph, target.node.tn)
+    chosen = make_plan(network, target, boards)
+    return Design(graph, target, chosen, compile_network(network, chosen, target))
+
+
+def run(
+    model: ir.Graph | str | Path,
+    *,
+    boards: int = 1,
+    node: str | Path | Target = "zcu102",
+    images: Images | None = None,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    calibrate: str | Path | None = None,
+    random_weights: int | None = None,
+    progress: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Report:
+    """Simulate a network on ``boards`` boards and on one, and compare every layer's bits with the golden.
+
+    Parameters
+    ----------
+    model : path or ir.Graph
+    boards : int
+    node : preset, TOML file or Target
+    images, data, limit
+        Images to run: given, or from a .npz file, or ``heldout.npz`` beside the model, or one random image; the first
+        ``limit`` of them.
+    calibrate, random_weights
+        As for ``load``.
+    progress : bool
+        Show progress bars on standard error.
+    note : callable of str, optional
+        Told what goes on.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        Of the kinds that ``load`` and ``plan`` raise, for what a user can mend.
+    superlip.sim.toolchain.ToolError
+        If Verilator or a compiler is missing.
+    superlip.sim.cluster.SimulationError
+        If a node reported an error or never finished.
+    """
+    from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
+
+    say = note or (lambda text: None)
+    name = Path(model).stem if not isinstance(model, ir.Graph) else model.name
+    target = node if isinstance(node, Target) else load_target(node)
+    say(f"reading {name}")
+    graph = model if isinstance(model, ir.Graph) else load(model, calibrate=calibrate, random_weights=random_weights)
+    if images is None:
+        beside = model if not isinstance(model, ir.Graph) else Path(name)
+        images = load_images(beside, graph.values[graph.input].shape, data, limit=limit)
+    elif limit is not None:
+        images = Images(images.images[:limit], None if images.labels is None else images.labels[:limit], images.source)
+    say(f"planning {boards} boards")
+    designs = {count: plan(graph, boards=count, node=target) for count in sorted({1, boards})}
+    quantized = golden.quantize_input(graph, images.images)
+    say(f"golden and ONNX Runtime on {len(quantized)} images")
+    expected = golden.run(graph, quantized)
+    cross = golden.reference(graph, images.images) if graph.model else None
+    simulator = Simulator.build(target, note=say)
+    results = {}
+    for count in sorted(designs):
+        say(f"simulating {len(quantized)} images on {count} board{'s' if count > 1 else ''}")
+        results[count] = _simulate(simulator, designs[count], quantized, expected, progress)
+    outputs = _finish(graph, designs[boards], results[boards].outputs)
+    return Report.make(name, designs, results, images, outputs, cross)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """One cluster's run: the simulator's result, the comparison, and the outputs (name -> int8 (B, C, H, W))."""
+
+    result: object
+    comparison: object
+    outputs: dict[str, np.ndarray]
+    layers: list
+
+
+def _simulate(simulator, design, quantized, expected, progress):
+    compiled = design.compiled
+    result = simulator.run(
+        boards=len(compiled.boards),
+        programs=[board.frame_program for board in compiled.boards],
+        init_programs=[board.init_program for board in compiled.boards],
+        memory=[board.dram.segments for board in compiled.boards],
+        inputs=[compiled.input_writes(image) for image in quantized],
+        outputs=compiled.output_ranges(),
+        stripe=compiled.boards[0].dram.stripe_bytes,
+        trace_images="all",
+        expected_cycles=round(design.plan.cycles),
+        progress=progress,
+    ).check()
+    checker = TraceChecker(compiled)
+    comparison = checker.start()
+    trace = result.trace[result.trace["image"] >= 0]
+    edges = np.searchsorted(trace["image"], np.arange(len(quantized) + 1)) if _sorted(trace["image"]) else None
+    for image in range(len(quantized)):
+        mine = trace[edges[image] : edges[image + 1]] if edges is not None else trace[trace["image"] == image]
+        checker.compare(image, mine, {name: values[image] for name, values in expected.items()}, comparison)
+    per_image = [compiled.outputs([np.asarray(part).tobytes() for part in parts]) for parts in result.outputs]
+    outputs = {name: np.stack([image[name] for image in per_image]) for name in design.network.outputs}
+    for name, values in outputs.items():
+        comparison.missing += int((values != expected[name]).sum())
+    return Simulated(result, comparison, outputs, layer_rows(design, result, comparison))
+
+
+def _sorted(values):
+    return bool((np.diff(values) >= 0).all())
+
+
+def _finish(graph, design, outputs):
+    """The graph's outputs from the accelerator's: host operations, and floats."""
+    values = dict(outputs)
+    for node in design.network.host:
+        values[node.output] = run_host(node, [values[name] for name in node.inputs])
+    return {name: golden.dequantize(graph, name, values[name]) for name in graph.outputs}
+
+
+def build(design: Design, folder: str | Path) -> Path:
+    """Write what a board needs: Verilog of the node, programs and DRAM images, with a manifest.
+
+    Parameters
+    ----------
+    design : Design
+    folder : path
+        Made, or replaced if ``build`` made it before; nothing is left behind half-written.
+
+    Returns
+    -------
+    Path of the folder
+    """
+    from superlip.rtl.node import node_verilog  # noqa: PLC0415 - elaborating takes a while to import
+
+    folder = Path(folder)
+    if folder.exists() and not (folder / "manifest.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CompileError(f"{folder} exists and was not made by superlip build: choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (partial / "node.v").write_text(node_verilog(design.target.node))
+        boards = []
+        for number, board in enumerate(design.compiled.boards):
+            path = partial / f"board{number}"
+            path.mkdir()
+            segments = []
+            with (path / "dram.bin").open("wb") as file:
+                for offset, data in board.dram.segments:
+                    segments.append({"offset": offset, "file_offset": file.tell(), "length": len(data)})
+                    file.write(data)
+            boards.append(
+                {
+                    "stripe_bytes": board.dram.stripe_bytes,
+                    "init_program": board.init_program,
+                    "frame_program": board.frame_program,
+                    "instructions": board.instructions,
+                    "dram": segments,
+                }
+            )
+        manifest = {
+            "model": design.graph.name,
+            "node": design.target.name,
+            "boards": boards,
+            "layers": [
+                {"name": op.name, "partition": split.value}
+                for op, split in zip(design.network.ops, design.plan.splits, strict=True)
+            ],
+            "outputs": [
+                {"board": board, "offset": offset, "length": length}
+                for board, offset, length in design.compiled.output_ranges()
+            ],
+        }
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        os.chmod(partial, 0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder

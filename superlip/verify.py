@@ -1,0 +1,131 @@
+"""Compares what VECTOR wrote in the simulation with the golden, word by word."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip.compile.compiled import Compiled
+from superlip.plan.layout import pack_words
+
+__all__ = ["Comparison", "FirstDifference", "TraceChecker"]
+
+
+@dataclass(frozen=True)
+class FirstDifference:
+    """The first value (in time) that differs from the golden."""
+
+    image: int
+    board: int
+    layer: str
+    channel: int
+    row: int
+    col: int
+    cycle: int
+    got: int
+    expected: int
+
+    def __str__(self):
+        return (
+            f"image {self.image}, layer {self.layer}, channel {self.channel}, row {self.row}, column {self.col}: "
+            f"board {self.board} wrote {self.got} in cycle {self.cycle}, golden says {self.expected}"
+        )
+
+
+@dataclass
+class Comparison:
+    """Differing values of each layer (by op index) over the images compared so far."""
+
+    mismatches: np.ndarray
+    values: np.ndarray
+    first: FirstDifference | None = None
+    missing: int = 0
+    """VECTOR words that the program writes and the simulation did not."""
+
+    @property
+    def total(self):
+        return int(self.mismatches.sum()) + self.missing
+
+
+class TraceChecker:
+    """Knows which value every VECTOR write of a compiled network is.
+
+    ``compare`` takes the trace of one image and the golden's values of it.
+    """
+
+    def __init__(self, compiled: Compiled):
+        self.compiled = compiled
+        network = compiled.network
+        self.tn = compiled.target.node.tn
+        self.bases, base = {}, 0
+        for op in network.ops:
+            self.bases[op.output.storage.name] = base
+            base += op.output.storage.words
+        self.words = base
+        self.index, self.op, self.lane = [], [], []
+        for board in compiled.boards:
+            index, ops, lanes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros((0, self.tn), bool)]
+            for written in board.written:
+                storage = network.ops[written.op].output.storage
+                groups = np.arange(written.group0, written.group1)[:, None, None] * storage.height
+                rows = (groups + np.arange(written.row0, written.row1)[:, None]) * storage.width
+                flat = (self.bases[storage.name] + rows + np.arange(written.col0, written.col1)).ravel()
+                mask = np.zeros(self.tn, bool)
+                mask[written.lane0 : written.lane1] = True
+                index.append(flat)
+                ops.append(np.full(len(flat), written.op, np.int32))
+                lanes.append(np.broadcast_to(mask, (len(flat), self.tn)))
+            self.index.append(np.concatenate(index))
+            self.op.append(np.concatenate(ops))
+            self.lane.append(np.concatenate(lanes))
+
+    def start(self):
+        """An empty Comparison."""
+        n = len(self.compiled.network.ops)
+        return Comparison(np.zeros(n, np.int64), np.zeros(n, np.int64))
+
+    def compare(self, image, trace, golden, comparison):
+        """Add one image to ``comparison``.
+
+        Parameters
+        ----------
+        image : int
+        trace : structured ndarray (superlip.sim.cluster.trace_dtype)
+            Of this image.
+        golden : dict of str to ndarray int8, shape (C, H, W)
+            Every value of the graph.
+        """
+        network = self.compiled.network
+        expected = np.zeros((self.words, self.tn), np.int8)
+        for op in network.ops:
+            place = op.output
+            words = pack_words(golden[op.node.output], place.offset, place.storage.groups, self.tn)
+            base = self.bases[place.storage.name]
+            expected[base : base + place.storage.words] |= words.reshape(-1, self.tn)
+        for board in range(len(self.compiled.boards)):
+            got = trace[trace["node"] == board]
+            count = min(len(got), len(self.index[board]))
+            comparison.missing += abs(len(got) - len(self.index[board]))
+            want = expected[self.index[board][:count]]
+            lanes = self.lane[board][:count]
+            wrong = (got["data"][:count] != want) & lanes
+            ops = self.op[board][:count]
+            comparison.values += np.bincount(ops, lanes.sum(axis=1), len(network.ops)).astype(np.int64)
+            comparison.mismatches += np.bincount(ops, wrong.sum(axis=1), len(network.ops)).astype(np.int64)
+            if wrong.any():
+                self._note_first(image, board, got, want, wrong, comparison)
+
+    def _note_first(self, image, board, got, want, wrong, comparison):
+        at = int(np.argmax(wrong.any(axis=1)))
+        cycle = int(got["cycle"][at])
+        if comparison.first is not None and (comparison.first.image, comparison.first.cycle) <= (image, cycle):
+            return
+        lane = int(np.argmax(wrong[at]))
+        op = self.compiled.network.ops[int(self.op[board][at])]
+        storage = op.output.storage
+        offset = int(self.index[board][at]) - self.bases[storage.name]
+        group, rest = divmod(offset, storage.height * storage.width)
+        row, col = divmod(rest, storage.width)
+        channel = group * self.tn + lane - op.output.offset
+        comparison.first = FirstDifference(
+            image, board, op.name, channel, row, col, cycle, int(got["data"][at, lane]), int(want[at, lane])
+        )
