@@ -1,0 +1,84 @@
+"""One end of a link: transmitter, receiver and the credits between them."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ..ports import WritePort, error_layout, flit_layout
+from .frame import FrameStream, post_layout
+from .receiver import Receiver
+from .transmitter import ANNOUNCE_CYCLES, Transmitter
+
+__all__ = ["LinkPort"]
+
+
+class LinkPort(wiring.Component):
+    """Frames out, writes and posts in.
+
+    Between ``tx`` here and ``rx`` there may be any latency, and the wire sets the pace with ``tx.ready``;
+    what it must not do is reorder flits. Either end may leave reset first (``credits.py``).
+
+    Parameters
+    ----------
+    config : NodeConfig
+    announce_cycles : int
+        As for Transmitter.
+
+    Members
+    -------
+    node : In(8)
+        This node.
+    frames : In(FrameStream(config))
+    tx : Out(stream of flits)
+    rx : In(stream of flits, always ready)
+    write_act, write_weight, post, crc_errors, error, halt
+        As for Receiver.
+    tx_flits, rx_flits : Out(1)
+        A flit crosses the wire in this cycle.
+    linked : Out(1)
+        Both sides are awake and know it.
+    """
+
+    def __init__(self, config, *, announce_cycles=ANNOUNCE_CYCLES):
+        self.config, self.announce_cycles = config, announce_cycles
+        flit = flit_layout(config.link_bytes)
+        super().__init__(
+            {
+                "node": In(8),
+                "frames": In(FrameStream(config)),
+                "tx": Out(stream.Signature(flit)),
+                "rx": In(stream.Signature(flit, always_ready=True)),
+                "write_act": Out(WritePort(config.word_bits)),
+                "write_weight": Out(WritePort(config.word_bits)),
+                "post": Out(post_layout()),
+                "crc_errors": Out(16),
+                "error": Out(error_layout()),
+                "halt": In(1),
+                "tx_flits": Out(1),
+                "rx_flits": Out(1),
+                "linked": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.transmitter = transmitter = Transmitter(self.config, announce_cycles=self.announce_cycles)
+        m.submodules.receiver = receiver = Receiver(self.config)
+        connect(m, receiver.credits, transmitter.credits)
+        connect(m, flipped(self.frames), transmitter.frames)
+        connect(m, transmitter.tx, flipped(self.tx))
+        connect(m, flipped(self.rx), receiver.rx)
+        connect(m, receiver.write_act, flipped(self.write_act))
+        connect(m, receiver.write_weight, flipped(self.write_weight))
+        m.d.comb += [
+            transmitter.node.eq(self.node),
+            receiver.node.eq(self.node),
+            receiver.halt.eq(self.halt),
+            self.post.eq(receiver.post),
+            self.crc_errors.eq(receiver.crc_errors),
+            self.error.eq(receiver.error),
+            self.tx_flits.eq(self.tx.valid & self.tx.ready),
+            self.rx_flits.eq(self.rx.valid),
+            self.linked.eq(receiver.credits.linked),
+        ]
+        return m

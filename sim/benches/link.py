@@ -1,0 +1,409 @@
+"""Two link ports back to back: everything arrives once and in order, or an error says that it doesn't."""
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from superlip.rtl.link.frame import REQUEST, FrameField, FrameKind, FrameSizes, decode_frame, encode_frame
+from superlip.rtl.ports import UnitError
+from superlip.sim.benches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of
+from superlip.sim.benches._streams import Source, start, tick
+from superlip.sim.runner import case, rng
+
+CASES = CONFIGS
+OTHER = {"a": "b", "b": "a"}
+
+
+def build(config):
+    return LinkPair(config)
+
+
+def random_frame(r, config, side):
+    """Header fields and words of a frame that ``side`` may send."""
+    memory = r.randrange(2)
+    words = r.choice([0, 1, config.frame_words, r.randint(0, config.frame_words)])
+    size = (config.act_words, config.weight_words)[memory]
+    fields = dict(
+        destination=NODE[OTHER[side]],
+        memory=memory,
+        address=r.choice([size - words, 0, r.randint(0, size - words)]),
+        words=words,
+        post=r.randrange(2),
+        unit=r.randrange(6),
+        counter=r.choice([6, 7]),
+    )
+    return fields, [r.getrandbits(config.word_bits) for _ in range(words)]
+
+
+def events_of(frames):
+    """What the frames leave at the other side."""
+    events = []
+    for fields, words in frames:
+        events += [(fields["memory"], fields["address"] + i, word) for i, word in enumerate(words)]
+        if fields["post"]:
+            events.append((fields["unit"], fields["counter"]))
+    return events
+
+
+class Bench:
+    """Both sides in reset, with wires and arrivals running."""
+
+    def __init__(self, dut, *, stall=0.0, write_stall=0.0, latency=5, damage=None, wired=True):
+        self.dut, self.config = dut, case()["config"]
+        self.rng = rng()
+        self.tasks = []
+        self.wires, self.arrivals, self.headers, self.words = {}, {}, {}, {}
+        for side in "ab":
+            getattr(dut, f"{side}_reset").value = 1
+            getattr(dut, f"{side}_halt").value = 0
+            self.arrivals[side] = Arrivals(dut, side, self.config, rng=self.rng, stall=write_stall)
+            self.headers[side] = Source(dut, f"{side}_frames__header", rng=self.rng)
+            self.words[side] = Source(dut, f"{side}_frames__words", rng=self.rng)
+            if wired:
+                self.wires[side] = Wire(
+                    dut,
+                    side,
+                    OTHER[side],
+                    rng=self.rng,
+                    latency=latency,
+                    stall=stall,
+                    damage=damage if side == "a" else None,
+                )
+
+    async def begin(self, *, clock=True):
+        await (start(self.dut) if clock else tick(self.dut, 3))
+        self.tasks = [cocotb.start_soon(x.run()) for x in (*self.wires.values(), *self.arrivals.values())]
+
+    def stop(self):
+        """Make room for another bench in the same test."""
+        for task in self.tasks:
+            task.cancel()
+
+    async def release(self, *sides):
+        for side in sides:
+            getattr(self.dut, f"{side}_reset").value = 0
+        await RisingEdge(self.dut.clk)
+
+    def send(self, side, frames, *, idle=0.0):
+        """Start to send the frames."""
+        self.headers[side].idle = idle
+        self.words[side].idle = idle / 4
+        words = [word for _, payload in frames for word in payload]
+        headers = [REQUEST.pack(fields, "request") for fields, _ in frames]
+        self.tasks += [
+            cocotb.start_soon(self.headers[side].send(headers)),
+            cocotb.start_soon(self.words[side].send(words)),
+        ]
+
+    async def until(self, condition, *, cycles=5000):
+        for _ in range(cycles):
+            await RisingEdge(self.dut.clk)
+            if condition():
+                return
+        raise AssertionError(f"not within {cycles} cycles")
+
+    async def arrive(self, side, count, *, cycles=100_000):
+        """Wait for that many events."""
+        events = self.arrivals[side].events
+        for _ in range(cycles):
+            if len(events) >= count:
+                return
+            await RisingEdge(self.dut.clk)
+        raise AssertionError(f"{len(events)} of {count} events arrived at {side}")
+
+    def no_error(self):
+        for side in "ab":
+            assert error_of(self.dut, side)[0] == 0, (side, error_of(self.dut, side))
+
+
+async def exchange(bench, frames, *, idle=0.0):
+    """Send frames of both sides and check all that arrives and all that was on the wire."""
+    for side in "ab":
+        bench.send(side, frames[side], idle=idle)
+    for side in "ab":
+        expected = events_of(frames[OTHER[side]])
+        await bench.arrive(side, len(expected))
+        await tick(bench.dut, 50)
+        assert bench.arrivals[side].events == expected
+    bench.no_error()
+    for side in "ab":
+        decoded = [(h, w) for h, w in bench.wires[side].decoded(bench.config) if h["kind"] == FrameKind.DATA]
+        assert [w for _, w in decoded] == [w for _, w in frames[side]]
+        for (header, _), (fields, _) in zip(decoded, frames[side], strict=True):
+            assert header == header | fields | {"source": NODE[side], "heard": 1}
+
+
+def random_frames(bench, count):
+    return {side: [random_frame(bench.rng, bench.config, side) for _ in range(count)] for side in "ab"}
+
+
+@cocotb.test()
+async def delivers(dut):
+    """Random frames both ways, throttled wire, refused writes."""
+    bench = Bench(dut, stall=0.3, write_stall=0.3, latency=17)
+    await bench.begin()
+    await bench.release("a", "b")
+    await exchange(bench, random_frames(bench, 40), idle=0.3)
+
+
+@cocotb.test()
+@cocotb.parametrize(first=["a", "b"])
+async def any_side_first(dut, first):
+    """Frames wait for a side that leaves reset late, at any point of the other's announcements."""
+    bench = Bench(dut, latency=9)
+    await bench.begin()
+    await bench.release(first)
+    frames = random_frames(bench, 6)
+    bench.send(first, frames[first])
+    await tick(dut, bench.rng.randint(300, 700))
+    assert not bench.arrivals[OTHER[first]].events
+    late = OTHER[first]
+    await bench.release(late)
+    bench.send(late, frames[late])
+    for side in "ab":
+        expected = events_of(frames[OTHER[side]])
+        await bench.arrive(side, len(expected), cycles=5000)
+        assert bench.arrivals[side].events == expected
+    bench.no_error()
+
+
+def flip_bit(r, flits, sizes):
+    index = r.randrange(len(flits))
+    # Above its CRC the last flit is padding.
+    bits = 32 if index == len(flits) - 1 else sizes.flit_bits
+    return [flit ^ (1 << r.randrange(bits)) if i == index else flit for i, flit in enumerate(flits)]
+
+
+def flip_first(r, flits, sizes):
+    index = r.randrange(len(flits))
+    return [flit ^ (1 << sizes.flit_bits) if i == index else flit for i, flit in enumerate(flits)]
+
+
+def flip_last(r, flits, sizes):
+    index = r.randrange(len(flits))
+    return [flit ^ (2 << sizes.flit_bits) if i == index else flit for i, flit in enumerate(flits)]
+
+
+def cut_end(r, flits, sizes):
+    return flits[: r.randrange(1, len(flits))]
+
+
+def cut_start(r, flits, sizes):
+    return flits[r.randrange(1, len(flits)) :]
+
+
+def drop_flit(r, flits, sizes):
+    index = r.randrange(1, len(flits) - 1)
+    return flits[:index] + flits[index + 1 :]
+
+
+def repeat_flit(r, flits, sizes):
+    index = r.randrange(1, len(flits) - 1)
+    return flits[: index + 1] + flits[index:]
+
+
+def garbage_before(r, flits, sizes):
+    return [r.getrandbits(sizes.flit_bits), *flits]
+
+
+class DamageFourth:
+    """Applies a fault to the fourth DATA frame with payload."""
+
+    def __init__(self, fault, sizes):
+        self.fault, self.sizes, self.count, self.rng = fault, sizes, 0, rng()
+
+    def __call__(self, flits):
+        self.count += len(flits) > self.sizes.flits(0)
+        if self.count != 4:
+            return flits
+        self.count += 1
+        return self.fault(self.rng, flits, self.sizes)
+
+
+FAULTS = [flip_bit, flip_first, flip_last, cut_end, cut_start, drop_flit, repeat_flit, garbage_before]
+
+
+@cocotb.test()
+@cocotb.parametrize(fault=FAULTS)
+async def damage_is_seen(dut, fault):
+    """A damaged frame raises error LINK and leaves nothing, nor does what comes after it."""
+    for attempt in range(4):
+        config = case()["config"]
+        sizes = FrameSizes(config)
+        bench = Bench(dut, write_stall=0.1, damage=DamageFourth(fault, sizes))
+        seed = f"{bench.rng.random()} {fault.__name__} {attempt}"
+        bench.rng.seed(seed)
+        bench.wires["a"].damage.rng.seed(seed)
+        await bench.begin(clock=attempt == 0)
+        await bench.release("a", "b")
+        frames = [random_frame(bench.rng, config, "a") for _ in range(4 * 12)]
+        frames = [(h, w) for h, w in frames if w][:8]
+        assert len(frames) == 8
+        bench.send("a", frames)
+        await bench.until(lambda: error_of(dut, "b")[0])
+        await tick(dut, 300)
+        valid, code, syndrome = error_of(dut, "b")
+        assert (valid, code, syndrome) == (1, UnitError.LINK, 1)
+        assert int(dut.b_crc_errors.value) >= 1
+        whole = events_of(frames[:3])
+        assert bench.arrivals["b"].events == whole[: len(bench.arrivals["b"].events)]
+        assert error_of(dut, "a")[0] == 0
+        bench.stop()
+
+
+@cocotb.test()
+async def damage_before_start_is_harmless(dut):
+    """Until a side has had its first frame nothing of value can be lost: no error, and all arrives later."""
+    config = case()["config"]
+    bench = Bench(dut, damage=lambda flits: flip_bit(bench.rng, flits, FrameSizes(config)) if bench.noisy else flits)
+    bench.noisy = True
+    await bench.begin()
+    await bench.release("a", "b")
+    bench.wires["b"].inject([bench.rng.getrandbits(8) for _ in range(5)])
+    await tick(dut, 500)
+    assert int(dut.b_crc_errors.value) > 2
+    assert int(dut.b_linked.value) == 0
+    bench.noisy = False
+    frames = random_frames(bench, 4)
+    for side in "ab":
+        bench.send(side, frames[side])
+    for side in "ab":
+        expected = events_of(frames[OTHER[side]])
+        await bench.arrive(side, len(expected), cycles=5000)
+        assert bench.arrivals[side].events == expected
+    bench.no_error()
+
+
+@cocotb.test()
+async def lost_credits_are_repeated(dut):
+    """Once linked, lose every CREDIT frame for a while: the counts are said again, nothing stops for good."""
+    config = case()["config"]
+    bench = Bench(
+        dut, damage=lambda flits: [] if bench.lossy and decode_frame(config, flits)[0]["kind"] == 2 else flits
+    )
+    bench.lossy = False
+    await bench.begin()
+    await bench.release("a", "b")
+    await bench.until(lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
+    bench.lossy = True  # credits that a gives to b are lost
+    frames = [random_frame(bench.rng, config, "b") for _ in range(config.frame_slots + 4)]
+    bench.send("b", frames)
+    expected = events_of(frames)
+    await tick(dut, 900)
+    assert bench.arrivals["a"].events == events_of(frames[: config.frame_slots])
+    bench.lossy = False
+    await bench.arrive("a", len(expected), cycles=5000)
+    assert bench.arrivals["a"].events == expected
+    bench.no_error()
+
+
+WRONG = {
+    "kind": (dict(kind=7), FrameField.KIND, 7),
+    "destination": (dict(destination=NODE["a"]), FrameField.DESTINATION, NODE["a"]),
+    "address": (dict(address=1023, memory=0), FrameField.ADDRESS, 1023),
+    "memory": (dict(address=511, memory=1), FrameField.ADDRESS, 511 | 1 << 20),
+    "wrapped": (dict(address=(1 << 20) - 1), FrameField.ADDRESS, (1 << 20) - 1),
+    "unit": (dict(post=1, unit=6, counter=7), FrameField.POST, 6 | 7 << 3),
+    "counter": (dict(post=1, unit=2, counter=5), FrameField.POST, 2 | 5 << 3),
+    "words": (dict(words=None), FrameField.WORDS, None),
+}
+
+
+@cocotb.test()
+@cocotb.parametrize(wrong=list(WRONG))
+async def wrong_frames_write_nothing(dut, wrong):
+    """An intact frame that the node must not execute raises FRAME with field and value."""
+    bench = Bench(dut)
+    config = bench.config
+    fields, field, value = WRONG[wrong]
+    words = [bench.rng.getrandbits(config.word_bits) for _ in range(2)]
+    if wrong == "words":
+        words *= config.frame_words
+        fields, value = {}, len(words)
+    good = dict(kind=FrameKind.DATA, heard=1, destination=NODE["b"], address=5)
+    await bench.begin()
+    await bench.release("b")
+    bench.wires["a"].inject(encode_frame(config, [1], **good))
+    bench.wires["a"].inject(encode_frame(config, words, **good | fields))
+    bench.wires["a"].inject(encode_frame(config, [2], **good))
+    await tick(dut, 300)
+    assert error_of(dut, "b") == (1, UnitError.FRAME, field << 24 | value)
+    assert bench.arrivals["b"].events in ([], [(0, 5, 1)])
+
+
+@cocotb.test()
+async def frame_without_credit(dut):
+    """A sender that ignores its credits is found out."""
+    bench = Bench(dut, write_stall=1.0)
+    config = bench.config
+    await bench.begin()
+    await bench.release("b")
+    # The one without a credit comes right behind the others, without a word.
+    for words in [[1, 2]] * config.frame_slots + [[]]:
+        flits = encode_frame(config, words, kind=FrameKind.DATA, heard=1, destination=NODE["b"])
+        bench.wires["a"].inject(flits)
+    await tick(dut, 200)
+    assert error_of(dut, "b") == (1, UnitError.CREDIT, config.frame_slots)
+    assert bench.arrivals["b"].events == []
+
+
+@cocotb.test()
+async def restart_is_seen(dut):
+    """One side is reset while linked: the other says so."""
+    bench = Bench(dut)
+    await bench.begin()
+    await bench.release("a", "b")
+    await bench.until(lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
+    await tick(dut, 50)
+    dut.a_reset.value = 1
+    await tick(dut, 20)
+    bench.no_error()
+    await bench.release("a")
+    await bench.until(lambda: error_of(dut, "b")[0])
+    assert error_of(dut, "b") == (1, UnitError.LINK, 1 << 31)
+
+
+@cocotb.test()
+async def credits_hold_the_sender(dut):
+    """A receiver that can't write holds the sender, without an error; halted, it writes nothing more."""
+    bench = Bench(dut, write_stall=1.0)
+    config = bench.config
+    await bench.begin()
+    await bench.release("a", "b")
+    frames = []
+    while len(frames) < 2 * config.frame_slots:
+        frames += [frame for frame in [random_frame(bench.rng, config, "a")] if frame[1]]
+    bench.send("a", frames)
+    longest = FrameSizes(config).flits(config.frame_words)
+    await tick(dut, longest * 2 * config.frame_slots + 100)
+    sent = [header for header, _ in bench.wires["a"].decoded(config) if header["kind"] == FrameKind.DATA]
+    assert len(sent) == config.frame_slots
+    assert bench.arrivals["b"].events == []
+    bench.arrivals["b"].stall = 0.5
+    await bench.arrive("b", len(events_of(frames)) // 2)
+    dut.b_halt.value = 1
+    await tick(dut, 2)
+    count = len(bench.arrivals["b"].events)
+    await tick(dut, 200)
+    assert len(bench.arrivals["b"].events) == count
+    assert bench.arrivals["b"].events == events_of(frames)[:count]
+    bench.no_error()
+
+
+@cocotb.test()
+async def full_rate(dut):
+    """Full frames one way: payload flits are at least 85 % of cycles, both ways at once too."""
+    bench = Bench(dut, latency=4)
+    config, sizes = bench.config, FrameSizes(bench.config)
+    await bench.begin()
+    await bench.release("a", "b")
+    words = [bench.rng.getrandbits(config.word_bits) for _ in range(config.frame_words)]
+    fields = dict(memory=0, address=0, words=config.frame_words, post=0)
+    count = 3 * config.frame_slots
+    for side in "ab":
+        bench.send(side, [(fields | {"destination": NODE[OTHER[side]]}, words)] * count)
+    for side in "ab":
+        await bench.arrive(side, count * config.frame_words)
+        ends = [cycle for cycle, flits in bench.wires[side].frames if len(flits) > sizes.flits(0)]
+        rate = (count - 1) * config.frame_words * sizes.word_flits / (ends[-1] - ends[0])
+        dut._log.info("payload %.1f %% of cycles", 100 * rate)
+        assert rate >= 0.85
+    bench.no_error()
