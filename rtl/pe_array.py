@@ -1,0 +1,272 @@
+"""The PE array: ``tm`` x ``tn`` int8 MACs a cycle, weight-stationary, with two ways to use a multiplier."""
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+__all__ = ["CHAIN", "FIELD", "PEArray", "PackedMAC", "SingleMAC", "pack", "split"]
+
+CHAIN = 8
+"""Products that a chain adds up: as many as the low field of a packed sum can tell apart (see ``split``)."""
+
+FIELD = 18
+"""Bits of the low field of a packed sum."""
+
+CHAIN_SUM = signed(19)
+"""Sum of CHAIN int8 products: within [-130048, +131072], and +2**17 is what needs the nineteenth bit."""
+
+
+def pack(w0, w1):
+    """The multiplicand that holds two weights: a 27-bit signed number. Works on integers and ndarrays alike."""
+    return (w1 << FIELD) + w0
+
+
+def split(total):
+    """The two sums (low, high) in a packed sum of up to CHAIN products; the twin of ``PackedMAC.split``.
+
+    An int8 product lies in [-128 * 127, 128 * 128], so eight of them in [-130048, +131072]. Eighteen bits
+    hold 2**18 numbers and this range has 261121 of them: no two share a pattern, but the topmost one,
+    +131072, has the pattern 0x20000 that two's complement reads as -131072. As -131072 can't occur, the low
+    field is read as two's complement except for that pattern.
+    """
+    field = total & ((1 << FIELD) - 1)
+    low = field - ((field > 1 << (FIELD - 1)) << FIELD)
+    return low, (total - low) >> FIELD
+
+
+class PackedMAC:
+    """Two output channels in one 27x18 multiplier, for instance a DSP48E2."""
+
+    channels = 2
+    multiplicand = signed(27)
+    # Both sums at their top: 2**17 * 2**18 + 2**17 < 2**36.
+    total = signed(37)
+
+    @staticmethod
+    def multiplicand_of(weights):
+        w0, w1 = weights
+        # A product, because a shift is a concatenation with many copies of the sign, slow to simulate.
+        return w1 * (1 << FIELD) + w0
+
+    @staticmethod
+    def split(total):
+        """``split`` in hardware: (total - low) >> FIELD is the upper part, plus the borrow of a negative low field."""
+        negative = total[FIELD - 1] & total[: FIELD - 1].any()
+        low = Cat(total[:FIELD], negative).as_signed()
+        return low, total[FIELD:].as_signed() + negative
+
+
+class SingleMAC:
+    """One output channel in one multiplier, for instance an 18x18 one."""
+
+    channels = 1
+    multiplicand = signed(8)
+    total = CHAIN_SUM
+
+    @staticmethod
+    def multiplicand_of(weights):
+        return weights[0]
+
+    @staticmethod
+    def split(total):
+        return (total,)
+
+
+MACS = {"packed": PackedMAC, "single": SingleMAC}
+
+
+class PEArray(wiring.Component):
+    """``psum[m] = sum over n of weight[m][n] * x[n]``, one ``x`` a cycle, with double-buffered weights.
+
+    The ``tn`` products of an output channel are added up in systolic chains of ``min(8, tn)`` stages
+    (``p = w * x + p_prev``: the cascade of a DSP column), stage k one cycle behind stage k - 1; the sums of the chains
+    meet in a registered adder tree. There is no handshake: what goes in comes out ``latency`` cycles later.
+
+    Every stage has an active weight, which it multiplies with, and a shadow weight, which ``w_data`` writes. All
+    inputs of a stage are delayed by the stage's number: x, the swap that travels with it, and the shadow's write
+    too. So to every stage the inputs of one cycle look simultaneous, and the array behaves as if it had no
+    skew at all, as if in each cycle these happened in this order:
+
+    1. ``x_swap``: the active weights of all channels become the shadow weights;
+    2. ``x_valid``: ``psum`` of this ``x`` with the active weights is computed, to appear ``latency`` cycles later;
+    3. ``w_valid``: the shadow weights of channel ``w_column`` become ``w_data``.
+
+    In particular a new set may begin to load in the very cycle of the swap: a shadow weight of stage k is
+    overwritten at the end of the cycle in which stage k copies the one before. (Were the write not delayed, it would
+    overtake the swap on its way down the chain.)
+
+    Parameters
+    ----------
+    tm, tn : int
+        Output and input channels; ``tn`` a power of two, ``tm`` even where the MAC is packed.
+    mac : str
+        ``"packed"``: two output channels share a 27x18 multiplier; ``"single"``: one multiplier each. Interface,
+        latency and results are the same.
+
+    Members
+    -------
+    x : In(ArrayLayout(signed(8), tn))
+    x_valid : In(1)
+    x_swap : In(1)
+        Use the shadow weights from this ``x`` on (it counts without ``x_valid``, too).
+    w_valid : In(1)
+    w_column : In(range(tm))
+        Output channel whose shadow weights ``w_data`` writes.
+    w_data : In(ArrayLayout(signed(8), tn))
+    psum : Out(ArrayLayout(signed(32), tm))
+        Sign-extended to 32 bits, as the accumulators are. Meaningless without ``psum_valid``.
+    psum_valid : Out(1)
+        ``x_valid``, ``latency`` cycles later.
+
+    Raises
+    ------
+    ValueError
+        If a size or ``mac`` is none of these.
+    """
+
+    def __init__(self, tm, tn, mac="packed"):
+        if mac not in MACS:
+            raise ValueError(f"mac must be one of {', '.join(MACS)}, not {mac!r}")
+        if tn < 2 or tn & (tn - 1):
+            raise ValueError(f"tn must be a power of two, at least 2, not {tn!r}")
+        self.mac = MACS[mac]
+        if tm < 1 or tm % self.mac.channels:
+            raise ValueError(f"tm must be a positive multiple of {self.mac.channels} ({mac} MACs), not {tm!r}")
+        self.tm, self.tn = tm, tn
+        self.stages = min(CHAIN, tn)
+        self.chains = tn // self.stages
+        super().__init__(
+            {
+                "x": In(data.ArrayLayout(signed(8), tn)),
+                "x_valid": In(1),
+                "x_swap": In(1),
+                "w_valid": In(1),
+                "w_column": In(range(tm)),
+                "w_data": In(data.ArrayLayout(signed(8), tn)),
+                "psum": Out(data.ArrayLayout(signed(32), tm)),
+                "psum_valid": Out(1),
+            }
+        )
+
+    @property
+    def latency(self):
+        """Cycles from ``x`` to its ``psum``: input register, stages, split, adder tree."""
+        return 1 + self.stages + 1 + ceil_log2(self.chains)
+
+    def model(self, x, weights):
+        """Partial sums of pixels with one weight set.
+
+        Parameters
+        ----------
+        x : ndarray int8, shape (pixels, tn)
+        weights : ndarray int8, shape (tm, tn)
+
+        Returns
+        -------
+        ndarray int32, shape (pixels, tm)
+        """
+        return np.asarray(x, np.int32) @ np.asarray(weights, np.int32).T
+
+    def elaborate(self, platform):
+        m = Module()
+        multiplicands = self._weights(m)
+        pixels = [self._pixel(m, stage) for stage in range(self.stages)]
+        sums = []
+        for group in range(self.tm // self.mac.channels):
+            totals = [Const(0, self.mac.total)] * self.chains
+            for stage in range(self.stages):
+                totals = self._multiply_add(m, group, stage, multiplicands[stage][group], pixels[stage], totals)
+            sums += self._split(m, group, totals)
+        m.d.comb += [self.psum[channel].eq(self._tree(m, channel, terms)) for channel, terms in enumerate(sums)]
+        m.d.comb += self.psum_valid.eq(_Delays(m, self.x_valid, self.latency, "valid", reset_less=False)[self.latency])
+        return m
+
+    def _lanes(self, word, stage):
+        """The lanes of ``word`` that stage ``stage`` of each chain takes, side by side."""
+        return Cat(word[chain * self.stages + stage] for chain in range(self.chains))
+
+    def _pixel(self, m, stage):
+        """Stage ``stage``'s x of each chain, one cycle after its weights had the chance to swap."""
+        lanes = _Delays(m, self._lanes(self.x, stage), stage, f"x_{stage}")[stage]
+        pixel = [Signal(signed(8), name=f"x_{stage}_{c}", reset_less=True) for c in range(self.chains)]
+        m.d.sync += [register.eq(lanes.word_select(c, 8)) for c, register in enumerate(pixel)]
+        return pixel
+
+    def _weights(self, m):
+        """Shadow and active weights; returns the multiplicands as [stage][group][chain]."""
+        swap = _Delays(m, self.x_swap, self.stages - 1, "swap", reset_less=False)
+        write = _Delays(m, self.w_valid, self.stages - 1, "write", reset_less=False)
+        column = _Delays(m, self.w_column, self.stages - 1, "column")
+        multiplicands = []
+        for stage in range(self.stages):
+            lanes = _Delays(m, self._lanes(self.w_data, stage), stage, f"w_{stage}")[stage]
+            shadow = [Signal(8 * self.chains, name=f"shadow_{i}_{stage}", reset_less=True) for i in range(self.tm)]
+            for channel, register in enumerate(shadow):
+                m.d.sync += _load(register, lanes, when=write[stage] & (column[stage] == channel))
+            multiplicands.append(self._active(m, stage, swap[stage], shadow))
+        return multiplicands
+
+    def _active(self, m, stage, swap, shadow):
+        """The multiplicands of a stage as [group][chain]. They are put together here, once a weight set."""
+        size = self.mac.channels
+        active = [
+            [
+                Signal(self.mac.multiplicand, name=f"weight_{group}_{stage}_{c}", reset_less=True)
+                for c in range(self.chains)
+            ]
+            for group in range(self.tm // size)
+        ]
+        for group, registers in enumerate(active):
+            words = shadow[group * size : (group + 1) * size]
+            for c, register in enumerate(registers):
+                weights = [word.word_select(c, 8).as_signed() for word in words]
+                m.d.sync += _load(register, self.mac.multiplicand_of(weights), when=swap)
+        return active
+
+    def _multiply_add(self, m, group, stage, weights, pixels, before):
+        """One stage of all chains of a group."""
+        totals = [Signal(self.mac.total, name=f"p_{group}_{stage}_{c}", reset_less=True) for c in range(self.chains)]
+        m.d.sync += [t.eq(w * x + b) for t, w, x, b in zip(totals, weights, pixels, before, strict=True)]
+        return totals
+
+    def _split(self, m, group, totals):
+        """Registered sums of the chains of each channel of a group, as [channel][chain]."""
+        fields = [self.mac.split(total) for total in totals]
+        sums = [
+            [Signal(CHAIN_SUM, name=f"sum_{group}_{i}_{c}", reset_less=True) for c in range(self.chains)]
+            for i in range(self.mac.channels)
+        ]
+        m.d.sync += [sums[i][c].eq(field) for c, channels in enumerate(fields) for i, field in enumerate(channels)]
+        return sums
+
+    def _tree(self, m, channel, terms):
+        """Pairwise sums of ``terms``, a register and a bit more at each level."""
+        for level in range(ceil_log2(self.chains)):
+            sums = [
+                Signal(signed(CHAIN_SUM.width + level + 1), name=f"tree_{channel}_{level}_{i}", reset_less=True)
+                for i in range(len(terms) // 2)
+            ]
+            m.d.sync += [s.eq(a + b) for s, a, b in zip(sums, terms[::2], terms[1::2], strict=True)]
+            terms = sums
+        return terms[0]
+
+
+def _load(register, value, *, when):
+    """``register`` takes ``value``. Thousands of these under an If simulate at half the speed."""
+    return register.eq(Mux(when, value, register))
+
+
+class _Delays:
+    """``[d]`` is the value ``d`` cycles ago, for d up to ``cycles``."""
+
+    def __init__(self, m, value, cycles, name, *, reset_less=True):
+        self._values = [value]
+        for d in range(1, cycles + 1):
+            register = Signal(len(value), name=f"{name}_d{d}", reset_less=reset_less)
+            m.d.sync += register.eq(self._values[-1])
+            self._values.append(register)
+
+    def __getitem__(self, cycles):
+        return self._values[cycles]
