@@ -1,6 +1,5 @@
 """One node: registers, supervision and isolation around the core."""
 
-from amaranth.back import verilog
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -13,6 +12,7 @@ from .ports import AXI4Lite, AXI4Read, AXI4Write, flit_layout, status_layout
 from .registers import registers
 from .supervisor import Supervisor
 from .trace import trace_write_layout
+from .verilog import to_verilog
 
 __all__ = ["Node", "node_verilog"]
 
@@ -162,4 +162,4 @@ def node_verilog(config, name="superlip_node"):
     name : str
         Of the top module.
     """
-    return verilog.convert(Node(config), name=name, emit_src=False, strip_internal_attrs=True)
+    return to_verilog(Node(config), name)
