@@ -3,10 +3,11 @@
 import numpy as np
 
 from . import ir
+from .addition import add_factors
 from .states import Unsupported
 from .views import image_shape
 
-__all__ = ["conv", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add_factors"]
+__all__ = ["conv", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add"]
 
 
 def int8_weights(weights, zero_point, name):
@@ -208,26 +209,11 @@ def add(importer, names, first, second, params, tensor, clip):
     values = importer.values[a], importer.values[b]
     if values[0].shape != values[1].shape:
         raise Unsupported(f"addition of tensors of shape {first.shape} and {second.shape}: only of the same shape")
-    mult_a, mult_b, shift = add_factors(values[0].scale, values[1].scale, params.scale)
+    mult_a, mult_b, shift, _ = add_factors(*((float(p.scale), p.zero_point, p.is_unsigned) for p in (*values, params)))
     return importer.emit(
         ir.Add, names, (a, b), tensor, values[0].shape, first.shape, params,
         mult_a=mult_a, mult_b=mult_b, shift=shift, low=clip[0], high=clip[1],
     )  # fmt: skip
-
-
-def add_factors(scale_a, scale_b, scale_out):
-    """(mult_a, mult_b, shift) nearest to scale / scale_out with |mult| < 2**26.
-
-    The ratios are rounded to float32 first, as ONNX Runtime does; 24 bits of them fit 26 bits, exactly for the larger.
-    """
-    ratios = [float(np.float32(scale) / np.float32(scale_out)) for scale in (scale_a, scale_b)]
-    largest = max(ratios)
-    if not np.isfinite(largest) or largest >= 1 << 25:
-        raise Unsupported(f"addition whose operands' scales are {largest:.3g} times the result's")
-    shift = 62
-    while shift > 0 and max(round(r * 2.0**shift) for r in ratios) >= 1 << 26:
-        shift -= 1
-    return round(ratios[0] * 2.0**shift), round(ratios[1] * 2.0**shift), shift
 
 
 def mul(importer, names, first, second, params, tensor, clip):

@@ -360,7 +360,6 @@ class Importer:
         source, output = node.input[0], node.output[0]
         params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
         self.done(node, "folded", "scale and zero point")
-        state = self.floats.get(source)
         if source == self.input and self.value_input is None:
             self._set_input(output, params)
             self.views[output] = View(output, self.input_shape)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from .errors import ModelError
 
@@ -79,8 +80,6 @@ def quantize(model, images, excluded):
     -------
     ModelProto, QOperator format
     """
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
     name = model.graph.input[0].name
 
     class Images(CalibrationDataReader):

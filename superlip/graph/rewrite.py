@@ -7,6 +7,7 @@ have. It remembers for every node of the original what became of it.
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from .errors import ModelError
 from .importer_float import ELEMENTWISE
@@ -131,8 +132,6 @@ class Prepared:
             number = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
             return [np.full(self.consts[node.input[0]].astype(np.int64), number.reshape(-1)[0], number.dtype)]
         if node.op_type in ("Unsqueeze", "Squeeze", "Reshape", "Flatten"):
-            from onnx.reference import ReferenceEvaluator
-
             model = small_model([node], [], outputs, {i: self.consts[i] for i in node.input if i}, self.opsets)
             return ReferenceEvaluator(onnx.load_from_string(model)).run(None, {})
         model = small_model([node], [], outputs, {i: self.consts[i] for i in node.input if i}, self.opsets)
