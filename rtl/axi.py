@@ -1,0 +1,192 @@
+"""AXI4 helpers: legal bursts, one burst to several striped ports, two read managers on one port."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from .ports import AXI4Read
+
+__all__ = [
+    "AXI_ADDRESS_BITS", "BurstSplitter", "ReadMux", "StripedAddress", "burst_layout", "run_layout",
+]  # fmt: skip
+
+AXI_ADDRESS_BITS = 40
+"""Width of a byte address on the bus."""
+
+_PAGE = 4096  # AXI4: no burst crosses a multiple of this
+
+
+def run_layout(address_bits, count_bits, **options):
+    """Consecutive words: from ``start``, ``count`` of them; ``last`` marks the end of an instruction.
+
+    ``options`` are fields that go along with the words.
+    """
+    return data.StructLayout({"start": address_bits, "count": count_bits, "last": 1, **options})
+
+
+def burst_layout(address_bits):
+    """One burst: from word ``start``, ``beats`` of them (1 to 256); ``last`` as in ``run_layout``."""
+    return data.StructLayout({"start": address_bits, "beats": 9, "last": 1})
+
+
+class BurstSplitter(wiring.Component):
+    """Cuts runs of words into bursts that AXI4 allows: no 4 KiB boundary crossed, at most ``burst_beats`` long.
+
+    One burst a cycle, runs without a gap between them; the first burst comes two cycles after its run.
+
+    Parameters
+    ----------
+    beat_bytes : int
+        Bytes of a word, a power of two.
+    burst_beats : int
+        Longest burst.
+    count_bits : int
+        Width of a run's count (at least 1 word).
+
+    Members
+    -------
+    i : In(stream of run_layout)
+    o : Out(stream of burst_layout)
+    """
+
+    def __init__(self, beat_bytes, burst_beats, *, count_bits):
+        if not 1 <= burst_beats <= 256:
+            raise ValueError(f"burst_beats must be 1 to 256, not {burst_beats!r}")
+        self.beat_bytes, self.burst_beats, self.count_bits = beat_bytes, burst_beats, count_bits
+        self.address_bits = AXI_ADDRESS_BITS - exact_log2(beat_bytes)
+        super().__init__(
+            {
+                "i": In(stream.Signature(run_layout(self.address_bits, count_bits))),
+                "o": Out(stream.Signature(burst_layout(self.address_bits))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        run = Signal(run_layout(self.address_bits, self.count_bits), reset_less=True)
+        active = Signal()
+        page = _PAGE // self.beat_bytes
+        to_page, limit, beats = Signal(range(page + 1)), Signal(9), Signal(9)
+        final, advance = Signal(), Signal()
+        m.d.comb += [
+            to_page.eq(page - run.start[: exact_log2(page)]),
+            limit.eq(Mux(to_page > self.burst_beats, self.burst_beats, to_page)),
+            final.eq(run.count <= limit),
+            beats.eq(Mux(final, run.count, limit)),
+            advance.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~active | (advance & final)),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                self.o.valid.eq(active),
+                self.o.payload.start.eq(run.start),
+                self.o.payload.beats.eq(beats),
+                self.o.payload.last.eq(run.last & final),
+                run.start.eq(run.start + beats),
+                run.count.eq(run.count - beats),
+                active.eq(active & ~final),
+            ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [run.eq(self.i.payload), active.eq(1)]
+        return m
+
+
+class StripedAddress(wiring.Component):
+    """Announces one burst on all ports: port p at byte ``p * stripe + start * beat_bytes``.
+
+    Each port holds its address until it is taken; the next burst waits for the slowest port. One burst a
+    cycle where all ports are ready.
+
+    Parameters
+    ----------
+    ports : int
+    beat_bytes : int
+
+    Members
+    -------
+    i : In(stream of burst_layout)
+    stripe : In(40)
+        Bytes from port to port; a multiple of 4096 (the low 12 bits count as zero), so that all ports have
+        their 4 KiB boundaries at the same words.
+    o : Out(stream of addr and len).array(ports)
+        ``len`` is the beats minus one, as on the bus.
+    """
+
+    def __init__(self, ports, beat_bytes):
+        self.ports, self.shift = ports, exact_log2(beat_bytes)
+        address = data.StructLayout({"addr": AXI_ADDRESS_BITS, "len": 8})
+        super().__init__(
+            {
+                "i": In(stream.Signature(burst_layout(AXI_ADDRESS_BITS - self.shift))),
+                "stripe": In(AXI_ADDRESS_BITS),
+                "o": Out(stream.Signature(address)).array(ports),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(Cat(~o.valid | o.ready for o in self.o).all())
+        for index, o in enumerate(self.o):
+            base = Signal(AXI_ADDRESS_BITS, name=f"base{index}", reset_less=True)
+            m.d.sync += base.eq((self.stripe & -_PAGE) * index)
+            with m.If(o.ready):
+                m.d.sync += o.valid.eq(0)
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += [
+                    o.valid.eq(1),
+                    o.payload.addr.eq(base + (self.i.payload.start << self.shift)),
+                    o.payload.len.eq(self.i.payload.beats - 1),
+                ]
+        return m
+
+
+class ReadMux(wiring.Component):
+    """Joins the DMA and the instruction fetch on one AXI4 read port.
+
+    The DMA's bursts carry ID 0, the fetch's ID 1, and each beat goes to whom its ``rid`` names, in whatever
+    order the memory answers. Fetch wins a tie for the address channel: it is rare, and the node idles
+    without it. An address that the memory was shown stays until it is taken. Addresses pass with one cycle of
+    latency, data with none; one address and one beat a cycle.
+
+    A manager that does not take its beats blocks the other one's: a manager should ask only for what
+    it has room for.
+
+    Parameters
+    ----------
+    data_bytes : int
+        Bytes of a beat.
+
+    Members
+    -------
+    dma, fetch : In(AXI4Read(data_bytes))
+    dram : Out(AXI4Read(data_bytes))
+    """
+
+    def __init__(self, data_bytes):
+        bus = AXI4Read(data_bytes)
+        super().__init__({"dma": In(bus), "fetch": In(bus), "dram": Out(bus)})
+
+    def elaborate(self, platform):
+        m = Module()
+        dma, fetch, dram = self.dma, self.fetch, self.dram
+        free = ~dram.arvalid | dram.arready
+        m.d.comb += [fetch.arready.eq(free), dma.arready.eq(free & ~fetch.arvalid)]
+        with m.If(free):
+            m.d.sync += [
+                dram.arvalid.eq(dma.arvalid | fetch.arvalid),
+                dram.arid.eq(fetch.arvalid),
+                dram.araddr.eq(Mux(fetch.arvalid, fetch.araddr, dma.araddr)),
+                dram.arlen.eq(Mux(fetch.arvalid, fetch.arlen, dma.arlen)),
+                dram.arsize.eq(Mux(fetch.arvalid, fetch.arsize, dma.arsize)),
+                dram.arburst.eq(Mux(fetch.arvalid, fetch.arburst, dma.arburst)),
+            ]
+        for number, manager in enumerate((dma, fetch)):
+            m.d.comb += [
+                manager.rvalid.eq(dram.rvalid & (dram.rid == number)),
+                manager.rdata.eq(dram.rdata),
+                manager.rresp.eq(dram.rresp),
+                manager.rlast.eq(dram.rlast),
+            ]
+        m.d.comb += dram.rready.eq(Mux(dram.rid == 1, fetch.rready, dma.rready))
+        return m

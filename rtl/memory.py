@@ -1,0 +1,185 @@
+"""On-chip memories: the banked buffer that units share, and a FIFO in block RAM."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import ADDRESS_BITS
+from .ports import READ_LATENCY, ReadPort, WritePort
+
+__all__ = ["BankedMemory", "BlockFifo"]
+
+
+class BankedMemory(wiring.Component):
+    """Buffer of ``lanes``-byte words that several requesters share, in banks by the high address bits.
+
+    Each bank serves one read and takes one write a cycle, so requesters that work in different banks do not
+    see each other. Where two want the same bank, the one with the lower index gets it and the other sees
+    ``ready`` low: requester 0 is always served. A read sees every write accepted in an earlier cycle; a read and
+    a write of one word in the same cycle give the word from before the write.
+
+    An address past the last word never reaches another word: a write there is taken and dropped, a read there
+    is taken and answered with zero.
+
+    Parameters
+    ----------
+    words : int
+        Words in all.
+    banks : int
+        Banks; ``words // banks`` is a power of two, ``banks`` need not be one.
+    lanes : int
+        Bytes of a word, each with its own write mask bit.
+    readers, writers : int
+        Requesters.
+
+    Members
+    -------
+    read : In(ReadPort(8 * lanes)).array(readers)
+    write : In(WritePort(8 * lanes)).array(writers)
+
+    Raises
+    ------
+    ValueError
+        If a bank would not have a power of two of words, or the buffer is larger than an address can reach.
+    """
+
+    def __init__(self, words, banks, lanes, readers, writers):
+        if min(banks, lanes, readers, writers) < 1:
+            raise ValueError(f"{banks} banks, {lanes} lanes, {readers} readers, {writers} writers: need one of each")
+        depth = words // banks
+        if depth < 1 or words % banks or depth & (depth - 1):
+            raise ValueError(f"{words} words do not split into {banks} banks of a power of two of words")
+        if words > 1 << ADDRESS_BITS:
+            raise ValueError(f"{words} words exceed an address of {ADDRESS_BITS} bits")
+        self.words, self.banks, self.lanes, self.depth = words, banks, lanes, depth
+        super().__init__(
+            {
+                "read": In(ReadPort(8 * lanes)).array(readers),
+                "write": In(WritePort(8 * lanes)).array(writers),
+            }
+        )
+
+    @property
+    def latency(self):
+        """Cycles from an accepted read to its data."""
+        return READ_LATENCY
+
+    def elaborate(self, platform):
+        m = Module()
+        reads, writes = list(self.read), list(self.write)
+        self._arbitrate(m, reads)
+        self._arbitrate(m, writes)
+        words = [self._build_bank(m, bank, reads, writes) for bank in range(self.banks)]
+        for index, port in enumerate(reads):
+            self._build_reply(m, index, port, words)
+        return m
+
+    def _bank(self, port):
+        """High bits of the address: out of range, it equals no bank's number."""
+        return port.addr[ceil_log2(self.depth) :]
+
+    def _arbitrate(self, m, ports):
+        for index, port in enumerate(ports):
+            taken = [other.valid & (self._bank(other) == self._bank(port)) for other in ports[:index]]
+            m.d.comb += port.ready.eq(~Cat(taken).any() if taken else 1)
+
+    def _build_bank(self, m, bank, reads, writes):
+        m.submodules[f"bank{bank}"] = ram = memory.Memory(shape=8 * self.lanes, depth=self.depth, init=[])
+        rp = ram.read_port()
+        wp = ram.write_port(granularity=8)
+        for port, ports in ((rp, reads), (wp, writes)):
+            hits = [p.valid & (self._bank(p) == bank) for p in ports]
+            # The last requester needs no test: if nobody wants the bank, its enable is off.
+            m.d.comb += port.addr.eq(_first(hits, [p.addr for p in ports]))
+            if port is rp:
+                m.d.comb += rp.en.eq(Cat(hits).any())
+            else:
+                m.d.comb += wp.data.eq(_first(hits, [p.data for p in ports]))
+                mask = _first(hits, [p.mask for p in ports])
+                m.d.comb += wp.en.eq(Mux(Cat(hits).any(), mask, 0))
+        # The second register is the block RAM's own output register.
+        word = Signal(8 * self.lanes, name=f"word{bank}", reset_less=True)
+        arrived = Signal(name=f"arrived{bank}")
+        m.d.sync += arrived.eq(rp.en)
+        with m.If(arrived):
+            m.d.sync += word.eq(rp.data)
+        return word
+
+    def _build_reply(self, m, index, port, words):
+        bank, valid = self._bank(port), port.valid & port.ready
+        for stage in range(READ_LATENCY):
+            next_bank = Signal.like(bank, name=f"bank_{index}_{stage}", reset_less=True)
+            next_valid = Signal(name=f"valid_{index}_{stage}")
+            m.d.sync += [next_bank.eq(bank), next_valid.eq(valid)]
+            bank, valid = next_bank, next_valid
+        m.d.comb += port.data_valid.eq(valid)
+        with m.Switch(bank):
+            for number, word in enumerate(words):
+                with m.Case(number):
+                    m.d.comb += port.data.eq(word)
+
+
+def _first(conditions, values):
+    """The value of the first condition that holds; the last value if none does."""
+    result = values[-1]
+    for condition, value in zip(conditions[-2::-1], values[-2::-1], strict=True):
+        result = Mux(condition, value, result)
+    return result
+
+
+class BlockFifo(wiring.Component):
+    """FIFO whose storage is one block RAM with a registered, non-transparent read.
+
+    One item in and one out each cycle; an item can leave two cycles after it came.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Of an item.
+    depth : int
+        Items; a power of two, at least 2. (One more fits in the output register.)
+
+    Members
+    -------
+    i : In(stream)
+    o : Out(stream)
+
+    Raises
+    ------
+    ValueError
+        If ``depth`` is not a power of two of at least 2.
+    """
+
+    def __init__(self, shape, depth):
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
+        self.shape, self.depth = shape, depth
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @property
+    def latency(self):
+        """Cycles from an item's entry to the first in which it can leave."""
+        return 2
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ram = ram = memory.Memory(shape=self.shape, depth=self.depth, init=[])
+        wp, rp = ram.write_port(), ram.read_port()
+        # One bit more than an address: equal means empty, a difference of depth means full.
+        written, fetched = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
+        full = (written ^ fetched) == self.depth
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            wp.addr.eq(written),
+            wp.data.eq(self.i.payload),
+            wp.en.eq(self.i.valid & ~full),
+            # A word is fetched at the earliest one cycle after its write: the ports never meet in a word.
+            rp.addr.eq(fetched),
+            rp.en.eq((written != fetched) & (~self.o.valid | self.o.ready)),
+            self.o.payload.eq(rp.data),
+        ]
+        m.d.sync += [written.eq(written + wp.en), fetched.eq(fetched + rp.en)]
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += self.o.valid.eq(rp.en)
+        return m
