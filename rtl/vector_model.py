@@ -1,0 +1,169 @@
+"""The numpy twin of the VECTOR unit."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .isa import PARAM_WORDS, VectorOp, table_words
+from .ports import UnitError
+from .requantize import Requantize
+
+__all__ = ["VectorState", "model", "operand_error"]
+
+_WINDOW_OPS = (VectorOp.MAX, VectorOp.SUM)
+
+
+@dataclass
+class VectorState:
+    """What VECTOR keeps from instruction to instruction.
+
+    ``params``: ndarray int32, shape (tn, 2); ``table``: ndarray int8, shape (256,); None before the first load.
+    """
+
+    params: np.ndarray | None = field(default=None)
+    table: np.ndarray | None = field(default=None)
+
+
+def model(config, act_memory, acc_memory, state, instruction):
+    """Execute one VECTOR instruction.
+
+    All reads see the memory as it was at the start.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    act_memory : ndarray int8, shape (act_words, tn)
+        Changed in place.
+    acc_memory : ndarray int32, shape (acc_words, tm)
+    state : VectorState
+        Changed in place.
+    instruction : dict
+        Body fields, as ``isa.decode`` gives them; those left out are 0.
+
+    Returns
+    -------
+    (UnitError, int)
+        NONE and 0, or the error and its syndrome. Results before the error have been written.
+
+    Raises
+    ------
+    ValueError
+        If an operation needs parameters or a table and none was ever loaded.
+    """
+    body = _Fields(instruction)
+    error = operand_error(config, body)
+    if error is not None:
+        return UnitError.OPERAND, error
+    error = _load(config, act_memory, state, body)
+    if error is not None:
+        return UnitError.ADDRESS, error
+    places = _Places(config, body)
+    error, count = places.first_error()
+    values = _values(act_memory, acc_memory, state, body, places, count)
+    if body.use_table:
+        values = _need(state.table, "table")[values.view(np.uint8)]
+    lanes = slice(body.lane_first, body.lane_last + 1)
+    for dest, value in zip(places.dest[:count], values, strict=True):  # in order: the last one counts
+        act_memory[dest, lanes] = value[lanes]
+    return (UnitError.NONE, 0) if error is None else (UnitError.ADDRESS, error)
+
+
+def operand_error(config, body):
+    """The value that makes no sense, or None."""
+    if body.op > max(VectorOp):
+        return body.op
+    if 0 in (body.groups, body.rows, body.cols, body.kh, body.kw):
+        return 0
+    if body.lane_last >= config.tm or body.lane_last < body.lane_first:
+        return body.lane_last
+    if body.op not in _WINDOW_OPS and body.kh != 1:
+        return body.kh
+    if body.op not in _WINDOW_OPS and body.kw != 1:
+        return body.kw
+    return None
+
+
+class _Fields:
+    """Fields of an instruction by name."""
+
+    def __init__(self, instruction):
+        self.instruction = instruction
+
+    def __getattr__(self, name):
+        return self.instruction.get(name, 0)
+
+
+class _Places:
+    """Addresses of an instruction, in its order.
+
+    ``source``, ``present``: shape (results, window); ``source_b``, ``dest``: shape (results,).
+    """
+
+    def __init__(self, config, body):
+        self.config, self.body = config, body
+        g, r, c, ky, kx = np.ogrid[: body.groups, : body.rows, : body.cols, : body.kh, : body.kw]
+        y, x = body.y0 + r * body.stride_y + ky, body.x0 + c * body.stride_x + kx
+        source = body.source + g * body.plane + y * body.pitch + x
+        inside = (y >= 0) & (y < body.height) & (x >= 0) & (x < body.width)
+        results = body.groups * body.rows * body.cols
+        self.source = source.reshape(results, -1)
+        self.present = np.broadcast_to(inside, source.shape).reshape(results, -1)
+        g, r, c = g[..., 0, 0], r[..., 0, 0], c[..., 0, 0]
+        self.source_b = (body.source_b + g * body.plane_b + r * body.pitch_b + c).reshape(-1)
+        self.dest = (body.dest + g * body.dest_plane + r * body.dest_pitch + c * body.dest_step).reshape(-1)
+
+    def first_error(self):
+        """(syndrome, results before it), or (None, all results)."""
+        limit = self.config.acc_words if self.body.op == VectorOp.REQUANTIZE else self.config.act_words
+        # In the order in which the unit meets them: source pixel, destination (with the first), second operand.
+        bad_source = self.present & (self.source >= limit)
+        bad = np.insert(bad_source, 1, self.dest >= self.config.act_words, axis=1)
+        address = np.insert(self.source, 1, self.dest, axis=1)
+        if self.body.op in (VectorOp.ADD, VectorOp.MUL):
+            bad = np.column_stack([bad, self.source_b >= self.config.act_words])
+            address = np.column_stack([address, self.source_b])
+        if not bad.any():
+            return None, len(self.dest)
+        first = int(np.argmax(bad))
+        return int(address.flat[first]) & 0xFFFF_FFFF, first // bad.shape[1]
+
+
+def _load(config, act_memory, state, body):
+    """Parameters and table; the address that is outside, or None."""
+    params_words = PARAM_WORDS if body.load_params else 0
+    words = params_words + (table_words(config.tn) if body.load_table else 0)
+    if words and body.params + words > config.act_words:
+        return max(body.params, config.act_words)
+    block = act_memory[body.params : body.params + words].copy()
+    if body.load_params:
+        state.params = block[:params_words].reshape(-1).view("<i4").reshape(config.tn, 2)
+    if body.load_table:
+        state.table = block[params_words:].reshape(-1)[:256]
+    return None
+
+
+def _need(value, what):
+    if value is None:
+        raise ValueError(f"the instruction uses the {what}, but none was loaded")
+    return value
+
+
+def _values(act_memory, acc_memory, state, body, places, count):
+    """int8 results before the table, shape (count, tn)."""
+    present = places.present[:count, :, np.newaxis]
+    memory = acc_memory if body.op == VectorOp.REQUANTIZE else act_memory
+    pixels = memory[np.where(places.present, places.source, 0)[:count]].astype(np.int64)
+    clip = body.low, body.high
+    if body.op == VectorOp.MAX:
+        largest = np.where(present, pixels, -128).max(axis=1)
+        return Requantize.model_exact(largest, 0, 0, *clip)
+    first, second = _need(state.params, "parameters").astype(np.int64).T
+    zp_a = 0 if body.op == VectorOp.REQUANTIZE else body.zp_a
+    total = np.where(present, pixels - zp_a, 0).sum(axis=1)
+    if body.op in (VectorOp.ADD, VectorOp.MUL):
+        other = act_memory[places.source_b[:count]].astype(np.int64) - body.zp_b
+        if body.op == VectorOp.ADD:
+            return Requantize.model_exact(total * first + other * second, body.shift, body.zp_out, *clip)
+        total = total * other
+    scale = second.astype(np.uint32).view(np.float32)
+    return Requantize.model((total + first).astype(np.int32), scale, body.zp_out, *clip)
