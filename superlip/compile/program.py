@@ -83,6 +83,7 @@ class Emitter:
             ACC: config.acc_words,
             DRAM: dram_regions,
         }
+        self._vector_done = [-1] * boards
         # Newest access of each word by each unit of each board (SENDs of other boards write here too).
         self._reads = [
             {m: np.full((boards * N_UNITS, n), -1, np.int64) for m, n in sizes.items()} for _ in range(boards)
@@ -96,22 +97,34 @@ class Emitter:
         opcode = Opcode(opcode)
         unit = int(opcode)
         needed = np.full((self.boards, N_UNITS), -1, np.int64)
-        for accesses, writing in ((reads, False), (writes, True)):
-            for access in accesses:
-                target = board if access.board is None else access.board
-                self._hazards(needed, target, access, writing)
+        for access in reads:
+            self._hazards(needed, board, access, writing=False)
+        read_own = needed[board, unit]
+        for access in writes:
+            self._hazards(needed, board if access.board is None else access.board, access, writing=True)
         known = self._known[board, unit]
         waits = {}
         for b in range(self.boards):
             for u in range(N_UNITS):
                 if needed[b, u] > known[b, u] and not (b == board and u == unit):
                     self._join(board, unit, b, u, needed[b, u], waits, tag)
+        if unit == Unit.VECTOR:
+            self._join_itself(board, read_own, waits)
         instruction = self._append(board, opcode, tag, body, waits, note)
-        for accesses, table in ((reads, self._reads), (writes, self._writes)):
-            for access in accesses:
-                target = board if access.board is None else access.board
-                table[target][access.memory][board * N_UNITS + unit, access.words] = instruction.index
+        row = board * N_UNITS + unit
+        for access in reads:
+            self._reads[board][access.memory][row, access.words] = instruction.index
+        for access in writes:
+            target = board if access.board is None else access.board
+            self._writes[target][access.memory][row, access.words] = instruction.index
         return instruction
+
+    def _join_itself(self, board, index, waits):
+        """VECTOR reads ahead of its own writes: an instruction that needs an earlier one's result waits for its post."""
+        if index > self._vector_done[board]:
+            self.units[board][Unit.VECTOR][index].posts |= 1 << Unit.VECTOR
+            waits[int(Unit.VECTOR)] = 1
+            self._vector_done[board] = index
 
     def _hazards(self, needed, target, access, writing):
         tables = [self._writes[target][access.memory]]
