@@ -1,6 +1,8 @@
 """Verilog text of a component."""
 
-from amaranth.back import verilog
+from contextlib import contextmanager
+
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Const, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
@@ -11,8 +13,9 @@ __all__ = ["to_verilog"]
 def to_verilog(component, name="top"):
     """Verilog text of a component, the same for the same design.
 
-    Members that are constant, as ``ready`` of a stream that is always ready, get no port: Amaranth's own
-    conversion refuses them.
+    Members that are constant, as ``ready`` of a stream that is always ready, get no port: Amaranth's own conversion
+    refuses them. Memories that start as zeros have no ``initial`` block: it would be one line for each word, most of
+    the text and of the time for a large node. So what a memory holds before it is written is undefined.
     """
     ports = {}
     for path, member, value in component.signature.flatten(component):
@@ -20,4 +23,25 @@ def to_verilog(component, name="top"):
         if not isinstance(signal, Const):
             direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
             ports["__".join(map(str, path))] = (signal, direction)
-    return verilog.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
+    with _no_zero_init():
+        return verilog.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
+
+
+@contextmanager
+def _no_zero_init():
+    """Amaranth 0.5 has no option for this; with a version that works differently, the text is just longer."""
+    emitter = getattr(rtlil, "ModuleEmitter", None)
+    emit_memory = getattr(emitter, "emit_memory", None)
+    if emit_memory is None:
+        yield
+        return
+
+    def emit_init(self, cell_index, cell):
+        if any(cell.init):
+            emit_memory(self, cell_index, cell)
+
+    emitter.emit_memory = emit_init
+    try:
+        yield
+    finally:
+        emitter.emit_memory = emit_memory

@@ -19,7 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from amaranth.back import verilog
+from superlip.rtl.verilog import to_verilog
 
 from .toolchain import ToolError, find_toolchain
 
@@ -37,11 +37,6 @@ def cache_dir():
     if base:
         return Path(base)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superlip"
-
-
-def to_verilog(component, name=TOP):
-    """Verilog text of an Amaranth component, the same for the same design."""
-    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
 
 
 def benches():
@@ -101,7 +96,7 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"bench {name}[{case_name}] seed {seed}", flush=True)
 
-    text = to_verilog(module.build(**parameters))
+    text = to_verilog(module.build(**parameters), TOP)
     key = hashlib.sha256(f"{text}{waves}{tools.version}{sys.version}".encode()).hexdigest()[:20]
     build = cache_dir() / "cocotb" / key
     runner = Verilator()
