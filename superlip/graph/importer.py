@@ -290,12 +290,16 @@ class Importer:
         )
 
     def _input_params(self, name, is_unsigned):
-        """Scale and zero point that the first consumer of an integer input gives to it."""
+        """Scale and zero point that the first operator to name them gives to an integer input."""
+        same = {name}
         for node in self.model.graph.node:
-            for position, operand in enumerate(node.input[:-2]):
-                takes_scale = node.op_type in ("DequantizeLinear",) or node.op_type.startswith(("QLinear", "QGemm"))
-                if operand == name and takes_scale and self.const(node.input[position + 1]) is not None:
-                    return self.params(node.input[position + 1], node.input[position + 2])
+            if node.input and node.input[0] in same and (node.op_type in LAYOUT_OPS or node.op_type == "MaxPool"):
+                same.update(node.output)
+            if not node.op_type.startswith(("DequantizeLinear", "QLinear", "QGemm")):
+                continue
+            for operand, scale, zero in zip(node.input, node.input[1:], node.input[2:], strict=False):
+                if operand in same and self.const(scale) is not None:
+                    return self.params(scale, zero)
         return Params(np.float32(1), -128 if is_unsigned else 0, is_unsigned)
 
     def _node(self, node):

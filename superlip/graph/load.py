@@ -25,7 +25,7 @@ def load(path, *, calibrate=None, random_weights=None):
 
     Parameters
     ----------
-    path : path of an .onnx file
+    path : path of an .onnx file, or ModelProto
         A float model, a QDQ model or a QOperator model, with one image input.
     calibrate : path of a .npz, or ndarray (N, C, H, W), optional
         Images for the quantization of a float model.
@@ -48,10 +48,14 @@ class Loader:
     """What ``load`` and ``check`` share: the stages, and what each made of the nodes."""
 
     def __init__(self, path, *, calibrate=None, random_weights=None):
-        self.path = Path(path)
         self.calibrate = calibrate
         self.random_weights = random_weights
-        self.model = read_model(self.path)
+        if isinstance(path, onnx.ModelProto):
+            self.model = onnx.ModelProto.FromString(path.SerializeToString())
+            self.name = path.graph.name or "model"
+        else:
+            self.model = read_model(Path(path))
+            self.name = Path(path).stem
         name_nodes(self.model.graph)
         self.original = [(n.name, n.op_type) for n in self.model.graph.node]
         self.prepared = None
@@ -63,16 +67,16 @@ class Loader:
         if graph is None:
             refused = [f"{n.op_type} {n.name!r}: {why}" for n, why in self.importer.unsupported]
             more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
-            raise ModelError(f"{self.path.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more)
+            raise ModelError(f"{self.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more)
         return graph
 
     def try_import(self):
         """The graph, or None where nodes are unsupported (``importer.unsupported``)."""
-        fix_input(self.model, self.path.name)
+        fix_input(self.model, self.name)
         model = self.model
         if not is_quantized(model):
             model = self._quantize(model)
-        graph, self.importer = import_model(model, self.path.stem)
+        graph, self.importer = import_model(model, self.name)
         if graph is not None and self.prepared is not None:
             graph.notes[:0] = self.prepared.notes
         return graph
@@ -90,7 +94,7 @@ class Loader:
             images = random_images(self.random_weights, shape)
         else:
             raise ModelError(
-                f"{self.path.name} is a float model: give calibration images (calibrate=FILE.npz with an array of "
+                f"{self.name} is a float model: give calibration images (calibrate=FILE.npz with an array of "
                 f"shape (N, {', '.join(map(str, shape[1:]))})), a model that is quantized already, or "
                 f"random_weights=SEED to try a graph without weights"
             )
@@ -158,7 +162,7 @@ def fix_input(model, name):
 
 def is_quantized(model):
     """Whether a model has quantized operators already."""
-    return any(n.op_type in ("QuantizeLinear", "QLinearConv", "QGemm", "QLinearMatMul") for n in model.graph.node)
+    return any(n.op_type.startswith(("QLinear", "QGemm", "QuantizeLinear")) for n in model.graph.node)
 
 
 def upgrade(model):
