@@ -254,8 +254,9 @@ class PEArray(wiring.Component):
 
 
 def _load(register, value, *, when):
-    """``register`` takes ``value``. Thousands of these under an If simulate at half the speed."""
-    return register.eq(Mux(when, value, register))
+    """``register`` takes ``value``. As an If, thousands of these simulate at half the speed."""
+    bits = len(register)
+    return register.eq(Mux(when, value[:bits], register[:bits]))
 
 
 class _Delays:

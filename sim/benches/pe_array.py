@@ -3,7 +3,6 @@
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
-
 from superlip.rtl.pe_array import PEArray
 from superlip.sim.benches._streams import start
 from superlip.sim.runner import case, rng

@@ -1,0 +1,389 @@
+"""FEED, MATMUL, array and accumulators together, against the numpy model of the instructions."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.isa import Opcode, encode
+from superlip.rtl.matrix import MatrixUnit, model
+from superlip.rtl.ports import READ_LATENCY, UnitError, instruction_layout
+from superlip.sim.benches._streams import Source, start, tick
+from superlip.sim.runner import case, rng
+
+CASES = {
+    "packed": {"tm": 8, "tn": 8, "mac": "packed", "act_words": 4096, "acc_words": 256},
+    "single": {"tm": 16, "tn": 16, "mac": "single", "act_words": 2048, "act_banks": 2, "acc_words": 128},
+}
+
+
+def build(**parameters):
+    return MatrixUnit(NodeConfig(**parameters))
+
+
+def instruction(opcode, **body):
+    """An instruction as a unit sees it."""
+    return int.from_bytes(encode(opcode, **body), "little") & ((1 << instruction_layout(opcode).size) - 1)
+
+
+class Buffer:
+    """An on-chip buffer behind a ReadPort; refuses a read with chance ``refuse``. Without a read, data is garbage."""
+
+    def __init__(self, dut, prefix, words, *, rng, refuse=0.0):
+        self.dut, self.words, self.rng, self.refuse = dut, words, rng, refuse
+        self.port = {n: getattr(dut, f"{prefix}__{n}") for n in ("valid", "addr", "ready", "data", "data_valid")}
+        self.port["ready"].value = self.port["data_valid"].value = self.port["data"].value = 0
+        self.cycle, self.accepted = 0, []
+
+    async def run(self):
+        port, pipe = self.port, [None] * (READ_LATENCY - 1)
+        while True:
+            port["ready"].value = int(self.rng.random() >= self.refuse)
+            await RisingEdge(self.dut.clk)
+            accept = port["valid"].value == 1 and port["ready"].value == 1
+            if accept:
+                self.accepted.append((self.cycle, int(port["addr"].value)))
+            self.cycle += 1
+            pipe.append(int(port["addr"].value) if accept else None)
+            address = pipe.pop(0)
+            port["data_valid"].value = address is not None
+            if address is None:
+                port["data"].value = self.rng.getrandbits(8 * self.words.shape[1])
+            else:
+                port["data"].value = int.from_bytes(self.words[address].tobytes(), "little")
+
+
+class Bench:
+    """The unit with its two buffers, instructions for both units, and what the accumulators should hold."""
+
+    def __init__(self, dut, *, refuse_weights=0.0, refuse_act=0.0, idle=0.0):
+        self.dut, self.config, self.rng = dut, NodeConfig(**case()), rng()
+        self.random = np.random.default_rng(self.rng.getrandbits(64))
+        self.latency = MatrixUnit(self.config).latency
+        config, random = self.config, self.random
+        corners = np.array([-128, 127], np.int8)
+        self.act = random.integers(-128, 128, (config.act_words, config.tn), np.int8)
+        self.weights = random.integers(-128, 128, (config.weight_words, config.tn), np.int8)
+        for words in (self.act, self.weights):
+            some = random.random(words.shape) < 0.2
+            words[some] = random.choice(corners, some.sum())
+        self.acc = np.zeros((config.acc_words, config.tm), np.int32)
+        self.shadow = np.zeros((config.tm, config.tn), np.int8)
+        self.act_buffer = Buffer(dut, "act_read", self.act, rng=self.rng, refuse=refuse_act)
+        self.weight_buffer = Buffer(dut, "weight_read", self.weights, rng=self.rng, refuse=refuse_weights)
+        self.feeds = Source(dut, "feed__instr", rng=self.rng, idle=idle)
+        self.matmuls = Source(dut, "matmul__instr", rng=self.rng, idle=idle)
+        self.cycle, self.done = 0, {"feed": [], "matmul": []}
+
+    async def start(self):
+        for name in ("feed__halt", "matmul__halt", "acc_read__valid", "acc_read__addr"):
+            getattr(self.dut, name).value = 0
+        await start(self.dut)
+        for task in (self.act_buffer.run(), self.weight_buffer.run(), self._watch()):
+            cocotb.start_soon(task)
+        return self
+
+    async def _watch(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            for unit, cycles in self.done.items():
+                if getattr(self.dut, f"{unit}__done").value == 1:
+                    cycles.append(self.cycle)
+            self.cycle += 1
+
+    def feed(self, weights, sets, rows):
+        """A FEED instruction and its weight sets. Columns that it does not load keep what they had."""
+        result = []
+        for first in range(weights, weights + sets * rows, rows):
+            self.shadow = self.shadow.copy()
+            self.shadow[:rows] = self.weights[first : first + rows]
+            result.append(self.shadow)
+        return instruction(Opcode.FEED, weights=weights, sets=sets, rows=rows), result
+
+    def random_feeds(self, passes, *, all_rows):
+        """Instructions that feed ``passes`` sets, from anywhere, however split, and the sets."""
+        instructions, sets = [], []
+        while len(sets) < passes:
+            rows = self.config.tm if all_rows and not sets else self.rng.randint(1, self.config.tm)
+            count = self.rng.randint(1, passes - len(sets))
+            first = self.rng.randint(0, self.config.weight_words - count * rows)
+            word, more = self.feed(first, count, rows)
+            instructions.append(word)
+            sets += more
+        return instructions, sets
+
+    def random_fields(self, *, longest=40):
+        """Fields of a MATMUL instruction that stays inside the memories; ``longest``: of a pass, in pixels."""
+        r = self.rng
+        rows = r.randint(1, r.choice((1, 8)))
+        cols = r.randint(1, r.choice((1, max(1, longest // rows))))
+        height, width = r.randint(1, 12), r.randint(1, 12)
+        pitch = width + r.choice((0, 0, 3))
+        n_tiles = r.choice((1, 1, 2, 4))
+        plane = height * pitch + r.randint(0, 20)
+        return {
+            "act": r.randint(0, self.config.act_words - n_tiles * plane), "plane": plane, "pitch": pitch,
+            "height": height, "width": width, "y0": r.randint(-4, 4), "x0": r.randint(-4, 4),
+            "stride_y": r.randint(1, 3), "stride_x": r.randint(1, 3), "kh": r.randint(1, 3), "kw": r.randint(1, 3),
+            "dilation_y": r.randint(1, 3), "dilation_x": r.randint(1, 3), "n_tiles": n_tiles,
+            "rows": rows, "cols": cols, "zero_point": r.choice((0, -128, 127, 5)),
+            "acc": r.randint(0, self.config.acc_words - rows * cols), "accumulate": 0,
+        }  # fmt: skip
+
+    async def finished(self, feeds, matmuls, *, within=20000):
+        """Wait until so many instructions are done."""
+        for _ in range(within):
+            if len(self.done["feed"]) >= feeds and len(self.done["matmul"]) >= matmuls:
+                return
+            await tick(self.dut)
+        raise AssertionError(f"hangs with {len(self.done['feed'])} and {len(self.done['matmul'])} instructions done")
+
+    async def read(self, address):
+        """One accumulator word, read as VECTOR does."""
+        dut = self.dut
+        dut.acc_read__addr.value, dut.acc_read__valid.value = address, 1
+        await RisingEdge(dut.clk)
+        while dut.acc_read__ready.value == 0:
+            await RisingEdge(dut.clk)
+        dut.acc_read__valid.value = 0
+        for _ in range(READ_LATENCY):
+            assert dut.acc_read__data_valid.value == 0
+            await RisingEdge(dut.clk)
+        assert dut.acc_read__data_valid.value == 1
+        return np.frombuffer(int(dut.acc_read__data.value).to_bytes(4 * self.config.tm, "little"), np.int32)
+
+    async def check(self, addresses, expected=None):
+        expected = self.acc if expected is None else expected
+        for address in addresses:
+            got = await self.read(address)
+            assert (got == expected[address]).all(), f"accumulator {address}: {got} is not {expected[address]}"
+
+
+async def run_random(bench, jobs):
+    """Give FEED and MATMUL everything at once, and compare all accumulators that were written at the end."""
+    feeds, matmuls, written = [], [], set()
+    for job, fields in enumerate(jobs):
+        passes = fields["n_tiles"] * fields["kh"] * fields["kw"]
+        instructions, sets = bench.random_feeds(passes, all_rows=job == 0)
+        feeds += instructions
+        matmuls.append(instruction(Opcode.MATMUL, **fields))
+        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        written |= set(range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"]))
+    cocotb.start_soon(bench.feeds.send(feeds))
+    cocotb.start_soon(bench.matmuls.send(matmuls))
+    await bench.finished(len(feeds), len(matmuls))
+    assert bench.dut.matmul__busy.value == 0 or bench.done["matmul"][-1] == bench.cycle - 1
+    await bench.check(sorted(written))
+    assert bench.dut.matmul__busy.value == 0 and bench.dut.feed__busy.value == 0
+    assert (len(bench.done["feed"]), len(bench.done["matmul"])) == (len(feeds), len(matmuls))
+
+
+def accumulating(bench, fields, before):
+    """Sometimes go on with words of the job before, at any distance from its end."""
+    if before and bench.rng.random() < 0.6:
+        size = fields["rows"] * fields["cols"]
+        start = before["acc"] + bench.rng.choice((0, before["rows"] * before["cols"] - 1, -size + 1))
+        if start >= 0 and start + size <= bench.config.acc_words:
+            known = set(range(before["acc"], before["acc"] + before["rows"] * before["cols"]))
+            fields |= {"acc": start, "accumulate": int(set(range(start, start + size)) <= known)}
+    return fields
+
+
+@cocotb.test()
+async def random_instructions(dut):
+    """Padding, strides, dilation, many passes, accumulation; buffers that refuse."""
+    bench = await Bench(dut, refuse_weights=0.3, refuse_act=0.2, idle=0.2).start()
+    jobs = []
+    for _ in range(25):
+        jobs.append(accumulating(bench, bench.random_fields(), jobs[-1] if jobs else None))
+    await run_random(bench, jobs)
+
+
+@cocotb.test()
+async def short_passes(dut):
+    """Passes and instructions of one to five pixels that meet in the same words, at full speed."""
+    bench = await Bench(dut).start()
+    jobs = []
+    for _ in range(80):
+        fields = bench.random_fields(longest=5) | {"rows": 1}
+        fields["cols"] = min(fields["cols"], 5)
+        jobs.append(accumulating(bench, fields, jobs[-1] if jobs else None))
+    await run_random(bench, jobs)
+
+
+@cocotb.test()
+async def one_row_sets(dut):
+    """Sets of one word, so that weights are never what a pass of one pixel waits for."""
+    bench = await Bench(dut).start()
+    feeds, matmuls = [], []
+    word, first = bench.feed(0, 1, bench.config.tm)
+    feeds.append(word)
+    fields = bench.random_fields() | {"rows": 1, "cols": 1, "kh": 3, "kw": 3, "n_tiles": 1, "acc": 7, "accumulate": 0}
+    word, sets = bench.feed(100, 8, 1)
+    feeds.append(word)
+    bench.acc = model(fields, bench.act, np.array(first + sets), bench.acc)
+    matmuls.append(instruction(Opcode.MATMUL, **fields))
+    for i in range(30):
+        word, sets = bench.feed(200 + i, 3, 1)
+        feeds.append(word)
+        fields = fields | {"kh": 1, "kw": 3, "accumulate": 1}
+        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        matmuls.append(instruction(Opcode.MATMUL, **fields))
+    cocotb.start_soon(bench.feeds.send(feeds))
+    cocotb.start_soon(bench.matmuls.send(matmuls))
+    await bench.finished(len(feeds), len(matmuls))
+    await bench.check([7])
+
+
+@cocotb.test()
+async def full_speed(dut):
+    """As many pixels a pass as a set has words: a read in every cycle, within and between instructions."""
+    bench = await Bench(dut).start()
+    tm = bench.config.tm
+    fields = {
+        "act": 3, "plane": 400, "pitch": 19, "height": 19, "width": 19, "y0": 0, "x0": 0, "stride_y": 1, "stride_x": 2,
+        "kh": 2, "kw": 3, "dilation_y": 1, "dilation_x": 1, "n_tiles": 4, "rows": 2, "cols": tm // 2, "acc": 5,
+    }  # fmt: skip
+    jobs = [fields, fields | {"acc": 50, "kh": 1}, fields | {"accumulate": 1, "rows": 5}, fields | {"kw": 1}]
+    jobs[2] |= {"acc": 60, "accumulate": 0}
+    feeds, matmuls, pixels, passes = [], [], [], 0
+    for job in jobs:
+        count = job["n_tiles"] * job["kh"] * job["kw"]
+        word, sets = bench.feed(passes * tm, count, tm)
+        feeds.append(word)
+        matmuls.append(instruction(Opcode.MATMUL, **job))
+        bench.acc = model(job, bench.act, np.array(sets), bench.acc)
+        pixels.append(count * job["rows"] * job["cols"])
+        passes += count
+    cocotb.start_soon(bench.feeds.send(feeds))
+    cocotb.start_soon(bench.matmuls.send(matmuls))
+    await bench.finished(len(jobs), len(jobs))
+    cycles = [cycle for cycle, _ in bench.act_buffer.accepted]
+    assert cycles == list(range(cycles[0], cycles[0] + sum(pixels))), "a bubble between two pixels"
+    ends = np.cumsum(pixels) - 1
+    assert bench.done["matmul"] == [cycles[0] + end + bench.latency for end in ends]
+    reads = [cycle for cycle, _ in bench.weight_buffer.accepted]
+    ends = np.cumsum([job["n_tiles"] * job["kh"] * job["kw"] * tm for job in jobs]) - 1
+    assert bench.done["feed"] == [reads[end] + READ_LATENCY for end in ends]
+    for job in jobs:
+        await bench.check(range(job["acc"], job["acc"] + job["rows"] * job["cols"]))
+
+
+@cocotb.test()
+async def vector_reads_alongside(dut):
+    """What an instruction wrote is read from the cycle after its ``done`` on, while the next ones run."""
+    bench = await Bench(dut, refuse_weights=0.1).start()
+    third = bench.config.acc_words // 3
+    jobs, states = [], []
+    feeds = []
+    for i in range(24):
+        fields = bench.random_fields(longest=third) | {"acc": i % 3 * third}
+        fields["cols"] = min(fields["cols"], third // fields["rows"])
+        instructions, sets = bench.random_feeds(fields["n_tiles"] * fields["kh"] * fields["kw"], all_rows=i == 0)
+        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        feeds += instructions
+        jobs.append(fields)
+        states.append(bench.acc)
+    cocotb.start_soon(bench.feeds.send(feeds))
+    words = [instruction(Opcode.MATMUL, **fields) for fields in jobs]
+    sender = cocotb.start_soon(bench.matmuls.send(words[:3]))
+    for i, fields in enumerate(jobs):
+        while len(bench.done["matmul"]) <= i:
+            await RisingEdge(dut.clk)
+        await bench.check(range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"]), states[i])
+        await sender
+        sender = cocotb.start_soon(bench.matmuls.send(words[i + 3 : i + 4]))
+
+
+def simple(bench, **changes):
+    """A good instruction of one pass, changed."""
+    return {
+        "act": 0, "plane": 0, "pitch": 4, "height": 4, "width": 4, "stride_y": 1, "stride_x": 1, "kh": 1, "kw": 1,
+        "dilation_y": 1, "dilation_x": 1, "n_tiles": 1, "rows": 4, "cols": 4, "acc": 0,
+    } | changes  # fmt: skip
+
+
+async def stops(bench, unit, code, syndrome, done):
+    """The unit raises this error, after so many instructions, and never anything again."""
+    dut = bench.dut
+    error, done_port = getattr(dut, f"{unit}__error"), getattr(dut, f"{unit}__done")
+    for _ in range(400):
+        await RisingEdge(dut.clk)
+        if int(error.value) & 1:
+            break
+    assert int(error.value) == 1 | code << 1 | syndrome << 5, f"{int(error.value):#x}"
+    assert len(bench.done[unit]) == done
+    for _ in range(100):
+        await RisingEdge(dut.clk)
+        assert int(error.value) == 1 | code << 1 | syndrome << 5
+        assert done_port.value == 0
+
+
+@cocotb.test()
+async def wrong_matmul(dut):
+    """Each mistake: what came before is complete, the mistake writes nothing, nothing follows."""
+    acc_words, act_words = NodeConfig(**case()).acc_words, NodeConfig(**case()).act_words
+    mistakes = [({name: 0}, UnitError.OPERAND, 0) for name in ("n_tiles", "kh", "kw", "rows", "cols")]
+    mistakes += [
+        ({"acc": acc_words - 15}, UnitError.OPERAND, acc_words + 1),
+        ({"rows": 4000, "cols": 4000, "acc": 7}, UnitError.OPERAND, 16_000_007),
+        ({"act": act_words - 3}, UnitError.ADDRESS, act_words),
+        ({"plane": act_words - 15, "n_tiles": 2}, UnitError.ADDRESS, act_words),
+        ({"act": act_words + 5}, UnitError.ADDRESS, act_words + 5),
+        ({"plane": (1 << 20) - 1, "n_tiles": 2}, UnitError.ADDRESS, (1 << 20) - 1),
+    ]
+    for changes, code, syndrome in mistakes:
+        bench = await Bench(dut).start()
+        good = simple(bench, acc=20)
+        bad = {"acc": 40} | simple(bench) | {"acc": 40} | changes
+        word, sets = bench.feed(0, 8, bench.config.tm)
+        bench.acc = model(good, bench.act, np.array(sets[:1]), bench.acc)
+        bench.acc = model(good | {"acc": 80}, bench.act, np.array(sets[1:2]), bench.acc)
+        fields = (good, good | {"acc": 80}, bad, good | {"acc": 80})
+        cocotb.start_soon(bench.feeds.send([word]))
+        cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **f) for f in fields]))
+        await stops(bench, "matmul", code, syndrome, 2)
+        assert all(address < act_words for _, address in bench.act_buffer.accepted)
+        await bench.check([*range(20, 36), *range(80, 96)])
+
+
+@cocotb.test()
+async def wrong_feed(dut):
+    config = NodeConfig(**case())
+    words = config.weight_words
+    mistakes = [
+        ({"sets": 0}, UnitError.OPERAND, 0),
+        ({"rows": 0}, UnitError.OPERAND, 0),
+        ({"rows": config.tm + 1}, UnitError.OPERAND, config.tm + 1),
+        ({"weights": words - 5}, UnitError.ADDRESS, words),
+        ({"weights": words}, UnitError.ADDRESS, words),
+        ({"weights": (1 << 20) - 1}, UnitError.ADDRESS, (1 << 20) - 1),
+    ]
+    for changes, code, syndrome in mistakes:
+        bench = await Bench(dut).start()
+        good, sets = bench.feed(11, 1, config.tm)
+        bad = instruction(Opcode.FEED, **{"weights": 0, "sets": 1, "rows": config.tm} | changes)
+        bench.acc = model(simple(bench), bench.act, np.array(sets), bench.acc)
+        cocotb.start_soon(bench.feeds.send([good, bad, good]))
+        cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **simple(bench))]))
+        await stops(bench, "feed", code, syndrome, 1)
+        assert all(address < words for _, address in bench.weight_buffer.accepted)
+        await bench.finished(1, 1)
+        await bench.check(range(16))
+
+
+@cocotb.test()
+async def halts(dut):
+    """With ``halt``, no read is issued and nothing more is accumulated."""
+    bench = await Bench(dut).start()
+    word, _ = bench.feed(0, 9, bench.config.tm)
+    cocotb.start_soon(bench.feeds.send([word]))
+    fields = simple(bench, kh=3, kw=3)
+    cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **fields)]))
+    while len(bench.act_buffer.accepted) < 40:
+        await RisingEdge(dut.clk)
+    dut.feed__halt.value = dut.matmul__halt.value = 1
+    await tick(dut, 2)
+    reads = len(bench.act_buffer.accepted), len(bench.weight_buffer.accepted)
+    await tick(dut, 50)
+    assert (len(bench.act_buffer.accepted), len(bench.weight_buffer.accepted)) == reads
+    assert not bench.done["matmul"]
