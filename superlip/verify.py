@@ -58,17 +58,19 @@ class TraceChecker:
         self.tn = compiled.target.node.tn
         self.bases, base = {}, 0
         for op in network.ops:
-            self.bases[op.output.storage.name] = base
-            base += op.output.storage.words
+            storage = op.output.storage
+            if storage.name not in self.bases:
+                self.bases[storage.name] = base
+                base += storage.words
         self.words = base
         self.index, self.op, self.lane = [], [], []
         for board in compiled.boards:
             index, ops, lanes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros((0, self.tn), bool)]
             for written in board.written:
                 storage = network.ops[written.op].output.storage
-                groups = np.arange(written.group0, written.group1)[:, None, None] * storage.height
-                rows = (groups + np.arange(written.row0, written.row1)[:, None]) * storage.width
-                flat = (self.bases[storage.name] + rows + np.arange(written.col0, written.col1)).ravel()
+                rows, cols = written.places()
+                row = written.group * storage.height + rows
+                flat = (self.bases[storage.name] + row * storage.width + cols).ravel()
                 mask = np.zeros(self.tn, bool)
                 mask[written.lane0 : written.lane1] = True
                 index.append(flat)
@@ -96,11 +98,12 @@ class TraceChecker:
         """
         network = self.compiled.network
         expected = np.zeros((self.words, self.tn), np.int8)
-        for op in network.ops:
-            place = op.output
-            words = pack_words(golden[op.node.output], place.offset, place.storage.groups, self.tn)
-            base = self.bases[place.storage.name]
-            expected[base : base + place.storage.words] |= words.reshape(-1, self.tn)
+        for name, base in self.bases.items():
+            value, offset = network.contents[name]
+            values = golden[value]
+            groups = -(-(offset + len(values)) // self.tn)
+            words = pack_words(values, offset, groups, self.tn).reshape(-1, self.tn)
+            expected[base : base + len(words)] = words
         for board in range(len(self.compiled.boards)):
             got = trace[trace["node"] == board]
             count = min(len(got), len(self.index[board]))

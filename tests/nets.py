@@ -84,6 +84,44 @@ class Builder:
         self.nodes.append(ir.Table(name=name, inputs=(x,), output=f"{name}.y", table=table))
         return self._value(f"{name}.y", self.values[x].shape)
 
+    def _shuffled(self, kind, x, shape, **fields):
+        name = f"{kind.__name__.lower()}{len(self.nodes)}"
+        self.nodes.append(kind(name=name, inputs=(x,), output=f"{name}.y", **fields))
+        source = self.values[x]
+        self.values[f"{name}.y"] = ir.Value(f"{name}.y", shape, source.scale, source.zero_point)
+        return f"{name}.y"
+
+    def concat(self, *inputs, tables=False):
+        name = f"concat{len(self.nodes)}"
+        made = tuple(self.rng.integers(-128, 128, 256).astype(np.int8) if tables else None for _ in inputs)
+        self.nodes.append(ir.Concat(name=name, inputs=inputs, output=f"{name}.y", tables=made))
+        channels = sum(self.values[x].shape[0] for x in inputs)
+        return self._value(f"{name}.y", (channels, *self.values[inputs[0]].shape[1:]))
+
+    def slice(self, x, start, stop):
+        return self._shuffled(ir.Slice, x, (stop - start, *self.values[x].shape[1:]), start=start, stop=stop)
+
+    def shuffle(self, x):
+        shape = self.values[x].shape
+        return self._shuffled(ir.Shuffle, x, shape, order=self.rng.permutation(shape[0]))
+
+    def pad(self, x, pads, value):
+        c, h, w = self.values[x].shape
+        return self._shuffled(ir.Pad, x, (c, h + pads[0] + pads[2], w + pads[1] + pads[3]), pads=pads, value=value)
+
+    def resize(self, x, factor):
+        c, h, w = self.values[x].shape
+        rows, cols = np.arange(h).repeat(factor), np.arange(w).repeat(factor)
+        return self._shuffled(ir.Resize, x, (c, h * factor, w * factor), rows=rows, cols=cols)
+
+    def depth_to_space(self, x, block, mode):
+        c, h, w = self.values[x].shape
+        return self._shuffled(ir.DepthToSpace, x, (c // block**2, h * block, w * block), block=block, mode=mode)
+
+    def space_to_depth(self, x, block):
+        c, h, w = self.values[x].shape
+        return self._shuffled(ir.SpaceToDepth, x, (c * block**2, h // block, w // block), block=block)
+
     def graph(self, *outputs):
         return ir.Graph("random", self.values, self.nodes, "image", list(outputs), b"")
 

@@ -1,5 +1,7 @@
 """Random networks, compiled and run instruction by instruction in random order, against the golden."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from nets import Builder, random_graph
@@ -34,11 +36,10 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY):
             assert len(state.written) == 2 * len(board.written)
             for written, (tag, _, words) in zip(board.written * 2, state.written, strict=True):
                 op = network.ops[written.op]
-                place = op.output
-                value = pack_words(expected[op.node.output][0], place.offset, place.storage.groups, target.node.tn)
-                block = value[
-                    written.group0 : written.group1, written.row0 : written.row1, written.col0 : written.col1
-                ].reshape(-1, target.node.tn)
+                storage = op.output.storage
+                name, offset = network.contents[storage.name]
+                value = pack_words(expected[name][0], offset, storage.groups, target.node.tn)
+                block = value[(written.group, *written.places())].reshape(-1, target.node.tn)
                 lanes = slice(written.lane0, written.lane1)
                 assert tag == written.op + 1
                 np.testing.assert_array_equal(words[:, lanes], block[:, lanes], err_msg=f"{op.name} seed {seed}")
@@ -73,6 +74,57 @@ def test_wide_rows_and_split_blocks():
     net = Builder(np.random.default_rng(5), (40, 12, 12))
     x = net.conv("image", 16, (12, 12))
     run(net.graph(x), net.image(), 2)
+
+
+def cramped(act_words, **more):
+    """The tiny node with a small activation buffer."""
+    node = dataclasses.replace(TINY.node, act_words=act_words, act_banks=1, acc_words=64, **more)
+    return dataclasses.replace(TINY, node=node)
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_activations_in_dram(boards, split):
+    """Activations that do not fit: image and layers in DRAM, read in strips, with halo rows, pooled, added."""
+    net = Builder(np.random.default_rng(6), (16, 24, 16))
+    a = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    b = net.conv(a, 16, (3, 3), pads=(1, 1, 1, 1))
+    c = net.add(a, b)
+    d = net.pool(c, "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    e = net.conv(d, 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    f = net.pool(e, "average", (3, 3), pads=(1, 1, 1, 1))
+    compiled = run(net.graph(f), net.image(), boards, split=split, target=cramped(1024))
+    stores = [i for i in compiled.boards[0].written if i.op == 0]
+    assert len(stores) > 2
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)])
+def test_moves_of_channels(boards, split):
+    """Concatenations, aligned and not, with tables, nested; slices, shuffles, padding, resizing, depth and space."""
+    net = Builder(np.random.default_rng(7), (11, 6, 6))
+    a = net.conv("image", 12, (1, 1))
+    b = net.conv("image", 5, (3, 3), pads=(1, 1, 1, 1))
+    c = net.pool(net.conv("image", 16, (1, 1)), "max", (3, 3), pads=(1, 1, 1, 1))
+    joined = net.concat(net.concat(a, b), c, tables=True)
+    parts = net.slice(joined, 3, 11), net.slice(joined, 11, 19)
+    both = net.concat(net.add(*parts), net.concat(b, a))
+    x = net.shuffle(both)
+    x = net.conv(x, 16, (1, 1))
+    x = net.depth_to_space(x, 2, "DCR")
+    x = net.depth_to_space(x, 2, "CRD")
+    x = net.space_to_depth(x, 2)
+    x = net.pad(x, (1, 0, 2, 1), -7)
+    x = net.resize(x, 2)
+    run(net.graph(x), net.image(), boards, split=split)
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+def test_fused_pooling(boards, split):
+    """Maximum pooling without overlap is done on the sums; odd sizes leave the last row and column out."""
+    net = Builder(np.random.default_rng(8), (9, 13, 11))
+    x = net.pool(net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1)), "max", (2, 2), strides=(2, 2))
+    x = net.pool(net.conv(x, 16, (3, 3), pads=(1, 1, 1, 1)), "max", (3, 2), strides=(3, 2))
+    compiled = run(net.graph(x), net.image(), boards, split=split)
+    assert len(compiled.network.ops) == 2
 
 
 def test_more_boards_than_there_can_be():

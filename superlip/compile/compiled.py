@@ -15,22 +15,26 @@ __all__ = ["BoardImage", "Compiled", "Written"]
 
 @dataclass(frozen=True)
 class Written:
-    """What one VECTOR instruction writes: a block of a storage, in order of group, row, column."""
+    """What one VECTOR instruction writes: rows and columns of one group, row by row.
+
+    Row i is ``row0 + i * row_step``; lanes [lane0, lane1).
+    """
 
     op: int
-    storage: str
-    group0: int
-    group1: int
+    group: int
     row0: int
-    row1: int
+    row_step: int
+    rows: int
     col0: int
-    col1: int
+    col_step: int
+    cols: int
     lane0: int
     lane1: int
 
-    @property
-    def words(self):
-        return (self.group1 - self.group0) * (self.row1 - self.row0) * (self.col1 - self.col0)
+    def places(self):
+        """Rows and columns written, as index arrays of shape (rows, 1) and (cols,)."""
+        rows = self.row0 + np.arange(self.rows) * self.row_step
+        return rows[:, None], self.col0 + np.arange(self.cols) * self.col_step
 
 
 @dataclass(eq=False)
@@ -43,7 +47,8 @@ class BoardImage:
     frame_program: int = 0
     """Byte address of the program of one image."""
     input_base: int = 0
-    input_rows: tuple[int, int] = (0, 0)
+    input_mask: np.ndarray | None = None
+    """Rows of the image that lie in this board's DRAM: ndarray bool, shape (height,)."""
     output_base: dict[str, int] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
     """VECTOR instructions of the frame program, in order."""
@@ -73,12 +78,10 @@ class Compiled:
         writes = []
         _, height, width, _ = words.shape
         for number, board in enumerate(self.boards):
-            low, high = board.input_rows
-            if low >= high:
-                continue
-            for group in range(place.storage.groups):
-                base = board.input_base + (group * height + low) * width
-                writes += [(number, *piece) for piece in board.dram.striped(base, words[group, low:high])]
+            for first, end in _stretches(board.input_mask):
+                for group in range(place.storage.groups):
+                    base = board.input_base + (group * height + first) * width
+                    writes += [(number, *piece) for piece in board.dram.striped(base, words[group, first:end])]
         return writes
 
     def output_ranges(self):
@@ -87,7 +90,6 @@ class Compiled:
             (number, *piece)
             for name in self.network.outputs
             for number, board in enumerate(self.boards)
-            if board.output_base
             for piece in board.dram.ranges(board.output_base[name], self.network.places[name].storage.words)
         ]
 
@@ -100,8 +102,6 @@ class Compiled:
             storage = place.storage
             parts = []
             for board in self.boards:
-                if not board.output_base:
-                    continue
                 pieces = [next(raw) for _ in range(self.target.node.axi_ports)]
                 words = board.dram.join(pieces, storage.words)
                 parts.append(words.reshape(storage.groups, storage.height, storage.width, storage.tn))
@@ -109,3 +109,9 @@ class Compiled:
             joined = np.select([(owner == b)[:, :, None, None] for b in range(len(parts))], parts)
             result[name] = unpack_words(joined, place.offset, place.channels)
         return result
+
+
+def _stretches(mask):
+    """(first, end) of each stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

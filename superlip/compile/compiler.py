@@ -1,27 +1,27 @@
 """From a planned network to programs and memory images.
 
-One frame program a board: LOAD brings the image (and the weights that don't stay on chip), MATMUL and VECTOR
+One frame program a board: LOAD brings the image and the weights that don't stay on chip, MATMUL and VECTOR
 compute layer by layer, each layer's words are sent to the boards that need them as soon as they are
-written, STORE writes the outputs. The order is sequential; `Emitter` makes it concurrent.
+written, STORE writes what goes to DRAM. The order is sequential; `Emitter` makes it concurrent.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from superlip.graph import ir
 from superlip.plan.layout import View
-from superlip.plan.partition import Split, masks, part_of, sends
-from superlip.plan.residency import Residents
-from superlip.rtl.isa import PARAM_WORDS, Memory, Opcode, VectorOp
+from superlip.plan.partition import masks, part_of, sends
+from superlip.rtl.isa import Memory, Opcode, VectorOp
 
-from .allocate import Allocator, DoesNotFit
+from .allocate import DoesNotFit
+from .chunks import Chunk, Strip
 from .compiled import BoardImage, Compiled, Written
 from .memory import DramImage
-from .program import ACC, Access, Emitter
-from .ring import Ring
+from .memory_plan import params_region, plan_memory
+from .program import ACC, DRAM, Access, Emitter
 from .vector import vector_body, vector_params, vector_reads, vector_steps
+from .weight_stream import WeightStream, load, pieces
 from .weights import conv_tiles, table_block
 
 __all__ = ["CompileError", "compile_network"]
@@ -31,34 +31,28 @@ class CompileError(ValueError):
     """A network that this node can't hold; the message names the layer, what it needs and what there is."""
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Output rows and columns whose sums fit one accumulator bank."""
-
-    row0: int
-    row1: int
-    col0: int
-    col1: int
-
-    @property
-    def pixels(self):
-        return (self.row1 - self.row0) * (self.col1 - self.col0)
-
-
 @dataclass(eq=False)
 class Step:
-    """One weight block at work on one board: the chunks that use it; does it begin, does it end their sums?"""
+    """One weight block at work on one board: the chunks that use it; does it begin, does it end their sums?
+
+    ``load`` identifies the LOAD that brings it (None: it stays on chip), ``held`` its place in the ring.
+    """
 
     board: int
     op: int
+    strip: int
     tile: object
     block: object
-    chunks: list[Chunk]
+    chunks: tuple[Chunk, ...]
+    sums: int
     first: bool
     last: bool
     key: tuple
+    load: tuple | None = None
+    uses: int = 0
     address: int = 0
-    streamed: bool = False
+    held: object = None
+    fresh: bool = False
 
 
 def compile_network(network, plan, target):
@@ -82,8 +76,10 @@ def compile_network(network, plan, target):
     """
     try:
         return _Compiler(network, plan, target).run()
-    except DoesNotFit as error:
-        raise CompileError(f"{network.graph.name} on node {target.name}: activation buffer: {error}") from None
+    except (DoesNotFit, ValueError) as error:
+        if isinstance(error, CompileError):
+            raise
+        raise CompileError(f"{network.graph.name} on node {target.name}: {error}") from error
 
 
 class _Compiler:
@@ -100,124 +96,98 @@ class _Compiler:
         self.images = [BoardImage(DramImage(target)) for _ in range(plan.boards)]
         self.acc_half = self.config.acc_words // 2
         self.next_bank = [0] * plan.boards
+        self.next_slot = [0] * plan.boards
         self.loaded_params = [None] * plan.boards
 
     def run(self):
         """All of it, in the order of the file."""
+        limit = self.config.weight_words // 4
         self.tiles = [
-            conv_tiles(op.node, op.inputs[0], op.output, self.config.weight_words // 4) if op.is_conv else None
-            for op in self.network.ops
+            conv_tiles(op.node, op.inputs[0], op.output, limit) if op.is_conv else None for op in self.network.ops
         ]
-        self._place_activations()
-        self.steps = self._steps()
-        self._place_weights()
+        self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
+        self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
+        self._place_dram()
+        self.groups = self._groups()
+        self.weights = WeightStream(
+            self.network, self.plan, self.target, self.images, [steps for _, _, steps in self.groups]
+        )
         self._emit_init()
         self._emit_frame()
         owners = {
-            self.network.places[name].storage.name: self.produced[self.network.places[name].storage.name].argmax(axis=0)
-            for name in self.network.outputs
+            storage: self.produced[storage].argmax(axis=0)
+            for storage in (self.network.places[name].storage.name for name in self.network.outputs)
         }
         return Compiled(self.network, self.target, self.plan.splits, self.images, owners)
 
     # -- memories ------------------------------------------------------------------------------------------
-
-    def _place_activations(self):
-        """Addresses of parameters (for ever) and activations (from producer to last reader); same on all boards."""
-        ops = self.network.ops
-        end = len(ops) + 1
-        allocator = Allocator(self.config.act_words)
-        self.param_words = [self._op_params(index) for index in range(len(ops))]
-        total = sum(len(words) for blocks in self.param_words for words in blocks.values())
-        base = allocator.place(total, 0, end, "parameters")
-        self.param_address = []
-        for blocks in self.param_words:
-            self.param_address.append({})
-            for key, words in blocks.items():
-                self.param_address[-1][key] = base
-                base += len(words)
-        users = self.network.users()
-        requests = [(self.network.input.storage, 0)] + [(op.output.storage, i + 1) for i, op in enumerate(ops)]
-        stored = {self.network.places[name].storage.name for name in self.network.outputs}
-        self.views = {}
-        for storage, first in sorted(requests, key=lambda request: -request[0].words):
-            last = end if storage.name in stored else max((u + 1 for u in users.get(storage.name, [])), default=first)
-            at = allocator.place(storage.words, first, last, storage.name)
-            self.views[storage.name] = View(at, 0, storage.height, storage.width, 0, storage.groups)
 
     def _op_params(self, index):
         """Parameter blocks of one operation, by key: a convolution's by output group."""
         op = self.network.ops[index]
         if not op.is_conv:
             return dict(enumerate(vector_params(op, self.config.tn)))
-        table = op.node.table
-        tail = [] if table is None else [table_block(table, self.config.tn)]
+        tail = [] if op.node.table is None else [table_block(op.node.table, self.config.tn)]
         return {tile.group: np.concatenate([tile.params, *tail]) for tile in self.tiles[index]}
 
-    def _steps(self):
-        """Steps of the convolutions in order; those that boards do at the same time stand side by side.
+    def _place_dram(self):
+        """DRAM addresses of the image, of storages that do not stay on chip, and of the outputs."""
+        storages = {self.network.input.storage.name: self.network.input.storage}
+        storages |= {op.output.storage.name: op.output.storage for op in self.network.ops}
+        stored = {self.network.places[name].storage.name for name in self.network.outputs}
+        self.dram = [{} for _ in self.images]
+        self.regions, count = {}, 0
+        for name, storage in storages.items():
+            if name == self.network.input.storage.name or name in stored or name in self.memory[0].in_dram:
+                for board, image in enumerate(self.images):
+                    self.dram[board][name] = image.dram.reserve(storage.words)
+                self.regions[name] = count
+                count += storage.height
+        self.region_count = max(1, count)
+        for board, image in enumerate(self.images):
+            image.input_base = self.dram[board][self.network.input.storage.name]
+            image.input_mask = self.produced[self.network.input.storage.name][board, 0]
+            image.output_base = {
+                name: self.dram[board][self.network.places[name].storage.name] for name in self.network.outputs
+            }
 
-        List of (op index, list of Step) - an op without weights has an empty list.
+    def _dram_rows(self, name, rows):
+        return Access(DRAM, self.regions[name] + np.asarray(rows))
+
+    # -- order ---------------------------------------------------------------------------------------------
+
+    def _groups(self):
+        """The order of the program: list of (op, strip or None, steps).
+
+        A convolution's steps, those that the boards do at the same time side by side; other operations strip by
+        strip, without steps.
         """
         groups = []
         for index, op in enumerate(self.network.ops):
-            if not op.is_conv:
-                groups.append((index, []))
-                continue
-            queues = [self._board_steps(index, board) for board in range(self.boards)]
-            for number in range(max(map(len, queues))):
-                groups.append((index, [queue[number] for queue in queues if number < len(queue)]))
+            if op.is_conv:
+                queues = [self._board_steps(index, board) for board in range(self.boards)]
+                for number in range(max(map(len, queues))):
+                    groups.append((index, None, [queue[number] for queue in queues if number < len(queue)]))
+            else:
+                count = max(len(memory.strips[index]) for memory in self.memory)
+                groups += [(index, strip, []) for strip in range(count)]
         return groups
 
     def _board_steps(self, index, board):
-        part = self.parts[index][board]
-        if part.empty:
-            return []
-        chunks = self._chunks(self.network.ops[index], part)
+        part, op = self.parts[index][board], self.network.ops[index]
         steps = []
-        for tile in self.tiles[index]:
-            if not part.group0 <= tile.group < part.group1:
-                continue
-            count = len(tile.blocks)
-            runs = [chunks] if count == 1 else [[chunk] for chunk in chunks]
-            for run in runs:
-                for number, block in enumerate(tile.blocks):
-                    key = (index, tile.group, number)
-                    steps.append(Step(board, index, tile, block, run, number == 0, number == count - 1, key))
+        for number, strip in enumerate(self.memory[board].strips[index]):
+            for tile in self.tiles[index]:
+                if not part.group0 <= tile.group < part.group1:
+                    continue
+                count = len(tile.blocks)
+                runs = [strip.chunks] if count == 1 else [(chunk,) for chunk in strip.chunks]
+                for run in runs:
+                    sums = sum(chunk.sums(op.pooling) for chunk in run)
+                    for at, block in enumerate(tile.blocks):
+                        key = (index, tile.group, at)
+                        steps.append(Step(board, index, number, tile, block, run, sums, at == 0, at == count - 1, key))
         return steps
-
-    def _chunks(self, op, part):
-        """Cut a part in pieces that fit an accumulator bank, as even as can be, at least two where worth it."""
-        width, rows = op.output.storage.width, part.row1 - part.row0
-        if width > self.acc_half:
-            pieces = -(-width // self.acc_half)
-            edges = [width * i // pieces for i in range(pieces + 1)]
-            return [
-                Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in itertools.pairwise(edges)
-            ]
-        count = -(-rows // (self.acc_half // width))
-        edges = [part.row0 + rows * i // count for i in range(count + 1)]
-        return [Chunk(a, b, 0, width) for a, b in itertools.pairwise(edges)]
-
-    def _place_weights(self):
-        """Which blocks stay in each board's weight buffer, and where every block lies in its DRAM."""
-        capacity = self.config.weight_words
-        self.rings, self.residents, self.block_dram = [], [], [{} for _ in range(self.boards)]
-        for board in range(self.boards):
-            uses, blocks = {}, {}
-            for _, steps in self.steps:
-                for step in steps:
-                    if step.board == board:
-                        blocks[step.key] = step.block
-                        pixels = sum(chunk.pixels for chunk in step.chunks)
-                        uses[step.key] = uses.get(step.key, 0) + pixels
-            largest = max((len(block.words) for block in blocks.values()), default=0)
-            ring_words = min(capacity, max(2 * largest, capacity // 2))
-            offers = [(key, len(block.words), uses[key]) for key, block in blocks.items()]
-            residents = Residents(offers, capacity, ring_words)
-            self.residents.append(residents)
-            self.rings.append(Ring(residents.words, capacity - residents.words))
-            for key, block in blocks.items():
-                self.block_dram[board][key] = self.images[board].dram.place(block.words)
 
     # -- programs ------------------------------------------------------------------------------------------
 
@@ -225,298 +195,340 @@ class _Compiler:
         """What stays on chip: parameters, tables and resident weights; one program a board."""
         emitter = Emitter(self.config, self.boards)
         for board, image in enumerate(self.images):
-            words = [
-                block
-                for op, blocks in zip(self.network.ops, self.param_words, strict=True)
-                for block in blocks.values()
+            blocks = [
+                (self.memory[board].params[index][key], words)
+                for index, table in enumerate(self.param_words)
+                for key, words in table.items()
             ]
-            if words:
-                joined = np.concatenate(words)
-                base = min(a for table in self.param_address for a in table.values())
-                self._load(emitter, board, 0, Memory.ACT, base, image.dram.place(joined), len(joined))
-            placed = self.residents[board].address
-            lengths = {s.key: len(s.block.words) for _, steps in self.steps for s in steps if s.board == board}
-            for key, address in placed.items():
-                self._load(
-                    emitter,
-                    board,
-                    key[0] + 1,
-                    Memory.WEIGHT,
-                    address,
-                    self.block_dram[board][key],
-                    lengths[key],
-                )
+            if blocks:
+                joined = np.concatenate([words for _, words in blocks])
+                load(emitter, board, 0, Memory.ACT, blocks[0][0], image.dram.place(joined), len(joined))
+        self.weights.emit_init(emitter)
         for image, program in zip(self.images, emitter.finish(), strict=True):
             image.init_program = image.dram.place_program(program)
 
     def _emit_frame(self):
-        self.emitter = Emitter(self.config, self.boards)
-        self._emit_input()
-        ahead = 0
-        for number, (index, steps) in enumerate(self.steps):
-            while ahead < len(self.steps) and self._stream_weights(self.steps[ahead][1], must=ahead == number):
-                ahead += 1
-            if steps:
-                for step in steps:
-                    self._emit_conv(step)
-            else:
-                self._emit_vector(index)
+        self.emitter = Emitter(self.config, self.boards, self.region_count)
+        self.staged = [{} for _ in range(self.boards)]
+        self.loaded_stages = set()
+        if self.network.input.storage.name not in self.memory[0].in_dram:
+            self._emit_input()
+        for number, (index, strip, steps) in enumerate(self.groups):
+            if not steps:
+                for board in range(self.boards):
+                    if strip < len(self.memory[board].strips[index]):
+                        self._stage(index, strip, board)
+                self._emit_vector(index, strip)
+                self.weights.after(number, self.emitter)
+                continue
+            for step in steps:
+                self._stage(index, step.strip, step.board)
+            self.weights.before(number, self.emitter)
+            for step in steps:
+                self._emit_conv(step)
+            self.weights.after(number, self.emitter)
         self._emit_output()
         for image, program, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
             image.frame_program = image.dram.place_program(program)
             image.instructions = len(stream) + 1
             image.written = [i.note for i in stream if i.opcode is Opcode.VECTOR]
 
-    def _load(self, emitter, board, tag, memory, address, dram, words):
-        """LOAD of consecutive words, in instructions of at most 16 bits of count."""
-        for at in range(0, words, 0x8000):
-            count = min(0x8000, words - at)
-            region = Access(memory, np.arange(address + at, address + at + count))
-            emitter.emit(
-                board, Opcode.LOAD, tag=tag, writes=[region],
-                memory=memory, local=address + at, dram=dram + at, count0=count, count1=1, count2=1,
-            )  # fmt: skip
-
-    def _send(self, board, to, tag, memory, source, dest, words):
-        """SEND of consecutive words."""
-        for at in range(0, words, 0x8000):
-            count = min(0x8000, words - at)
-            self.emitter.emit(
-                board, Opcode.SEND, tag=tag,
-                reads=[Access(memory, np.arange(source + at, source + at + count))],
-                writes=[Access(memory, np.arange(dest + at, dest + at + count), to)],
-                memory=memory, local=source + at, count0=count, count1=1, count2=1,
-                node=to, remote_memory=memory, remote=dest + at,
-            )  # fmt: skip
-
-    def _send_rows(self, storage, board, group, row0, row1, tag):
-        """Send rows of one group to every board that needs them from this one."""
-        view = self.views[storage]
-        for to in range(self.boards):
-            mask = self.sends[storage][board, to, group, row0:row1]
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-            for first, end in edges.reshape(-1, 2) + row0:
-                address = view.address(group, int(first))
-                self._send(board, to, tag, Memory.ACT, address, address, int(end - first) * view.width)
-
     def _emit_input(self):
         """Load each board's rows of the image, and send on what the others need of them."""
-        place = self.network.input
-        storage = place.storage
-        view = self.views[storage.name]
-        pieces = 4
-        for board, image in enumerate(self.images):
-            rows = np.flatnonzero(self.produced[storage.name][board, 0])
-            wanted = self.needed[storage.name].any(axis=(0, 1))
-            rows = rows[wanted[rows]] if len(rows) else rows
-            image.input_base = image.dram.reserve(storage.words)
-            image.input_rows = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-        for piece in range(pieces):
-            for board, image in enumerate(self.images):
-                low, high = image.input_rows
-                row0, row1 = (low + (high - low) * p // pieces for p in (piece, piece + 1))
-                if row0 >= row1:
-                    continue
-                region = view.region(0, storage.groups, row0, row1)
-                self.emitter.emit(
-                    board, Opcode.LOAD, tag=0, writes=[Access(Memory.ACT, region)],
-                    memory=Memory.ACT, local=view.address(0, row0),
-                    count0=(row1 - row0) * view.width, count1=storage.groups, count2=1, local_stride1=view.plane,
-                    dram=image.input_base + row0 * view.width, dram_stride1=view.plane,
-                )  # fmt: skip
-                for group in range(storage.groups):
-                    self._send_rows(storage.name, board, group, row0, row1, 0)
+        storage = self.network.input.storage
+        name, count = storage.name, 4
+        for piece in range(count):
+            for board in range(self.boards):
+                wanted = self.produced[name][board, 0] & self.needed[name].any(axis=(0, 1))
+                rows = np.flatnonzero(wanted)
+                rows = rows[len(rows) * piece // count : len(rows) * (piece + 1) // count]
+                view = self.memory[board].views[name]
+                self._load_rows(board, storage, view, rows, 0)
+                self._send_rows(storage.name, board, range(storage.groups), rows, 0, view)
 
-    def _stream_weights(self, steps, must):
-        """Emit the loads of one group of steps, as far ahead of their use as the ring has room.
+    def _load_rows(self, board, storage, view, rows, tag):
+        """LOAD rows of all groups of a storage from DRAM to a view."""
+        base = self.dram[board][storage.name]
+        for first, count, length, stride in _runs(rows):
+            covered = np.concatenate([np.arange(first + i * stride, first + i * stride + length) for i in range(count)])
+            region = np.concatenate([view.region(0, storage.groups, r, r + 1) for r in covered])
+            plane = storage.height * storage.width
+            shape = dict(count0=length * view.width)
+            if count == 1:
+                shape |= dict(count1=storage.groups, local_stride1=view.plane, dram_stride1=plane, count2=1)
+            else:
+                shape |= dict(count1=count, local_stride1=stride * view.width, dram_stride1=stride * view.width)
+                shape |= dict(count2=storage.groups, local_stride2=view.plane, dram_stride2=plane)
+            self.emitter.emit(
+                board, Opcode.LOAD, tag=tag, reads=[self._dram_rows(storage.name, covered)],
+                writes=[Access(Memory.ACT, region)], memory=Memory.ACT,
+                local=view.address(0, first), dram=base + first * view.width, **shape,
+            )  # fmt: skip
 
-        Returns False where there is no room yet; ``must`` says that it is their turn, so there has to be.
-        """
-        streamed = [s for s in steps if s.key not in self.residents[s.board].address]
-        for step in steps:
-            if step not in streamed:
-                step.address = self.residents[step.board].address[step.key]
-        taken = []
-        for step in streamed:
-            address = self.rings[step.board].take(len(step.block.words))
-            if address is None:
-                if must:
-                    raise CompileError(
-                        f"{self.network.ops[step.op].name}: a block of {len(step.block.words)} words does not fit the weight buffer"
-                    )
-                for other in taken:
-                    self.rings[other.board].untake()
-                return False
-            step.address, step.streamed = address, True
-            taken.append(step)
-        shared = (
-            len(streamed) == self.boards > 1
-            and self.plan.splits[steps[0].op] is Split.ROWS
-            and self.plan.share < 1
-            and len({s.key for s in streamed}) == 1
-        )
-        if shared:
-            self._load_shared(streamed)
-        else:
-            for step in streamed:
-                words = len(step.block.words)
-                for at, count in self._pieces(step.block):
-                    self._load(
-                        self.emitter, step.board, step.op + 1, Memory.WEIGHT, step.address + at,
-                        self.block_dram[step.board][step.key] + at, count,
+    def _send_rows(self, name, board, groups, rows, tag, source):
+        """Send those of the rows of some groups that other boards need from this one, from the view ``source``."""
+        rows = np.asarray(rows)
+        for to in range(self.boards):
+            memory = self.memory[to]
+            for group in groups:
+                mine = rows[self.sends[name][board, to, group, rows]] if len(rows) else rows
+                for first, count, length, stride in _runs(mine):
+                    dest = self._receiver(memory, name, first, to)
+                    shape = dict(count0=length * source.width, count1=count, count2=1)
+                    local, remote = source.address(group, first), dest.address(group, first)
+                    steps = np.arange(count)[:, None] * stride * source.width + np.arange(length * source.width)
+                    self.emitter.emit(
+                        board, Opcode.SEND, tag=tag, reads=[Access(Memory.ACT, (local + steps).ravel())],
+                        writes=[Access(Memory.ACT, (remote + steps).ravel(), to)],
+                        memory=Memory.ACT, local=local, local_stride1=stride * source.width, node=to,
+                        remote_memory=Memory.ACT, remote=remote, remote_stride1=stride * source.width, **shape,
                     )  # fmt: skip
-                self.images[step.board].weight_words += words
-        return True
+                    if name in memory.inboxes:
+                        covered = (first + np.arange(count)[:, None] * stride + np.arange(length)).ravel()
+                        self._store_rows(to, name, group, covered, tag, dest)
 
-    def _load_shared(self, steps):
-        """XFER: each board loads its share of a block that all need, and sends the others the part they lack.
+    def _receiver(self, memory, name, row, board):
+        """Where a board takes rows of another: the storage, its stage, or the inbox on the way to its DRAM."""
+        if name in memory.views:
+            return memory.views[name]
+        if name in memory.inboxes:
+            return memory.inboxes[name]
+        stage = self.staged[board][name]
+        if not stage.row0 <= row < stage.row0 + stage.rows:
+            raise CompileError(f"{name}: row {row} reaches board {board} outside its stage")
+        return stage
 
-        Board 0 begins at the front, board 1 at the back; with a share above a half the parts overlap.
-        """
-        block = steps[0].block
-        words = len(block.words)
-        own = min(words, round(words * self.plan.share))
-        ranges = [(0, own), (words - own, words)]
-        lacking = [(own, words), (0, words - own)]
-        for step, (low, high), (send_low, send_high) in zip(steps, ranges, reversed(lacking), strict=True):
-            other = steps[1 - steps.index(step)]
-            dram = self.block_dram[step.board][step.key]
-            tag = step.op + 1
-            edges = sorted({low, high, send_low, send_high})
-            for a, b in itertools.pairwise(edges):
-                if a < low or b > high or a == b:
-                    continue
-                self._load(self.emitter, step.board, tag, Memory.WEIGHT, step.address + a, dram + a, b - a)
-                if send_low <= a and b <= send_high:
-                    self._send(
-                        step.board,
-                        other.board,
-                        tag,
-                        Memory.WEIGHT,
-                        step.address + a,
-                        other.address + a,
-                        b - a,
-                    )
-            self.images[step.board].weight_words += own
+    def _store_rows(self, board, name, group, rows, tag, view):
+        """STORE rows of one group from a view to DRAM."""
+        base = self.dram[board][name]
+        height = self._storage(name).height
+        for first, count, length, stride in _runs(rows):
+            local = view.address(group, first)
+            steps = np.arange(count)[:, None] * stride * view.width + np.arange(length * view.width)
+            self.emitter.emit(
+                board, Opcode.STORE, tag=tag, reads=[Access(Memory.ACT, (local + steps).ravel())],
+                writes=[self._dram_rows(name, rows)], memory=Memory.ACT, local=local,
+                local_stride1=stride * view.width, dram=base + (group * height + first) * view.width,
+                dram_stride1=stride * view.width, count0=length * view.width, count1=count, count2=1,
+            )  # fmt: skip
 
-    def _pieces(self, block):
-        """(first word, words) of the pieces of a block that are loaded, and fed, one by one."""
-        step = max(1, 16 * self.config.tm // block.rows) * block.rows
-        return [(at, min(step, len(block.words) - at)) for at in range(0, len(block.words), step)]
+    def _storage(self, name):
+        if name == self.network.input.storage.name:
+            return self.network.input.storage
+        return next(op.output.storage for op in self.network.ops if op.output.storage.name == name)
+
+    # -- stages --------------------------------------------------------------------------------------------
+
+    def _stage(self, index, strip, board):
+        """Bring the input rows of a strip, and of the next one, to the board's stages, if they are not there yet."""
+        memory = self.memory[board]
+        for place in self.network.ops[index].inputs:
+            name = place.storage.name
+            if (index, name) not in memory.stages:
+                continue
+            last = len(memory.strips[index]) - 1
+            for number in (strip, min(strip + 1, last)):
+                self._load_stage(index, number, place.storage)
+            self.staged[board][name] = self._stage_view(index, strip, place.storage, board)
+
+    def _stage_view(self, index, strip, storage, board):
+        memory = self.memory[board]
+        part = memory.strips[index][strip]
+        low, high = self.network.ops[index].input_rows(part.row0, part.row1)
+        base = memory.stages[index, storage.name][strip % 2]
+        return View(base, low, high - low, storage.width, 0, storage.groups)
+
+    def _load_stage(self, index, strip, storage):
+        """Load one strip's rows on all boards, each its own rows; IFM-shared rows go over the links."""
+        name = storage.name
+        key = (index, name, strip)
+        if key in self.loaded_stages:
+            return
+        self.loaded_stages.add(key)
+        views = [
+            self._stage_view(index, strip, storage, board) if strip < len(self.memory[board].strips[index]) else None
+            for board in range(self.boards)
+        ]
+        held = [self._held_rows(name, board) for board in range(self.boards)]
+        before = [dict(staged) for staged in self.staged]
+        for board, view in enumerate(views):
+            if view is not None:
+                self.staged[board][name] = view
+        for board, view in enumerate(views):
+            if view is None:
+                continue
+            rows = np.arange(view.row0, view.row0 + view.rows)
+            rows = rows[held[board][rows]]
+            self._load_rows(board, storage, view, rows, index + 1)
+            if name == self.network.input.storage.name:
+                self._send_rows(name, board, range(storage.groups), rows, index + 1, view)
+        for board in range(self.boards):
+            self.staged[board] = before[board]
+
+    def _held_rows(self, name, board):
+        """Rows that a board has in its DRAM: what it was given or made, and for storages also what came to its inbox."""
+        held = self.produced[name][board].any(axis=0)
+        if name in self.memory[board].inboxes:
+            held = held | self.needed[name][board].any(axis=0)
+        return held
+
+    # -- convolutions --------------------------------------------------------------------------------------
+
+    def _source(self, place, board):
+        """View that an operation reads: the resident storage or the stage of the strip."""
+        name = place.storage.name
+        return self.memory[board].views.get(name) or self.staged[board][name]
 
     def _emit_conv(self, step):
-        """FEED, MATMUL and, behind the last block, VECTOR and SEND for each chunk of a step."""
-        op = self.network.ops[step.op]
+        """FEED, MATMUL and, behind the last block, VECTOR, SEND and STORE for each chunk of a step."""
+        op, board = self.network.ops[step.op], step.board
         node, block, tag = op.node, step.block, step.op + 1
-        source = self.views[op.inputs[0].storage.name]
+        source = self._source(op.inputs[0], board)
         (sy, sx), (dy, dx), (top, left, *_) = node.strides, node.dilations, node.pads
+        py, px = op.pooling
         for chunk in step.chunks:
             if step.first:
-                self.next_bank[step.board] ^= 1
-            acc = self.next_bank[step.board] * self.acc_half
-            sums = Access(ACC, np.arange(acc, acc + chunk.pixels))
-            for at, count in self._pieces(block):
+                self.next_bank[board] ^= 1
+            acc = self.next_bank[board] * self.acc_half
+            sums = Access(ACC, np.arange(acc, acc + chunk.sums(op.pooling)))
+            parts = pieces(block, self.config.tm) if step.fresh else [(0, len(block.words))]
+            step.fresh = False
+            for at, count in parts:
                 self.emitter.emit(
-                    step.board, Opcode.FEED, tag=tag,
+                    board, Opcode.FEED, tag=tag,
                     reads=[Access(Memory.WEIGHT, np.arange(step.address + at, step.address + at + count))],
                     weights=step.address + at, sets=count // block.rows, rows=block.rows,
                 )  # fmt: skip
             low, high = op.input_rows(chunk.row0, chunk.row1)
-            pixels = Access(Memory.ACT, source.region(block.n0, block.n1, low, high))
             self.emitter.emit(
-                step.board, Opcode.MATMUL, tag=tag, reads=[pixels], writes=[sums],
-                act=source.address(block.n0, 0), plane=source.plane, pitch=source.width,
+                board, Opcode.MATMUL, tag=tag, writes=[sums],
+                reads=[Access(Memory.ACT, source.region(block.n0, block.n1, low, high))],
+                act=source.address(block.n0, source.row0), plane=source.plane, pitch=source.width,
+                # Rows that are not held are rows outside the image: the height ends where the image ends.
                 height=source.rows, width=source.width,
-                y0=chunk.row0 * sy - top + block.ky0 * dy, x0=chunk.col0 * sx - left,
+                y0=chunk.row0 * py * sy - top + block.ky0 * dy - source.row0, x0=chunk.col0 * px * sx - left,
                 stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=node.weights.shape[3],
                 dilation_y=dy, dilation_x=dx, n_tiles=block.n1 - block.n0,
-                rows=chunk.row1 - chunk.row0, cols=chunk.col1 - chunk.col0,
+                rows=(chunk.row1 - chunk.row0) * py, cols=(chunk.col1 - chunk.col0) * px,
                 acc=acc, accumulate=int(not step.first), zero_point=op.zero_points[0],
             )  # fmt: skip
             if step.last:
                 self._emit_requantize(step, op, chunk, acc, sums)
-        if step.streamed:
-            self.rings[step.board].release()
 
     def _emit_requantize(self, step, op, chunk, acc, sums):
         tile, node, board = step.tile, op.node, step.board
-        dest = self.views[op.output.storage.name]
+        py, px = op.pooling
         rows, cols = chunk.row1 - chunk.row0, chunk.col1 - chunk.col0
-        region = dest.region(tile.group, tile.group + 1, chunk.row0, chunk.row1, chunk.col0, chunk.col1)
-        reads, params = [sums], self._params(board, step.op, tile.group, node.table is not None)
-        if params:
-            reads.append(Access(Memory.ACT, np.arange(params["params"], params["params"] + PARAM_WORDS)))
-        self.emitter.emit(
-            board, Opcode.VECTOR, tag=step.op + 1, reads=reads, writes=[Access(Memory.ACT, region)],
-            note=Written(step.op, op.output.storage.name, tile.group, tile.group + 1, chunk.row0, chunk.row1,
-                         chunk.col0, chunk.col1, tile.first_lane, tile.end_lane),
-            op=VectorOp.REQUANTIZE, source=acc, pitch=cols, height=rows, width=cols,
-            stride_y=1, stride_x=1, kh=1, kw=1, dest=dest.address(tile.group, chunk.row0, chunk.col0),
-            dest_pitch=dest.width, dest_step=1, groups=1, rows=rows, cols=cols,
-            use_table=int(node.table is not None), zp_out=op.zero_points[-1] if node.table is None else node.table_zero_point, low=node.low, high=node.high,
-            lane_first=tile.first_lane, lane_last=tile.end_lane - 1, **params,
+        reads = [sums]
+        params = self._params(board, step.op, tile.group, node.table is not None, reads)
+        dest = self._dest(step.op, board, tile.group, chunk)
+        zero_point = op.zero_points[-1] if node.table is None else node.table_zero_point
+        self._emit_vector_op(
+            step.op, board, tile.group, (tile.first_lane, tile.end_lane), chunk, dest, reads,
+            {
+                "op": VectorOp.REQUANTIZE, "source": acc, "pitch": cols * px, "height": rows * py, "width": cols * px,
+                "stride_y": py, "stride_x": px, "kh": py, "kw": px, "zp_out": zero_point, "low": node.low,
+                "high": node.high, "use_table": int(node.table is not None), **params,
+            },
         )  # fmt: skip
-        if chunk.col1 == dest.width:
-            self._send_rows(op.output.storage.name, board, tile.group, chunk.row0, chunk.row1, step.op + 1)
 
-    def _params(self, board, op, key, table):
+    def _params(self, board, op, key, table, reads):
         """Fields that load a parameter block, where the lanes don't hold it already."""
         if self.loaded_params[board] == (op, key):
             return {}
         self.loaded_params[board] = (op, key)
-        return {"params": self.param_address[op][key], "load_params": 1, "load_table": int(table)}
+        address = self.memory[board].params[op][key]
+        reads.append(Access(Memory.ACT, params_region(address, len(self.param_words[op][key]))))
+        return {"params": address, "load_params": 1, "load_table": int(table)}
 
-    def _emit_vector(self, index):
-        """An operation without weights: VECTOR on every board's part, group by group."""
+    # -- what VECTOR writes --------------------------------------------------------------------------------
+
+    def _dest(self, index, board, group, chunk):
+        """View that a chunk's results are written to: the resident storage, or the next slot."""
+        op, memory = self.network.ops[index], self.memory[board]
+        if index not in memory.slots:
+            return memory.views[op.output.storage.name]
+        if not op.is_plain or (chunk.col0, chunk.col1) != (0, op.grid[1]):
+            raise CompileError(f"{op.name}: rows of {op.grid[1]} pixels do not fit the accumulators and the buffer")
+        slots = memory.slots[index]
+        self.next_slot[board] = (self.next_slot[board] + 1) % len(slots)
+        base = slots[self.next_slot[board]]
+        return View(base, chunk.row0, chunk.row1 - chunk.row0, op.output.storage.width, group, 1)
+
+    def _emit_vector_op(self, index, board, group, lanes, chunk, dest, reads, body):
+        """VECTOR for one group and chunk, then SEND and STORE of what it wrote."""
         op = self.network.ops[index]
-        views = [self.views[place.storage.name] for place in (*op.inputs, op.output)]
-        is_table = isinstance(op.node, ir.Table)
-        queues = [vector_steps(op, part) if not part.empty else [] for part in self.parts[index]]
+        storage, tag = op.output.storage, index + 1
+        (step_y, step_x), (origin_y, origin_x) = op.step, op.origin
+        rows = origin_y + np.arange(chunk.row0, chunk.row1) * step_y
+        cols = origin_x + np.arange(chunk.col0, chunk.col1) * step_x
+        addresses = dest.address(group, rows[:, None], cols).ravel()
+        written = Written(
+            index, group, int(rows[0]), step_y, len(rows), int(cols[0]), step_x, len(cols), lanes[0], lanes[1]
+        )
+        self.emitter.emit(
+            board, Opcode.VECTOR, tag=tag, reads=reads, writes=[Access(Memory.ACT, addresses)], note=written,
+            dest=int(addresses[0]), dest_pitch=dest.width * step_y, dest_step=step_x, groups=1,
+            rows=len(rows), cols=len(cols), lane_first=lanes[0], lane_last=lanes[1] - 1, **body,
+        )  # fmt: skip
+        if chunk.col1 < op.grid[1]:
+            return
+        self._send_rows(storage.name, board, [group], rows, tag, dest)
+        if index in self.memory[board].slots:
+            self._store_rows(board, storage.name, group, rows, tag, dest)
+
+    def _emit_vector(self, index, strip):
+        """One strip of an operation without weights: VECTOR on every board, group by group."""
+        op = self.network.ops[index]
+        queues = []
+        for memory, part in zip(self.memory, self.parts[index], strict=True):
+            strips: list[Strip] = memory.strips[index]
+            chunks = strips[strip].chunks if strip < len(strips) else ()
+            queues.append([step for chunk in chunks for step in vector_steps(op, part, chunk.row0, chunk.row1)])
+        lanes = {group: (a, b) for group, a, b, _, _ in op.output.tiles()}
         for number in range(max(map(len, queues))):
             for board, queue in enumerate(queues):
                 if number >= len(queue):
                     continue
                 step = queue[number]
-                lanes = {g: (a, b) for g, a, b, _, _ in op.output.tiles()}[step.group]
+                views = [self._source(place, board) for place in op.inputs]
                 reads = [Access(Memory.ACT, region) for region in vector_reads(op, step, views)]
+                is_table = isinstance(op.node, ir.Table)
                 params = {}
                 if step.params is not None:
-                    params = self._params(board, index, step.params, is_table)
+                    params = self._params(board, index, step.params, is_table, reads)
                     if params and is_table:
                         params["load_params"] = 0
-                if params:
-                    words = len(self.param_words[index][step.params])
-                    reads.append(Access(Memory.ACT, np.arange(params["params"], params["params"] + words)))
-                region = views[-1].region(step.group, step.group + 1, step.row0, step.row1, step.col0, step.col1)
-                written = Written(index, op.output.storage.name, step.group, step.group + 1, step.row0, step.row1,
-                                  step.col0, step.col1, *lanes)  # fmt: skip
-                self.emitter.emit(
-                    board, Opcode.VECTOR, tag=index + 1, reads=reads, writes=[Access(Memory.ACT, region)],
-                    note=written, lane_first=lanes[0], lane_last=lanes[1] - 1, **vector_body(op, step, views), **params,
-                )  # fmt: skip
-                if step.col1 == views[-1].width:
-                    self._send_rows(op.output.storage.name, board, step.group, step.row0, step.row1, index + 1)
+                chunk = Chunk(step.row0, step.row1, step.col0, step.col1)
+                dest = self._dest(index, board, step.group, chunk)
+                body = {**vector_body(op, step, views), **params}
+                self._emit_vector_op(index, board, step.group, lanes[step.group], chunk, dest, reads, body)
 
     def _emit_output(self):
         """Each board stores the part of the outputs that it computed (the first board, what several did)."""
         for name in self.network.outputs:
             storage = self.network.places[name].storage
-            view = self.views[storage.name]
+            if storage.name in self.memory[0].in_dram:
+                continue
             taken = np.zeros((storage.groups, storage.height), bool)
-            tag = 1 + next((i for i, op in enumerate(self.network.ops) if op.output.storage is storage), -1)
-            for board, image in enumerate(self.images):
-                image.output_base[name] = base = image.dram.reserve(storage.words)
+            tag = 1 + max(self.network.writers().get(storage.name, [-1]))
+            for board in range(self.boards):
                 mine = self.produced[storage.name][board] & ~taken
                 taken |= mine
                 for group in range(storage.groups):
                     rows = np.flatnonzero(mine[group])
-                    if not len(rows):
-                        continue
-                    row0, row1 = int(rows[0]), int(rows[-1]) + 1
-                    offset = view.address(group, row0) - view.base
-                    self.emitter.emit(
-                        board, Opcode.STORE, tag=tag,
-                        reads=[Access(Memory.ACT, view.region(group, group + 1, row0, row1))],
-                        memory=Memory.ACT, local=view.base + offset, dram=base + offset,
-                        count0=(row1 - row0) * view.width, count1=1, count2=1,
-                    )  # fmt: skip
+                    self._store_rows(board, storage.name, group, rows, tag, self.memory[board].views[storage.name])
+
+
+def _runs(rows):
+    """Rows, increasing, as runs (first, count, length, stride): ``count`` times ``length`` rows, ``stride`` apart."""
+    rows = np.asarray(rows)
+    if not len(rows):
+        return []
+    edges = np.flatnonzero(np.diff(rows) != 1) + 1
+    pieces = np.split(rows, edges)
+    lengths = {len(piece) for piece in pieces}
+    strides = {int(b[0] - a[0]) for a, b in zip(pieces, pieces[1:], strict=False)}
+    if len(lengths) == 1 and len(strides) <= 1:
+        return [(int(rows[0]), len(pieces), lengths.pop(), strides.pop() if strides else 0)]
+    return [(int(piece[0]), 1, len(piece), 0) for piece in pieces]

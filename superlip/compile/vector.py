@@ -44,16 +44,16 @@ def vector_params(op, tn):
     return []
 
 
-def vector_steps(op, part):
-    """Steps for ``part`` of the output, group by group."""
+def vector_steps(op, part, row0, row1):
+    """Steps for rows [row0, row1) of the part's groups, group by group."""
     width = op.output.storage.width
     if isinstance(op.node, ir.Pool) and op.node.kind == "average":
-        blocks = _count_blocks(op, part.row0, part.row1)
+        blocks = _count_blocks(op, row0, row1)
         counts = sorted({count for *_, count in _count_blocks(op, 0, op.output.storage.height)})
         blocks = [(*block, counts.index(count)) for *block, count in blocks]
     else:
         params = None if isinstance(op.node, ir.Pool) else 0
-        blocks = [(part.row0, part.row1, 0, width, params)]
+        blocks = [(row0, row1, 0, width, params)]
     return [VectorStep(group, *block) for group in range(part.group0, part.group1) for block in blocks]
 
 
@@ -79,60 +79,46 @@ def _count_blocks(op, row0, row1):
 
 
 def vector_body(op, step, views):
-    """Fields of the instruction; ``views`` are those of the inputs and of the output (last)."""
+    """Fields of the instruction but those of its destination; ``views`` are those of the inputs."""
     node, source, dest = op.node, op.inputs[0], op.output
     shift = source.first_group - dest.first_group
     (kh, kw), (sy, sx), (top, left, *_), _ = op.window
-    out = views[-1]
+    view = views[0]
     body = {
-        "source": views[0].address(step.group + shift, 0),
-        "pitch": views[0].width,
-        "height": source.storage.height,
-        "width": source.storage.width,
-        "y0": step.row0 * sy - top,
+        "source": view.address(step.group + shift, view.row0),
+        "pitch": view.width,
+        # Rows that are not held are rows outside the image: the height ends where the image ends.
+        "height": view.rows,
+        "width": view.width,
+        "y0": step.row0 * sy - top - view.row0,
         "x0": step.col0 * sx - left,
         "stride_y": sy,
         "stride_x": sx,
         "kh": kh,
         "kw": kw,
-        "dest": out.address(step.group, step.row0, step.col0),
-        "dest_pitch": out.width,
-        "dest_step": 1,
-        "groups": 1,
-        "rows": step.row1 - step.row0,
-        "cols": step.col1 - step.col0,
         "zp_a": op.zero_points[0],
         "zp_out": op.zero_points[-1],
-        "low": -128,
-        "high": 127,
+        "low": getattr(node, "low", -128),
+        "high": getattr(node, "high", 127),
     }
     if isinstance(node, ir.Table):
-        body |= {"op": VectorOp.MAX, "use_table": 1}
-    elif isinstance(node, ir.Pool):
-        body |= {
-            "op": VectorOp.MAX if node.kind == "max" else VectorOp.SUM,
-            "low": node.low,
-            "high": node.high,
-        }
-    else:
-        b = op.inputs[1]
-        group = step.group + b.first_group - dest.first_group
-        body |= {
-            "op": VectorOp.ADD if isinstance(node, ir.Add) else VectorOp.MUL,
-            "source_b": views[1].address(group, step.row0, step.col0),
-            "pitch_b": views[1].width,
-            "zp_b": op.zero_points[1],
-            "low": node.low,
-            "high": node.high,
-            "shift": getattr(node, "shift", 0),
-        }
-    return body
+        return body | {"op": VectorOp.MAX, "use_table": 1}
+    if isinstance(node, ir.Pool):
+        return body | {"op": VectorOp.MAX if node.kind == "max" else VectorOp.SUM}
+    b = op.inputs[1]
+    group = step.group + b.first_group - dest.first_group
+    return body | {
+        "op": VectorOp.ADD if isinstance(node, ir.Add) else VectorOp.MUL,
+        "source_b": views[1].address(group, step.row0, step.col0),
+        "pitch_b": views[1].width,
+        "zp_b": op.zero_points[1],
+        "shift": getattr(node, "shift", 0),
+    }
 
 
 def vector_reads(op, step, views):
     """Word addresses in the activation buffer that a step reads."""
     wanted = needs(op, Part(step.group, step.group + 1, step.row0, step.row1))
     return [
-        view.region(need.group0, need.group1, need.row0, need.row1)
-        for view, need in zip(views[:-1], wanted, strict=True)
+        view.region(need.group0, need.group1, need.row0, need.row1) for view, need in zip(views, wanted, strict=True)
     ]

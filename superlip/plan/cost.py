@@ -125,7 +125,7 @@ def _compute(op, part, node):
     passes = (source.end_group - source.first_group) * kh * kw
     if op.node.groups > 1:  # a tile reads only the n-tiles of its groups
         passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * kh * kw
-    pixels = (part.row1 - part.row0) * op.output.storage.width
+    pixels = (part.row1 - part.row0) * op.pooling[0] * op.sums_width
     chunks = -(-pixels // (node.acc_words // 2))
     return (part.group1 - part.group0) * passes * max(pixels, chunks * node.tm)
 
@@ -134,9 +134,9 @@ def _vector(op, part):
     """Cycles of VECTOR: one word a cycle, one window pixel a cycle, two operands in two cycles."""
     if part.empty:
         return 0
-    pixels = (part.group1 - part.group0) * (part.row1 - part.row0) * op.output.storage.width
+    pixels = (part.group1 - part.group0) * (part.row1 - part.row0) * op.grid[1]
     (kh, kw), *_ = op.window
-    each = 1 if op.is_conv else kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
+    each = op.pooling[0] * op.pooling[1] if op.is_conv else kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
     return pixels * each + 12 * (part.group1 - part.group0)
 
 

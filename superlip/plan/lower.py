@@ -1,8 +1,14 @@
 """From the quantized graph to the operations of a node: what runs, on which words.
 
-Lowering decides where each value lies (`Placement`) and rewrites what the array would do badly: the first
-convolution of an image with few channels is folded, that is, the host lays kernel rows and columns out as channels once
-(im2col), so that the array's Tn inputs are in use.
+Lowering decides where each value lies (`Placement`) and rewrites what the hardware has no instruction for:
+
+* The first convolution of an image with few channels is folded: the host lays the kernel's rows and columns out as
+  channels once (im2col), so that the array's Tn inputs are in use.
+* A maximum pooling without overlap behind a convolution is fused into it: VECTOR takes the maximum of the sums.
+  Requantization, clip and a rising table keep the order of numbers, so the bits are the same.
+* A concatenation is no operation: its inputs are written where it lies. Where lanes don't fit, an identity
+  convolution moves them; it is exact.
+* Permutations of channels, DepthToSpace, SpaceToDepth, Pad and Resize are identity convolutions or copies.
 """
 
 import dataclasses
@@ -24,9 +30,25 @@ class LoweringError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation of the node: an ir node with the places of its operands.
+    """One operation of the node.
 
-    ``zero_points`` are those of the inputs and of the output (last).
+    It computes a grid of output pixels, (r, c) in ``grid``, and writes each to row ``origin[0] + r * step[0]``, column
+    ``origin[1] + c * step[1]`` of the output's storage.
+
+    Parameters
+    ----------
+    name : str
+    node : ir.Conv, ir.Pool, ir.Add, ir.Mul or ir.Table
+    inputs, output
+        Placements of the operands.
+    zero_points : tuple of int
+        Of the inputs and of the output (last).
+    grid : (rows, cols)
+    step, origin : (y, x)
+    pool : ir.Pool or None
+        A maximum pooling that is fused into a convolution; ``grid`` is then the pooling's.
+    macs : int
+        Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
     """
 
     name: str
@@ -34,14 +56,24 @@ class Op:
     inputs: tuple[Placement, ...]
     output: Placement
     zero_points: tuple[int, ...]
+    grid: tuple[int, int]
+    step: tuple[int, int] = (1, 1)
+    origin: tuple[int, int] = (0, 0)
+    pool: ir.Pool | None = None
+    macs: int = 0
 
     @property
     def is_conv(self):
         return isinstance(self.node, ir.Conv)
 
     @property
+    def is_plain(self):
+        """Whether every pixel of the output's storage rows is written, so that rows can be divided."""
+        return self.step == (1, 1) and self.origin == (0, 0)
+
+    @property
     def window(self):
-        """(kernel, strides, pads, dilations), each (y, x); pads (top, left, bottom, right)."""
+        """(kernel, strides, pads, dilations) of the node, each (y, x); pads (top, left, bottom, right)."""
         node = self.node
         if isinstance(node, ir.Conv):
             return node.weights.shape[2:], node.strides, node.pads, node.dilations
@@ -50,17 +82,21 @@ class Op:
         return (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)
 
     @property
-    def macs(self):
-        """Multiply-accumulates of the model's convolution (0 for other operations)."""
-        if not isinstance(self.node, ir.Conv):
-            return 0
-        return int(np.prod(self.node.weights.shape)) * self.output.storage.height * self.output.storage.width
+    def sums_width(self):
+        """Columns of the sums in front of a fused pooling."""
+        return self.grid[1] * self.pooling[1]
+
+    @property
+    def pooling(self):
+        """Kernel (y, x) of the fused pooling: (1, 1) without one."""
+        return self.pool.kernel if self.pool is not None else (1, 1)
 
     def input_rows(self, row0, row1):
-        """Rows of the input (clipped to it) that output rows [row0, row1) need."""
+        """Rows of the input (clipped to it) that grid rows [row0, row1) need."""
         (kh, _), (sy, _), (top, *_), (dy, _) = self.window
-        low = row0 * sy - top
-        high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
+        py = self.pooling[0]
+        low = row0 * py * sy - top
+        high = (row1 * py - 1) * sy - top + (kh - 1) * dy + 1
         height = self.inputs[0].storage.height
         return max(0, min(low, height)), max(0, min(high, height))
 
@@ -69,8 +105,7 @@ class Op:
 class Network:
     """What a cluster computes, from its input image to its outputs.
 
-    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``host`` are the
-    nodes after the accelerator's last.
+    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``host`` are the nodes after the accelerator's last.
     """
 
     graph: ir.Graph
@@ -79,7 +114,9 @@ class Network:
     input: Placement
     prepare: Callable
     outputs: list[str]
-    host: list[ir.Host] = field(default_factory=list)
+    contents: dict[str, tuple[str, int]]
+    """Storage name -> (value, channel at which it begins): what the storage holds when all its writers are done."""
+    host: list[ir.Node] = field(default_factory=list)
 
     def users(self):
         """Storage name -> indices of the ops that read it."""
@@ -89,8 +126,12 @@ class Network:
                 users.setdefault(place.storage.name, []).append(index)
         return users
 
-
-_VECTOR_NODES = (ir.Pool, ir.Add, ir.Mul, ir.Table)
+    def writers(self):
+        """Storage name -> indices of the ops that write it."""
+        writers = {}
+        for index, op in enumerate(self.ops):
+            writers.setdefault(op.output.storage.name, []).append(index)
+        return writers
 
 
 def lower(graph, tn):
@@ -101,68 +142,332 @@ def lower(graph, tn):
     LoweringError
         If a node can't run on the accelerator.
     """
-    host = [node for node in graph.nodes if isinstance(node, ir.Host)]
-    nodes = [node for node in graph.nodes if not isinstance(node, ir.Host)]
-    on_host = {node.output for node in host}
-    for node in nodes:
-        if any(name in on_host for name in node.inputs):
-            raise LoweringError(f"{node.name}: follows a host operation; host operations must be last")
-        if not isinstance(node, (ir.Conv, *_VECTOR_NODES)):
-            raise LoweringError(f"{node.name}: {type(node).__name__} does not run on the accelerator")
-    if not nodes:
-        raise LoweringError(f"{graph.name}: no operation for the accelerator")
-
-    nodes, prepare, input_shape = _fold_input(graph, nodes, tn)
-    places = {}
-    places[graph.input] = Placement(Storage(graph.input, input_shape[0], *input_shape[1:], tn), 0, input_shape[0])
-    ops = []
-    for node in nodes:
-        value = graph.values[node.output]
-        channels, height, width = value.shape
-        places[node.output] = Placement(Storage(node.output, channels, height, width, tn), 0, channels)
-        zero_points = tuple(graph.values[name].zero_point for name in (*node.inputs, node.output))
-        ops.append(Op(node.name, node, tuple(places[i] for i in node.inputs), places[node.output], zero_points))
-    needed = [name for node in host for name in node.inputs if name not in on_host]
-    outputs = list(dict.fromkeys([name for name in graph.outputs if name not in on_host] + needed))
-    return Network(graph, ops, places, places[graph.input], prepare, outputs, host)
+    return _Lowering(graph, tn).run()
 
 
-def _fold_input(graph, nodes, tn):
-    """Fold the first convolution's kernel into the image's channels, where that makes fewer passes."""
-    value = graph.values[graph.input]
-    readers = [node for node in nodes if graph.input in node.inputs]
-    unchanged = nodes, (lambda images: images), value.shape
-    if len(readers) != 1 or not isinstance(readers[0], ir.Conv) or graph.input in graph.outputs:
-        return unchanged
-    conv = readers[0]
-    m, n, kh, kw = conv.weights.shape
-    if conv.groups != 1 or -(-n * kh * kw // tn) >= -(-n // tn) * kh * kw:
-        return unchanged
-    folded = dataclasses.replace(
-        conv,
-        weights=np.ascontiguousarray(conv.weights.reshape(m, n * kh * kw, 1, 1)),
-        strides=(1, 1),
-        pads=(0, 0, 0, 0),
-        dilations=(1, 1),
-    )
-    _, rows, cols = graph.values[conv.output].shape
+def _identity_order(values, order, kernel=(1, 1), at=(0, 0)):
+    """Weights of an identity convolution: output channel i takes input channel order[i] at kernel position ``at``."""
+    weights = np.zeros((len(order), values, *kernel), np.int8)
+    weights[np.arange(len(order)), order, at[0], at[1]] = 1
+    return weights
 
-    def prepare(images):
-        top, left, bottom, right = conv.pads
-        padded = np.pad(
-            images, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=np.int8(value.zero_point)
+
+class _Lowering:
+    def __init__(self, graph, tn):
+        self.graph, self.tn = graph, tn
+        self.ops, self.places, self.outputs, self.contents = [], {}, [], {}
+        self.uses = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self.uses.setdefault(name, []).append(node)
+        self.skipped = set()
+
+    def run(self):
+        nodes, host = self._divide_host()
+        if not nodes:
+            raise LoweringError(f"{self.graph.name}: no operation for the accelerator")
+        needed = [name for node in host for name in node.inputs]
+        made = {node.output for node in nodes} | {self.graph.input}
+        self.outputs = list(dict.fromkeys(name for name in (*self.graph.outputs, *needed) if name in made))
+        nodes, prepare, shape = self._fold_input(nodes)
+        storage = Storage(self.graph.input, *shape, self.tn)
+        self.places[self.graph.input] = Placement(storage, 0, shape[0])
+        self._place_concatenations(nodes)
+        for node in nodes:
+            if node.output not in self.skipped:
+                method = getattr(self, f"_{type(node).__name__.lower()}", None)
+                if method is None:
+                    raise LoweringError(f"{node.name}: {type(node).__name__} does not run on the accelerator")
+                method(node)
+        return Network(
+            self.graph, self.ops, self.places, self.places[self.graph.input], prepare, self.outputs, self.contents, host
         )
+
+    def _divide_host(self):
+        """Accelerator nodes, and the nodes behind them that the host runs."""
+        on_host, host, nodes = set(), [], []
+        for node in self.graph.nodes:
+            ends = isinstance(node, ir.Reshape) and all(
+                isinstance(user, ir.Host | ir.Reshape) for user in self.uses.get(node.output, [])
+            )
+            if isinstance(node, ir.Host) or ends or any(name in on_host for name in node.inputs):
+                if not isinstance(node, ir.Host | ir.Reshape):
+                    raise LoweringError(
+                        f"{node.name}: it follows {node.inputs[0]}, which the host computes; host operations must be last"
+                    )
+                on_host.add(node.output)
+                host.append(node)
+            else:
+                nodes.append(node)
+        return nodes, host
+
+    # -- places --------------------------------------------------------------------------------------------
+
+    def _place_concatenations(self, nodes):
+        """Give the inputs of concatenations their place in it, where their producer can write there."""
+        producer = {node.output: node for node in nodes}
+        self.fused_tables = {}
+        for node in reversed(nodes):
+            if not isinstance(node, ir.Concat):
+                continue
+            if node.output not in self.places:
+                self._own_place(node.output)
+            offset = self.places[node.output].offset
+            for name, table in zip(node.inputs, node.tables, strict=True):
+                channels = self.graph.values[name].shape[0]
+                source = producer.get(name)
+                direct = isinstance(source, ir.Conv | ir.Concat) and name not in self.places
+                if table is not None:
+                    only = len(self.uses[name]) == 1 and name not in self.outputs
+                    direct = direct and only and isinstance(source, ir.Conv) and source.table is None
+                if direct:
+                    self.places[name] = Placement(self.places[node.output].storage, offset, channels)
+                    if table is not None:
+                        self.fused_tables[name] = table
+                offset += channels
+
+    def _own_place(self, name):
+        channels, height, width = self.graph.values[name].shape
+        self.places[name] = Placement(Storage(name, channels, height, width, self.tn), 0, channels)
+        self.contents[name] = name, 0
+        return self.places[name]
+
+    def _place(self, name):
+        return self.places[name] if name in self.places else self._own_place(name)
+
+    def _zero(self, *names):
+        return tuple(self.graph.values[name].zero_point for name in names)
+
+    def _add_op(self, node, output, **more):
+        inputs = tuple(self.places[name] for name in node.inputs)
+        grid = more.pop("grid", (output.storage.height, output.storage.width))
+        zero_points = more.pop("zero_points", None) or self._zero(*node.inputs, node.output)
+        self.ops.append(Op(node.name, node, inputs, output, zero_points, grid, **more))
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def _conv(self, node):
+        graph = self.graph
+        rows, cols = graph.values[node.output].shape[1:]
+        macs = int(np.prod(self.original.get(node.name, node).weights.shape)) * rows * cols
+        if node.output in self.fused_tables:
+            node = dataclasses.replace(
+                node, table=self.fused_tables[node.output], table_zero_point=graph.values[node.output].zero_point
+            )
+        pool = self._fusable_pool(node)
+        if pool is None:
+            self._add_op(node, self._place(node.output), macs=macs, grid=(rows, cols))
+            return
+        self.skipped.add(pool.output)
+        place = self._place(pool.output)
+        zero_points = self._zero(*node.inputs, node.output)
+        self._add_op(node, place, macs=macs, pool=pool, zero_points=zero_points)
+
+    def _fusable_pool(self, node):
+        users = self.uses.get(node.output, [])
+        if len(users) != 1 or node.output in self.outputs or node.output in self.places:
+            return None
+        pool = users[0]
+        rising = node.table is None or bool((np.diff(np.roll(node.table.astype(int), 128)) >= 0).all())
+        if (
+            not isinstance(pool, ir.Pool)
+            or pool.kind != "max"
+            or pool.kernel != pool.strides
+            or any(pool.pads)
+            or pool.kernel == (1, 1)
+            or not rising
+            or (pool.low, pool.high) != (-128, 127)
+            or (node.scale <= 0).any()
+        ):
+            return None
+        return pool
+
+    def _pool(self, node):
+        self._elementwise(node)
+
+    def _add(self, node):
+        self._elementwise(node)
+
+    def _mul(self, node):
+        shapes = {self.graph.values[name].shape for name in node.inputs}
+        if len(shapes) != 1:
+            raise LoweringError(
+                f"{node.name}: a product of tensors of different shapes does not run on the accelerator"
+            )
+        self._elementwise(node)
+
+    def _table(self, node):
+        self._elementwise(node)
+
+    def _elementwise(self, node):
+        """Operations lane by lane: all operands must begin at the same lane."""
+        inputs = [self.places[name] for name in node.inputs]
+        lanes = {place.offset % self.tn for place in inputs}
+        place = self.places.get(node.output)
+        if place is None:
+            lane = lanes.pop() if len(lanes) == 1 else 0
+            lanes = {lane}
+            channels, height, width = self.graph.values[node.output].shape
+            storage = Storage(node.output, lane + channels, height, width, self.tn)
+            place = self.places[node.output] = Placement(storage, lane, channels)
+            self.contents[node.output] = node.output, lane
+        for name, source in zip(node.inputs, inputs, strict=True):
+            if source.offset % self.tn != place.offset % self.tn:
+                moved = Placement(
+                    Storage(
+                        f"{name}.moved{len(self.ops)}",
+                        place.offset % self.tn + source.channels,
+                        *_size(source),
+                        self.tn,
+                    ),
+                    place.offset % self.tn,
+                    source.channels,
+                )
+                self.contents[moved.storage.name] = name, moved.offset
+                self._move(f"{node.name}.move", source, moved)
+                inputs[node.inputs.index(name)] = moved
+        zero_points = self._zero(*node.inputs, node.output)
+        grid = (place.storage.height, place.storage.width)
+        self.ops.append(Op(node.name, node, tuple(inputs), place, zero_points, grid))
+
+    def _move(self, name, source, dest, *, order=None, table=None, **more):
+        """An identity convolution: result i is channel order[i] of the source, unchanged (or through a table)."""
+        order = np.arange(dest.channels) if order is None else np.asarray(order)
+        kernel, at = more.pop("kernel", (1, 1)), more.pop("at", (0, 0))
+        node = ir.Conv(
+            name=name, inputs=(), output=dest.storage.name,
+            weights=_identity_order(source.channels, order, kernel, at),
+            bias=np.zeros(len(order), np.int32), scale=np.ones(len(order), np.float32), table=table,
+            strides=more.pop("strides", (1, 1)), pads=more.pop("pads", (0, 0, 0, 0)),
+        )  # fmt: skip
+        grid = more.pop("grid", None) or (dest.storage.height, dest.storage.width)
+        pad_value = more.pop("pad_value", 0)
+        self.ops.append(Op(name, node, (source,), dest, (pad_value, 0), grid, **more))
+
+    def _concat(self, node):
+        offset = self.places[node.output].offset
+        storage = self.places[node.output].storage
+        for position, (name, table) in enumerate(zip(node.inputs, node.tables, strict=True)):
+            channels = self.graph.values[name].shape[0]
+            place = Placement(storage, offset, channels)
+            offset += channels
+            source = self.places[name]
+            if source.storage is not storage or source.offset != place.offset:
+                self._move(f"{node.name}.{position}", source, place, table=table)
+
+    def _slice(self, node):
+        source = self.places[node.inputs[0]]
+        self.places[node.output] = Placement(source.storage, source.offset + node.start, node.stop - node.start)
+
+    def _reshape(self, node):
+        source, shape = self.places[node.inputs[0]], self.graph.values[node.output].shape
+        if (source.channels, *_size(source)) != tuple(shape):
+            raise LoweringError(
+                f"{node.name}: a reshape from {(source.channels, *_size(source))} to {tuple(shape)} inside the network "
+                f"does not run on the accelerator"
+            )
+        self.places[node.output] = source
+
+    def _pad(self, node):
+        self._move(
+            node.name, self.places[node.inputs[0]], self._place(node.output), pads=node.pads, pad_value=node.value
+        )
+
+    def _shuffle(self, node):
+        self._move(node.name, self.places[node.inputs[0]], self._place(node.output), order=node.order)
+
+    def _resize(self, node):
+        source, dest = self.places[node.inputs[0]], self._place(node.output)
+        height, width = _size(source)
+        fy, fx = len(node.rows) // height, len(node.cols) // width
+        whole = np.array_equal(node.rows, np.arange(height).repeat(max(fy, 1))) and np.array_equal(
+            node.cols, np.arange(width).repeat(max(fx, 1))
+        )
+        if not whole or fy > 15 or fx > 15:
+            raise LoweringError(f"{node.name}: only enlargement by whole factors up to 15 runs on the accelerator")
+        for y in range(fy):
+            for x in range(fx):
+                self._move(f"{node.name}.{y}.{x}", source, dest, grid=(height, width), step=(fy, fx), origin=(y, x))
+
+    def _depthtospace(self, node):
+        source, dest = self.places[node.inputs[0]], self._place(node.output)
+        b, channels = node.block, dest.channels
+        if b > 15:
+            raise LoweringError(f"{node.name}: blocks of more than 15 pixels do not run on the accelerator")
+        for y in range(b):
+            for x in range(b):
+                index = np.arange(channels)
+                order = (y * b + x) * channels + index if node.mode == "DCR" else index * b * b + y * b + x
+                self._move(
+                    f"{node.name}.{y}.{x}", source, dest, order=order, grid=_size(source), step=(b, b), origin=(y, x)
+                )
+
+    def _spacetodepth(self, node):
+        source, dest = self.places[node.inputs[0]], self._place(node.output)
+        b = node.block
+        channels = source.channels
+        weights = np.zeros((b, b, channels, channels, b, b), np.int8)
+        for y in range(b):
+            for x in range(b):
+                weights[y, x, np.arange(channels), np.arange(channels), y, x] = 1
+        conv = ir.Conv(
+            name=node.name, inputs=(), output=node.output, weights=weights.reshape(-1, channels, b, b),
+            bias=np.zeros(dest.channels, np.int32), scale=np.ones(dest.channels, np.float32), strides=(b, b),
+        )  # fmt: skip
+        grid = (dest.storage.height, dest.storage.width)
+        self.ops.append(Op(node.name, conv, (source,), dest, (0, 0), grid))
+
+    # -- the image -----------------------------------------------------------------------------------------
+
+    def _fold_input(self, nodes):
+        """Fold the first convolution's kernel into the image's channels, where that makes fewer passes."""
+        self.original = {}
+        graph, tn = self.graph, self.tn
+        value = graph.values[graph.input]
+        readers = [node for node in nodes if graph.input in node.inputs]
+        unchanged = nodes, (lambda images: images), value.shape
+        if len(readers) != 1 or not isinstance(readers[0], ir.Conv) or graph.input in self.outputs:
+            return unchanged
+        conv = readers[0]
+        m, n, kh, kw = conv.weights.shape
+        if conv.groups != 1 or -(-n * kh * kw // tn) >= -(-n // tn) * kh * kw:
+            return unchanged
+        folded = dataclasses.replace(
+            conv,
+            weights=np.ascontiguousarray(conv.weights.reshape(m, n * kh * kw, 1, 1)),
+            strides=(1, 1),
+            pads=(0, 0, 0, 0),
+            dilations=(1, 1),
+        )
+        _, rows, cols = graph.values[conv.output].shape
+        self.original[conv.name] = conv
+        prepare = _Taps(conv, value.zero_point, rows, cols)
+        return [folded if node is conv else node for node in nodes], prepare, (n * kh * kw, rows, cols)
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """im2col of the image: channel (n, ky, kx) of pixel (r, c) is what the kernel sees there."""
+
+    conv: ir.Conv
+    zero_point: int
+    rows: int
+    cols: int
+
+    def __call__(self, images):
+        conv, rows, cols = self.conv, self.rows, self.cols
+        n, kh, kw = conv.weights.shape[1:]
+        top, left, bottom, right = conv.pads
+        edges = ((0, 0), (0, 0), (top, bottom), (left, right))
+        padded = np.pad(images, edges, constant_values=np.int8(self.zero_point))
         (sy, sx), (dy, dx) = conv.strides, conv.dilations
         taps = [
-            padded[
-                :,
-                :,
-                ky * dy : ky * dy + (rows - 1) * sy + 1 : sy,
-                kx * dx : kx * dx + (cols - 1) * sx + 1 : sx,
-            ]
+            padded[:, :, ky * dy : ky * dy + (rows - 1) * sy + 1 : sy, kx * dx : kx * dx + (cols - 1) * sx + 1 : sx]
             for ky in range(kh)
             for kx in range(kw)
         ]
         return np.stack(taps, axis=2).reshape(len(images), n * kh * kw, rows, cols)
 
-    return [folded if node is conv else node for node in nodes], prepare, (n * kh * kw, rows, cols)
+
+def _size(place):
+    return place.storage.height, place.storage.width

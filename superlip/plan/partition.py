@@ -46,17 +46,22 @@ def possible_splits(op, boards):
         return [Split.ALL]
     place = op.output
     splits = [Split.ALL]
-    if place.end_group - place.first_group >= boards:
+    if not op.is_plain:
+        return splits
+    tn, end = place.storage.tn, place.offset + place.channels
+    whole_words = place.offset % tn == 0 and (end % tn == 0 or end == place.storage.channels)
+    # Two operations that share a word must share a board: frames carry whole words.
+    if place.end_group - place.first_group >= boards and whole_words:
         splits.append(Split.CHANNELS)
-    if place.storage.height >= boards:
+    if op.grid[0] >= boards:
         splits.append(Split.ROWS)
     return splits
 
 
 def part_of(op, split, board, boards):
-    """What ``board`` computes of ``op``."""
+    """What ``board`` computes of ``op``: groups of its output's storage, rows of its grid."""
     place = op.output
-    groups, rows = (place.first_group, place.end_group), (0, place.storage.height)
+    groups, rows = (place.first_group, place.end_group), (0, op.grid[0])
     if split is Split.CHANNELS:
         low, high = divide(groups[1] - groups[0], boards)[board]
         groups = groups[0] + low, groups[0] + high
@@ -92,7 +97,7 @@ def masks(network, splits, boards):
     Returns
     -------
     produced, needed : dict of storage name to ndarray bool, shape (boards, groups, height)
-        The network's input counts as produced by rows: each board's DRAM holds its part.
+        The network's input counts as produced where a board's DRAM is given it.
     """
     produced, needed = {}, {}
 
@@ -101,16 +106,27 @@ def masks(network, splits, boards):
             table.setdefault(place.storage.name, np.zeros((boards, place.storage.groups, place.storage.height), bool))
 
     blank(network.input)
-    for board, (low, high) in enumerate(divide(network.input.storage.height, boards)):
-        produced[network.input.storage.name][board, :, low:high] = True
     for op, split in zip(network.ops, splits, strict=True):
         blank(op.output)
         for board in range(boards):
             part = part_of(op, split, board, boards)
-            produced[op.output.storage.name][board, part.group0 : part.group1, part.row0 : part.row1] = True
+            rows = slice(part.row0, part.row1) if op.is_plain else slice(None)
+            produced[op.output.storage.name][board, part.group0 : part.group1, rows] = True
             for place, need in zip(op.inputs, needs(op, part), strict=True):
                 needed[place.storage.name][board, need.group0 : need.group1, need.row0 : need.row1] = True
+    _divide_image(network, splits, boards, produced, needed)
     return produced, needed
+
+
+def _divide_image(network, splits, boards, produced, needed):
+    """Which rows of the image each board's DRAM is given: what it needs where its readers divide rows, else every P-th."""
+    name = network.input.storage.name
+    readers = [splits[index] for index in network.users().get(name, [])]
+    if boards == 1 or all(split is Split.ROWS for split in readers):
+        produced[name][:] = needed[name]
+    else:
+        for board in range(boards):
+            produced[name][board, :, board::boards] = True
 
 
 def sends(produced, needed):

@@ -1,0 +1,260 @@
+"""Where every activation lies, on which board: in the activation buffer if it fits, in DRAM otherwise.
+
+A storage stays in the activation buffer from its first writer to its last reader. Each board holds the rows that it
+computes or reads. If not all fit, the largest goes to DRAM, and so on: its writers then write to small *slots*
+that STORE empties, and its readers work in *strips* of rows that LOAD brings to a *stage* (two of them, so that one is
+filled while the other is read). Rows of such a storage that another board computes arrive in an *inbox*.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from superlip.graph import ir
+from superlip.plan.layout import View
+from superlip.rtl.isa import PARAM_WORDS
+
+from .allocate import Allocator, DoesNotFit
+from .chunks import Chunk, Strip, chunks_of, strips_of
+
+__all__ = ["MemoryPlan", "plan_memory"]
+
+SLOTS = 4
+
+
+@dataclass(eq=False)
+class MemoryPlan:
+    """Addresses of one board's activation buffer.
+
+    Parameters
+    ----------
+    params : list of dict
+        For each op: key of a parameter block -> word address.
+    views : dict of str to View
+        Storages that are resident.
+    strips : list of list of Strip
+        For each op (one strip, if its inputs are resident).
+    stages : dict of (op, storage name) to (two addresses)
+    slots : dict of op to list of addresses
+        Where writes of a storage in DRAM are put before they are stored.
+    inboxes : dict of storage name to View
+    in_dram : set of str
+    """
+
+    params: list = field(default_factory=list)
+    views: dict[str, View] = field(default_factory=dict)
+    strips: list = field(default_factory=list)
+    stages: dict = field(default_factory=dict)
+    slots: dict = field(default_factory=dict)
+    inboxes: dict[str, View] = field(default_factory=dict)
+    in_dram: set[str] = field(default_factory=set)
+
+
+def plan_memory(network, parts, needed, produced, param_words, config):
+    """Plan all boards: list of MemoryPlan.
+
+    Parameters
+    ----------
+    parts : list of list of Part, by op and board
+    needed, produced : dict of str to ndarray bool (boards, groups, height)
+    param_words : list of dict of key to ndarray
+        Parameter blocks of each op, which always stay.
+
+    Raises
+    ------
+    DoesNotFit
+        If a storage can't even be worked on in strips of one chunk.
+    """
+    boards = len(parts[0])
+    in_dram: set[str] = set()
+    while True:
+        plans = []
+        for board in range(boards):
+            board_parts = [row[board] for row in parts]
+            planner = _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram)
+            try:
+                plans.append(planner.run())
+            except DoesNotFit:
+                spilled = planner.largest_resident()
+                if spilled is None:
+                    raise
+                in_dram = in_dram | {spilled}
+                break
+        else:
+            return plans
+
+
+class _Planner:
+    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram):
+        self.network, self.board, self.parts, self.config = network, board, parts, config
+        self.needed, self.produced, self.param_words = needed, produced, param_words
+        self.plan = MemoryPlan(in_dram=in_dram)
+        self.allocator = Allocator(config.act_words)
+        self.failed_at = None
+        self._lifetimes()
+
+    def _lifetimes(self):
+        """First and last step of every storage; op i is step i + 1, the image is there from step 1 on."""
+        network = self.network
+        end = len(network.ops)
+        self.storages = {network.input.storage.name: network.input.storage}
+        self.first, self.last = {network.input.storage.name: 1}, {}
+        for index, op in enumerate(network.ops):
+            self.storages.setdefault(op.output.storage.name, op.output.storage)
+            self.first.setdefault(op.output.storage.name, index + 1)
+            for place in (*op.inputs, op.output):
+                self.last[place.storage.name] = index + 1
+        for name in network.outputs:
+            self.last[network.places[name].storage.name] = end
+
+    def run(self):
+        config, plan = self.config, self.plan
+        end = len(self.network.ops)
+        self.failed_at = 0, end
+        total = sum(len(words) for blocks in self.param_words for words in blocks.values())
+        base = self.allocator.place(total, 0, end, "parameters")
+        for blocks in self.param_words:
+            plan.params.append({})
+            for key, words in blocks.items():
+                plan.params[-1][key] = base
+                base += len(words)
+        self._place_slots()
+        self._place_residents()
+        for index, op in enumerate(self.network.ops):
+            plan.strips.append(self._strips(index, op, config))
+        return plan
+
+    # -- residents -----------------------------------------------------------------------------------------
+
+    def _rows(self, name):
+        """Rows of a storage that this board holds."""
+        held = (self.needed[name][self.board] | self.produced[name][self.board]).any(axis=0)
+        rows = np.flatnonzero(held)
+        return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+
+    def _place_residents(self):
+        aliases = self._aliases()
+        groups = {}
+        for name in self.storages:
+            if name not in self.plan.in_dram:
+                root = name
+                while root in aliases:
+                    root = aliases[root]
+                groups.setdefault(root, []).append(name)
+        sizes = {root: self._words(root) for root in groups}
+        for root in sorted(groups, key=lambda root: -sizes[root]):
+            first = min(self.first[name] for name in groups[root])
+            last = max(self.last[name] for name in groups[root])
+            self.failed_at = first, last
+            base = self.allocator.place(sizes[root], first, last, root)
+            for name in groups[root]:
+                storage = self.storages[name]
+                low, high = self._rows(name)
+                self.plan.views[name] = View(base, low, high - low, storage.width, 0, storage.groups)
+
+    def _words(self, name):
+        low, high = self._rows(name)
+        return (high - low) * self.storages[name].width * self.storages[name].groups
+
+    def _aliases(self):
+        """Results of element-wise operations that may take the place of an operand that is used no more."""
+        aliases = {}
+        taken = set()
+        outputs = {self.network.places[name].storage.name for name in self.network.outputs}
+        writers = self.network.writers()
+        for index, op in enumerate(self.network.ops):
+            name = op.output.storage.name
+            if not isinstance(op.node, ir.Add | ir.Mul | ir.Table) or len(writers[name]) > 1:
+                continue
+            for place in op.inputs:
+                source = place.storage.name
+                dead = self.last[source] == index + 1 and source not in outputs and source not in taken
+                same = self._rows(source) == self._rows(name) and place.storage.groups == op.output.storage.groups
+                resident = source not in self.plan.in_dram and name not in self.plan.in_dram
+                if dead and same and resident and place.storage.width == op.output.storage.width:
+                    aliases[name] = source
+                    taken.add(source)
+                    break
+        return aliases
+
+    def largest_resident(self):
+        """The largest storage in the buffer that is alive where placement failed; None if there is none."""
+        first, last = self.failed_at
+        alive = [
+            name
+            for name in self.storages
+            if name not in self.plan.in_dram
+            and self.first[name] <= last
+            and first <= self.last[name]
+            and self._words(name) > self.config.acc_words
+        ]
+        return max(alive, key=self._words, default=None)
+
+    # -- storages in DRAM ----------------------------------------------------------------------------------
+
+    def _place_slots(self):
+        for index, op in enumerate(self.network.ops):
+            name = op.output.storage.name
+            if name not in self.plan.in_dram:
+                continue
+            self.failed_at = index + 1, index + 1
+            words = self.config.acc_words // 2
+            base = self.allocator.place(SLOTS * words, index + 1, index + 1, f"{op.name}: slots")
+            self.plan.slots[index] = [base + words * i for i in range(SLOTS)]
+            foreign = (self.needed[name][self.board] & ~self.produced[name][self.board]).any(axis=0)
+            rows = np.flatnonzero(foreign)
+            if len(rows) and name not in self.plan.inboxes:
+                storage = op.output.storage
+                low, high = int(rows[0]), int(rows[-1]) + 1
+                words = (high - low) * storage.width * storage.groups
+                last = max(self.network.writers()[name]) + 1
+                base = self.allocator.place(words, index + 1, last, f"{name}: inbox")
+                self.plan.inboxes[name] = View(base, low, high - low, storage.width, 0, storage.groups)
+
+    def _strips(self, index, op, config):
+        """Strips of an op, with stages for its inputs in DRAM."""
+        part = self.parts[index]
+        if part.empty:
+            return []
+        most = config.acc_words // 2
+        if op.is_conv:
+            chunks = chunks_of(op, part, most)
+        else:
+            rows = max(1, most // op.grid[1])
+            chunks = [
+                Chunk(row, min(row + rows, part.row1), 0, op.grid[1]) for row in range(part.row0, part.row1, rows)
+            ]
+        staged = {p.storage.name: p.storage for p in op.inputs if p.storage.name in self.plan.in_dram}
+        if not staged:
+            if not op.is_conv and index not in self.plan.slots:
+                chunks = [Chunk(part.row0, part.row1, 0, op.grid[1])]
+            return [Strip(part.row0, part.row1, tuple(chunks))]
+        per_row = sum(s.width * s.groups for s in staged.values())
+
+        def words(row0, row1):
+            low, high = op.input_rows(row0, row1)
+            return (high - low) * per_row
+
+        least = max(words(c.row0, c.row1) for c in chunks)
+        limit = max(least, config.act_words // 16)
+        self.failed_at = index + 1, index + 1
+        while True:
+            strips = strips_of(chunks, lambda row0, row1: words(row0, row1) <= limit)
+            size = max(words(s.row0, s.row1) for s in strips)
+            try:
+                base = self.allocator.place(2 * size, index + 1, index + 1, f"{op.name}: stages")
+                break
+            except DoesNotFit:
+                if limit <= least:
+                    raise
+                limit = max(least, limit // 2)
+        for name, storage in staged.items():
+            share = size * storage.width * storage.groups // per_row
+            self.plan.stages[index, name] = base, base + size
+            base += share
+        return strips
+
+
+def params_region(address, words=PARAM_WORDS):
+    """Word addresses of a parameter block."""
+    return np.arange(address, address + words)

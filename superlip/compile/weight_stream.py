@@ -1,0 +1,241 @@
+"""Weights: what stays in the weight buffer, where the rest passes through it, and who loads it (XFER)."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip.plan.partition import Split
+from superlip.plan.residency import Residents
+from superlip.rtl.isa import Memory, Opcode
+
+from .program import Access
+
+__all__ = ["Ring", "WeightStream"]
+
+
+@dataclass(eq=False)
+class _Held:
+    start: int
+    end: int
+    uses: int
+
+
+class Ring:
+    """Addresses for blocks that come and go in order, in words [base, base + words) of the weight buffer.
+
+    ``take`` may run ahead of the use of a block: it gives room only where no block lies that is still to be used.
+    """
+
+    def __init__(self, base, words):
+        self.base, self.words = base, words
+        self._next = 0
+        self._held = deque()
+
+    def fits(self, words):
+        """Where a block would begin (relative), or None if there is no room yet."""
+        start = self._next if self._next + words <= self.words else 0
+        if start + words > self.words or any(start < h.end and h.start < start + words for h in self._held):
+            return None
+        return start
+
+    def take(self, words, uses):
+        """Address of a new block that will be used ``uses`` times; None if there is no room yet."""
+        start = self.fits(words)
+        if start is None:
+            return None
+        held = _Held(start, start + words, uses)
+        self._held.append(held)
+        self._next = held.end
+        return self.base + start, held
+
+    def release(self, held):
+        """One use is over."""
+        held.uses -= 1
+        while self._held and self._held[0].uses <= 0:
+            self._held.popleft()
+
+
+class WeightStream:
+    """Gives every step of every board the address of its weight block, and emits the LOADs (and SENDs) in time.
+
+    Parameters
+    ----------
+    compiler
+        For its network, plan, target and board images.
+    groups : list of list of Step
+        Steps in order of the program, those side by side that boards do at the same time.
+    """
+
+    def __init__(self, network, plan, target, images, groups):
+        self.network, self.plan, self.target, self.images = network, plan, target, images
+        self.groups = groups
+        self.boards = plan.boards
+        self.ahead = 0
+        self.credit = 0.0
+        self._choose()
+
+    def _choose(self):
+        """Residents, ring, and the place of every block in each board's DRAM."""
+        capacity = self.target.node.weight_words
+        self.residents, self.rings, self.dram, self.held = [], [], [], []
+        for board in range(self.boards):
+            blocks, pixels, counts, op_words = {}, {}, {}, {}
+            for group in self.groups:
+                for step in group:
+                    if step.board == board:
+                        if step.key not in blocks:
+                            op_words[step.op] = op_words.get(step.op, 0) + len(step.block.words)
+                        blocks[step.key] = step.block
+                        counts[step.key] = counts.get(step.key, 0) + 1
+                        pixels[step.key] = pixels.get(step.key, 0) + step.sums
+            largest = max((len(block.words) for block in blocks.values()), default=0)
+            ring_words = min(capacity, max(2 * largest, capacity // 2))
+            offers = [(key, len(block.words), pixels[key]) for key, block in blocks.items()]
+            residents = Residents(offers, capacity, ring_words)
+            self.residents.append(residents)
+            ring = Ring(residents.words, capacity - residents.words)
+            self.rings.append(ring)
+            self.dram.append({key: self.images[board].dram.place(block.words) for key, block in blocks.items()})
+            self.held.append({})
+            # A layer that fits the ring as a whole is loaded once, however often its blocks are used.
+            self._mark_loads(board, {op for op, words in op_words.items() if words <= ring.words // 2}, counts)
+
+    def _mark_loads(self, board, kept_ops, counts):
+        seen = {}
+        for group in self.groups:
+            for step in group:
+                if step.board == board and step.key not in self.residents[board].address:
+                    number = seen.get(step.key, 0)
+                    seen[step.key] = number + 1
+                    step.load = (step.key, 0 if step.op in kept_ops else number)
+                    step.uses = counts[step.key] if step.op in kept_ops else 1
+
+    def emit_init(self, emitter):
+        """Load the resident blocks, in the init program."""
+        for board in range(self.boards):
+            sizes = {s.key: len(s.block.words) for group in self.groups for s in group if s.board == board}
+            for key, address in self.residents[board].address.items():
+                load(emitter, board, key[0] + 1, Memory.WEIGHT, address, self.dram[board][key], sizes[key])
+
+    def before(self, number, emitter):
+        """Emit what step group ``number`` needs, if it has not been loaded ahead."""
+        while self.ahead <= number:
+            if not self._emit_group(self.groups[self.ahead], emitter):
+                step = self.groups[number][0]
+                raise ValueError(
+                    f"{self.network.ops[step.op].name}: {len(step.block.words)} words of weights do not fit the "
+                    f"weight buffer's {self.rings[step.board].words}"
+                )
+            self.ahead += 1
+
+    def after(self, number, emitter):
+        """The steps of group ``number`` are emitted: their blocks are free, and later ones are loaded ahead.
+
+        As many words as DRAM delivers while these steps compute, so that weights come when they are needed and other loads
+        find their place between them.
+        """
+        group = self.groups[number]
+        for step in group:
+            if step.held is not None:
+                self.rings[step.board].release(step.held)
+        node, dram = self.target.node, self.target.dram
+        cycles = max((s.block.sets * max(s.sums, node.tm * len(s.chunks)) for s in group), default=0)
+        limit = max(ring.words for ring in self.rings)
+        self.credit = min(limit, self.credit + cycles * dram.bytes_per_cycle / node.tn)
+        while self.ahead < len(self.groups) and self.credit > 0:
+            words = max((len(s.block.words) for s in self._to_load(self.groups[self.ahead])), default=0)
+            if not self._emit_group(self.groups[self.ahead], emitter):
+                return
+            self.credit -= words
+            self.ahead += 1
+
+    def _to_load(self, group):
+        return [s for s in group if s.load is not None and s.load not in self.held[s.board]]
+
+    def _emit_group(self, group, emitter):
+        """Give the steps of a group their addresses and load what is missing; False where there is no room yet."""
+        new = self._to_load(group)
+        if any(self.rings[s.board].fits(len(s.block.words)) is None for s in new):
+            return False
+        for step in new:
+            self.held[step.board][step.load] = self.rings[step.board].take(len(step.block.words), step.uses)
+        for step in group:
+            if step.load is None:
+                step.address = self.residents[step.board].address[step.key]
+            else:
+                step.address, step.held = self.held[step.board][step.load]
+        shared = (
+            len(new) == self.boards > 1
+            and self.plan.splits[group[0].op] is Split.ROWS
+            and self.plan.share < 1
+            and len({s.key for s in new}) == 1
+        )
+        if shared:
+            self._load_shared(new, emitter)
+        else:
+            for step in new:
+                step.fresh = True
+                for at, count in pieces(step.block, self.target.node.tm):
+                    base = self.dram[step.board][step.key]
+                    load(emitter, step.board, step.op + 1, Memory.WEIGHT, step.address + at, base + at, count)
+                self.images[step.board].weight_words += len(step.block.words)
+        return True
+
+    def _load_shared(self, steps, emitter):
+        """XFER: each board loads its share of a block that all need, and sends the others the part they lack.
+
+        Board 0 begins at the front, board 1 at the back; with a share above a half the parts overlap.
+        """
+        words = len(steps[0].block.words)
+        own = min(words, round(words * self.plan.share))
+        ranges = [(0, own), (words - own, words)]
+        to_send = [(0, words - own), (own, words)]
+        for step, other, (low, high), (send_low, send_high) in zip(
+            steps, reversed(steps), ranges, to_send, strict=True
+        ):
+            dram, tag = self.dram[step.board][step.key], step.op + 1
+            step.fresh = True
+            # What the other board lacks goes first: it has the longer way.
+            rest = [(low, send_low), (send_high, high)]
+            for a, b in [(send_low, send_high), *rest]:
+                if a < b:
+                    load(emitter, step.board, tag, Memory.WEIGHT, step.address + a, dram + a, b - a)
+            if send_low < send_high:
+                count, to = send_high - send_low, other.board
+                source, dest = step.address + send_low, other.address + send_low
+                send(emitter, step.board, to, tag, Memory.WEIGHT, source, dest, count)
+            self.images[step.board].weight_words += own
+
+
+def pieces(block, tm):
+    """(first word, words) of the pieces of a block that are loaded, and at first fed, one by one."""
+    step = max(1, 16 * tm // block.rows) * block.rows
+    return [(at, min(step, len(block.words) - at)) for at in range(0, len(block.words), step)]
+
+
+LONGEST = 0x8000
+
+
+def load(emitter, board, tag, memory, address, dram, words, regions=()):
+    """Emit LOADs of consecutive words; ``regions`` are the DRAM regions they read."""
+    for at in range(0, words, LONGEST):
+        count = min(LONGEST, words - at)
+        emitter.emit(
+            board, Opcode.LOAD, tag=tag, reads=regions,
+            writes=[Access(memory, np.arange(address + at, address + at + count))],
+            memory=memory, local=address + at, dram=dram + at, count0=count, count1=1, count2=1,
+        )  # fmt: skip
+
+
+def send(emitter, board, to, tag, memory, source, dest, words):
+    """Emit SENDs of consecutive words."""
+    for at in range(0, words, LONGEST):
+        count = min(LONGEST, words - at)
+        emitter.emit(
+            board, Opcode.SEND, tag=tag,
+            reads=[Access(memory, np.arange(source + at, source + at + count))],
+            writes=[Access(memory, np.arange(dest + at, dest + at + count), to)],
+            memory=memory, local=source + at, count0=count, count1=1, count2=1,
+            node=to, remote_memory=memory, remote=dest + at,
+        )  # fmt: skip
