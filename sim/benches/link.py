@@ -295,6 +295,47 @@ async def lost_credits_are_repeated(dut):
     bench.no_error()
 
 
+@cocotb.test()
+async def lost_frames_leave_no_words(dut):
+    """Words of damaged frames don't end up in the frames behind them."""
+    bench = Bench(dut)
+    config, sizes = bench.config, FrameSizes(bench.config)
+    await bench.begin()
+    await bench.release("b")
+    header = dict(kind=FrameKind.DATA, heard=1, destination=NODE["b"], memory=0, address=8)
+    expected = []
+    damages = [fault for fault in FAULTS if fault is not garbage_before]  # behind garbage the frame is intact
+    for fault in damages:
+        words = [bench.rng.getrandbits(config.word_bits) for _ in range(config.frame_words)]
+        bench.wires["a"].inject(fault(bench.rng, encode_frame(config, words, **header), sizes))
+    for count in (config.frame_words, 3):
+        words = [bench.rng.getrandbits(config.word_bits) for _ in range(count)]
+        bench.wires["a"].inject(encode_frame(config, words, **header))
+        expected += [(0, 8 + i, word) for i, word in enumerate(words)]
+    await bench.until(lambda: len(bench.arrivals["b"].events) >= len(expected))
+    await tick(dut, 100)
+    assert bench.arrivals["b"].events == expected
+    assert int(dut.b_crc_errors.value) >= len(damages) - 1
+    bench.no_error()
+
+
+@cocotb.test()
+async def data_waits_for_the_handshake(dut):
+    """Credits alone are not enough: DATA leaves when the other side is known to have heard something."""
+    bench = Bench(dut)
+    config = bench.config
+    await bench.begin()
+    await bench.release("a")
+    bench.send("a", [random_frame(bench.rng, config, "a")])
+    credit = dict(kind=FrameKind.CREDIT, credits=1)
+    bench.wires["b"].inject(encode_frame(config, **credit))
+    await tick(dut, 300)
+    kinds = [(header["kind"], header["heard"]) for header, _ in bench.wires["a"].decoded(config)]
+    assert set(kinds) == {(FrameKind.CREDIT, 0), (FrameKind.CREDIT, 1)}
+    bench.wires["b"].inject(encode_frame(config, heard=1, **credit))
+    await bench.until(lambda: bench.wires["a"].decoded(config)[-1][0]["kind"] == FrameKind.DATA)
+
+
 WRONG = {
     "kind": (dict(kind=7), FrameField.KIND, 7),
     "destination": (dict(destination=NODE["a"]), FrameField.DESTINATION, NODE["a"]),
