@@ -70,6 +70,8 @@ class Compiled:
     boards: list[BoardImage]
     owners: dict[str, np.ndarray]
     """Output storage -> board that stores each (group, row): ndarray int, shape (groups, height)."""
+    in_dram: set[str]
+    """Storages that do not fit on chip."""
 
     def input_writes(self, image):
         """DRAM contents for one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""

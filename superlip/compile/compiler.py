@@ -118,7 +118,7 @@ class _Compiler:
             storage: self.produced[storage].argmax(axis=0)
             for storage in (self.network.places[name].storage.name for name in self.network.outputs)
         }
-        return Compiled(self.network, self.target, self.plan.splits, self.images, owners)
+        return Compiled(self.network, self.target, self.plan.splits, self.images, owners, self.memory[0].in_dram)
 
     # -- memories ------------------------------------------------------------------------------------------
 
