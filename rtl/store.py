@@ -69,7 +69,7 @@ class WriteData(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.fifo = fifo = BlockFifo(self.data.shape(), self.depth)
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=self.outstanding)
+        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=max(2, self.outstanding))
         reserved = Signal(range(self.depth + 1))
         active, left = Signal(), Signal(8, reset_less=True)
         beat = self.w.valid & self.w.ready
@@ -141,7 +141,7 @@ class Store(wiring.Component):
     @property
     def latency(self):
         """Cycles from an instruction of one row to its first ``wvalid``."""
-        return 7 + READ_LATENCY
+        return 6 + READ_LATENCY
 
     def elaborate(self, platform):
         m = Module()
@@ -274,8 +274,9 @@ class Store(wiring.Component):
     def _build_responses(self, m, announce, last):
         """A burst retires, in order, when every port has answered it; the last one of a copy is its ``done``."""
         limit = self.config.axi_outstanding
-        lasts = Signal(limit)
-        head, tail = Signal(range(limit)), Signal(range(limit))
+        places = max(2, limit)  # a ring; one place would have an index of no bits
+        lasts = Signal(places)
+        head, tail = Signal(range(places)), Signal(range(places))
         answered, failed, syndrome = [], Signal(), 0
         retire = Signal()
         for index, dram in enumerate(self.dram):

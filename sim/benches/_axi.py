@@ -1,0 +1,221 @@
+"""AXI4 memory behind the DMA ports of a bench: latency, random pauses, chosen error responses, protocol checks."""
+
+from collections import deque
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+__all__ = ["AxiMemory", "copy_words", "random_copy", "words_of"]
+
+_PAGE = 4096
+_SLVERR = 2
+
+
+class AxiMemory:
+    """Bytes behind all ports; each port runs on its own.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    latency : int
+        Cycles from an address to its first beat, or from the last beat of data to the response.
+    stall : float
+        Chance of a pause, on each channel in each cycle.
+    broken : set of int
+        Byte addresses of beats that are answered with SLVERR (and not written).
+    """
+
+    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, broken=()):
+        self.dut, self.rng, self.beat_bytes = dut, rng, beat_bytes
+        self.latency, self.stall, self.broken = latency, stall, set(broken)
+        self.data = bytearray(rng.randbytes(size))
+        self.ports = {}
+
+    def serve(self, ports, channel):
+        """Start serving ``ports`` ports; ``channel`` is "read" or "write"."""
+        for index in range(ports):
+            self.ports[index] = port = (_ReadPort if channel == "read" else _WritePort)(self, index)
+            cocotb.start_soon(port.run())
+
+    @property
+    def idle(self):
+        return all(port.idle for port in self.ports.values())
+
+    def pause(self):
+        return self.rng.random() < self.stall
+
+
+class _Port:
+    """What both directions have in common: signals, and the checks of an address channel."""
+
+    def __init__(self, memory, index, letter):
+        self.memory, self.letter, self.prefix = memory, letter, f"dram__{index}__"
+        self.held = None
+        self.most = 0
+        self.beats = self.bursts = 0
+
+    def signal(self, name):
+        return getattr(self.memory.dut, self.prefix + name)
+
+    def address(self, ready):
+        """Sample the address channel: (address, beats) if it was taken, else None."""
+        a = self.letter
+        if not self.valid.value:
+            assert self.held is None, f"{a}valid fell before {a}ready"
+            return None
+        burst = int(self.addr.value), int(self.len.value) + 1
+        assert self.held in (None, burst), f"{a}addr changed while {a}valid waited"
+        self.held = None if ready else burst
+        if not ready:
+            return None
+        address, beats = burst
+        size = self.memory.beat_bytes
+        assert address % size == 0
+        assert address // _PAGE == (address + beats * size - 1) // _PAGE, f"burst at {address:#x} crosses 4 KiB"
+        assert int(self.signal(f"{a}burst").value) == 1
+        assert 1 << int(self.signal(f"{a}size").value) == size
+        self.bursts += 1
+        return burst
+
+
+class _ReadPort(_Port):
+    def __init__(self, memory, index):
+        super().__init__(memory, index, "ar")
+        self.valid, self.addr, self.len = (self.signal(f"ar{n}") for n in ("valid", "addr", "len"))
+        self.queue = deque()
+
+    @property
+    def idle(self):
+        return not self.queue
+
+    async def run(self):
+        memory, size = self.memory, self.memory.beat_bytes
+        arready, rvalid, rready = (self.signal(n) for n in ("arready", "rvalid", "rready"))
+        rdata, rresp, rlast = (self.signal(n) for n in ("rdata", "rresp", "rlast"))
+        arready.value = rvalid.value = 0
+        ready = shown = False
+        now = 0
+        while True:
+            await RisingEdge(memory.dut.clk)
+            now += 1
+            if (burst := self.address(ready)) is not None:
+                self.queue.append([now + memory.latency, *burst])
+                self.most = max(self.most, len(self.queue))
+            if shown and rready.value:
+                shown = False
+                self.beats += 1
+                head = self.queue[0]
+                head[1] += size
+                head[2] -= 1
+                if not head[2]:
+                    self.queue.popleft()
+            if not shown:
+                if self.queue and self.queue[0][0] <= now and not memory.pause():
+                    _, address, left = self.queue[0]
+                    rdata.value = int.from_bytes(memory.data[address : address + size], "little")
+                    rresp.value = _SLVERR if address in memory.broken else 0
+                    rlast.value = left == 1
+                    rvalid.value = 1
+                    shown = True
+                else:
+                    rvalid.value = 0
+            ready = not memory.pause()
+            arready.value = ready
+
+
+class _WritePort(_Port):
+    def __init__(self, memory, index):
+        super().__init__(memory, index, "aw")
+        self.valid, self.addr, self.len = (self.signal(f"aw{n}") for n in ("valid", "addr", "len"))
+        self.queue, self.words, self.answers = deque(), deque(), deque()
+        self.written = []  # byte addresses, in order
+        self.answered = 0  # beats of bursts whose response was taken
+
+    @property
+    def idle(self):
+        return not (self.queue or self.words or self.answers)
+
+    async def run(self):
+        memory, size = self.memory, self.memory.beat_bytes
+        awready, wready, wvalid, bvalid = (self.signal(n) for n in ("awready", "wready", "wvalid", "bvalid"))
+        wdata, wstrb, wlast, bresp = (self.signal(n) for n in ("wdata", "wstrb", "wlast", "bresp"))
+        awready.value = wready.value = bvalid.value = 0
+        aw_ready = w_ready = shown = False
+        now = 0
+        while True:
+            await RisingEdge(memory.dut.clk)
+            now += 1
+            if (burst := self.address(aw_ready)) is not None:
+                self.queue.append([*burst, burst[1], 0])
+                self.most = max(self.most, len(self.queue) + len(self.answers))
+            if w_ready and wvalid.value:
+                assert int(wstrb.value) == (1 << size) - 1
+                self.words.append((int(wdata.value), bool(wlast.value)))
+                self.beats += 1
+            while self.queue and self.words:
+                self._write(now)
+            if shown:  # bready is constant 1
+                self.answered += self.answers.popleft()[1]
+                shown = False
+            shown = bool(self.answers) and self.answers[0][0] <= now and not memory.pause()
+            bvalid.value = shown
+            bresp.value = self.answers[0][2] if shown else 0
+            aw_ready, w_ready = not memory.pause(), not memory.pause()
+            awready.value, wready.value = aw_ready, w_ready
+
+    def _write(self, now):
+        memory, size = self.memory, self.memory.beat_bytes
+        head = self.queue[0]
+        value, last = self.words.popleft()
+        address = head[0]
+        if address in memory.broken:
+            head[3] = _SLVERR
+        else:
+            memory.data[address : address + size] = value.to_bytes(size, "little")
+            self.written.append(address)
+        head[0] += size
+        head[1] -= 1
+        assert last == (head[1] == 0), "wlast on the wrong beat"
+        if last:
+            self.answers.append((now + memory.latency, head[2], head[3]))
+            self.queue.popleft()
+
+
+def copy_words(body):
+    """(local, dram) word addresses of a LOAD or STORE body, in order."""
+
+    def address(side, plane, row):
+        return body.get(side, 0) + plane * body.get(f"{side}_stride2", 0) + row * body.get(f"{side}_stride1", 0)
+
+    for plane in range(body["count2"]):
+        for row in range(body["count1"]):
+            local, dram = address("local", plane, row), address("dram", plane, row)
+            for word in range(body["count0"]):
+                yield local + word, dram + word
+
+
+def random_copy(rng, sizes, dram_words, *, words=150):
+    """A copy within a memory of ``sizes`` (ACT, WEIGHT), of about ``words`` words at most; often with rows that
+    follow each other without a gap, in DRAM or on chip."""
+    while True:
+        count0 = rng.choice([1, 1, 2, 3, rng.randint(1, 20), rng.randint(1, words)])
+        count1 = rng.randint(1, max(1, min(12, words // count0)))
+        count2 = rng.randint(1, max(1, min(5, words // (count0 * count1))))
+        body = {"memory": rng.randint(0, 1), "count0": count0, "count1": count1, "count2": count2}
+        for side in ("local", "dram"):
+            stride1 = rng.choice([count0, count0 + rng.randint(0, 9), 0 if side == "dram" else count0 + 1])
+            stride2 = rng.choice([stride1 * count1, count0 * count1, stride1 * count1 + rng.randint(0, 30)])
+            body |= {f"{side}_stride1": stride1, f"{side}_stride2": stride2, side: 0}
+        pairs = list(copy_words(body))
+        room_local = sizes[body["memory"]] - 1 - max(p[0] for p in pairs)
+        room_dram = dram_words - 1 - max(p[1] for p in pairs)
+        if min(room_local, room_dram) >= 0:
+            body["local"], body["dram"] = (rng.choice([0, r, rng.randint(0, r)]) for r in (room_local, room_dram))
+            return body
+
+
+def words_of(memory, config, stripe, word):
+    """Bytes of a DRAM word, collected from all ports' stripes."""
+    parts = (p * stripe + word * config.axi_bytes for p in range(config.axi_ports))
+    return b"".join(memory.data[a : a + config.axi_bytes] for a in parts)
