@@ -1,0 +1,185 @@
+"""Banked buffer against a list of words: priorities, masks, old data on a collision, addresses out of range."""
+
+import cocotb
+from amaranth.utils import ceil_log2
+from cocotb.triggers import RisingEdge
+from superlip.rtl.memory import BankedMemory
+from superlip.rtl.ports import READ_LATENCY
+from superlip.sim.benches._streams import settle, start
+from superlip.sim.runner import case, rng
+
+CASES = {
+    "three_banks": {"words": 48, "banks": 3, "lanes": 8, "readers": 4, "writers": 3},
+    "one_bank": {"words": 16, "banks": 1, "lanes": 4, "readers": 2, "writers": 1},
+    "node": {"words": 1024, "banks": 8, "lanes": 64, "readers": 4, "writers": 3},
+}
+
+
+def build(**parameters):
+    return BankedMemory(**parameters)
+
+
+class Ports:
+    """Signals of all requesters of one direction, and what was asked for in this cycle."""
+
+    def __init__(self, dut, kind, count, names):
+        self.ports = [{n: getattr(dut, f"{kind}__{i}__{n}") for n in names} for i in range(count)]
+        self.asked = [None] * count
+        for port in self.ports:
+            port["valid"].value = 0
+
+    def ask(self, index, **values):
+        port = self.ports[index]
+        self.asked[index] = values or None
+        port["valid"].value = bool(values)
+        for name, value in values.items():
+            port[name].value = value
+
+    def ready(self):
+        return [int(port["ready"].value) for port in self.ports]
+
+
+class Model:
+    """What the buffer promises, in cycles."""
+
+    def __init__(self):
+        p = case()
+        self.lanes, self.size, self.depth = p["lanes"], p["words"], p["words"] // p["banks"]
+        self.words = [0] * self.size  # every test writes all of them before it reads
+
+    def grants(self, asked):
+        """Ready of those who ask: the first one of each bank."""
+        seen, grants = set(), []
+        for values in asked:
+            bank = None if values is None else values["addr"] >> ceil_log2(self.depth)
+            grants.append(None if values is None else bank not in seen)
+            seen.add(bank)
+        return grants
+
+    def read(self, address):
+        """The word; zero outside."""
+        return self.words[address] if address < self.size else 0
+
+    def write(self, *, addr, data, mask):
+        if addr >= self.size:
+            return
+        full = sum(0xFF << 8 * lane for lane in range(self.lanes) if mask >> lane & 1)
+        self.words[addr] = self.words[addr] & ~full | data & full
+
+
+async def connect(dut):
+    p = case()
+    reads = Ports(dut, "read", p["readers"], ("valid", "addr", "ready", "data", "data_valid"))
+    writes = Ports(dut, "write", p["writers"], ("valid", "addr", "data", "mask", "ready"))
+    await start(dut)
+    return Model(), reads, writes, rng()
+
+
+async def fill(dut, model, writes, r):
+    for address in range(model.size):
+        values = {"addr": address, "data": r.getrandbits(8 * model.lanes), "mask": (1 << model.lanes) - 1}
+        writes.ask(0, **values)
+        model.write(**values)
+        await RisingEdge(dut.clk)
+        assert writes.ready()[0] == 1
+    writes.ask(0)
+
+
+@cocotb.test()
+async def random_traffic(dut):
+    """All requesters in few words and banks, so that they meet; also addresses outside."""
+    model, reads, writes, r = await connect(dut)
+    await fill(dut, model, writes, r)
+    answers = [[None] * READ_LATENCY for _ in reads.ports]
+    collisions = refused = 0
+    hot = r.sample(range(model.size), min(12, model.size))
+    top = (1 << 20) - 1
+
+    def address():
+        wide = r.random() < 0.1
+        return r.choice([model.size, model.size + r.choice(hot), top, r.randint(0, top)]) if wide else r.choice(hot)
+
+    for _ in range(3000):
+        for index in range(len(reads.ports)):
+            reads.ask(index, **({"addr": address()} if r.random() < 0.6 else {}))
+        for index in range(len(writes.ports)):
+            mask = r.choice([(1 << model.lanes) - 1, r.getrandbits(model.lanes), 0])
+            values = {"addr": address(), "data": r.getrandbits(8 * model.lanes), "mask": mask}
+            writes.ask(index, **(values if r.random() < 0.6 else {}))
+        await RisingEdge(dut.clk)
+        for port, answer in zip(reads.ports, answers, strict=True):
+            expected = answer.pop(0)
+            assert int(port["data_valid"].value) == (expected is not None)
+            if expected is not None:
+                assert int(port["data"].value) == expected
+        grants = model.grants(reads.asked), model.grants(writes.asked)
+        for ports, expected in ((reads, grants[0]), (writes, grants[1])):
+            ready = ports.ready()
+            assert ready[0] == 1, "requester 0 refused"
+            assert all(e is None or e == got for e, got in zip(expected, ready, strict=True))
+            refused += expected.count(False)
+        for answer, values, granted in zip(answers, reads.asked, grants[0], strict=True):
+            answer.append(model.read(values["addr"]) if granted else None)
+        read = {v["addr"] for v, granted in zip(reads.asked, grants[0], strict=True) if granted}
+        for values, granted in zip(writes.asked, grants[1], strict=True):
+            if granted:
+                collisions += values["addr"] in read
+                model.write(**values)
+    assert collisions > 50 and refused > 50
+
+
+@cocotb.test()
+async def same_cycle_gives_old_data(dut):
+    """A read and a write of one word at once: the read has the old word, the next one the new."""
+    model, reads, writes, r = await connect(dut)
+    await fill(dut, model, writes, r)
+    mask = (1 << model.lanes) - 1
+    for _ in range(20):
+        address = r.randrange(model.size)
+        old, new = model.words[address], r.getrandbits(8 * model.lanes)
+        reads.ask(0, addr=address)
+        writes.ask(0, addr=address, data=new, mask=mask)
+        model.write(addr=address, data=new, mask=mask)
+        await RisingEdge(dut.clk)
+        writes.ask(0)
+        await RisingEdge(dut.clk)
+        reads.ask(0)
+        for expected in (old, new):
+            await RisingEdge(dut.clk)
+            assert reads.ports[0]["data_valid"].value == 1
+            assert int(reads.ports[0]["data"].value) == expected
+
+
+@cocotb.test()
+async def outside_is_dropped(dut):
+    """A write past the end changes nothing, a read there gives zero."""
+    model, reads, writes, r = await connect(dut)
+    await fill(dut, model, writes, r)
+    mask = (1 << model.lanes) - 1
+    for bit in range(ceil_log2(model.size), 20):
+        writes.ask(0, addr=1 << bit | r.randrange(model.size), data=r.getrandbits(8 * model.lanes), mask=mask)
+        await RisingEdge(dut.clk)
+    for address in range(model.size, min(model.size + model.depth, 1 << 20)):
+        writes.ask(0, addr=address, data=r.getrandbits(8 * model.lanes), mask=mask)
+        await RisingEdge(dut.clk)
+    writes.ask(0)
+    expected = [None] * READ_LATENCY
+    for address in [*range(model.size), model.size, (1 << 20) - 1, 0, 0]:
+        reads.ask(0, addr=address)
+        await RisingEdge(dut.clk)
+        due = expected.pop(0)
+        assert due is None or int(reads.ports[0]["data"].value) == due
+        expected.append(model.read(address))
+
+
+@cocotb.test()
+async def requester_0_is_always_ready(dut):
+    """Whatever the others ask for."""
+    _, reads, writes, r = await connect(dut)
+    for _ in range(50):
+        for ports in (reads, writes):
+            for port in ports.ports:
+                port["addr"].value, port["valid"].value = r.randrange(16), r.randrange(2)
+        await settle()
+        assert reads.ready()[0] == writes.ready()[0] == 1
+        await RisingEdge(dut.clk)
