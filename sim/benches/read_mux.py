@@ -1,0 +1,136 @@
+"""DMA and instruction fetch on one AXI4 read port, against a memory that interleaves their answers."""
+
+from collections import deque
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from superlip.rtl.axi import ReadMux
+from superlip.sim.benches._streams import start, tick
+from superlip.sim.runner import rng
+
+CASES = {"8_bytes": {"data_bytes": 8}}
+
+MANAGERS = ("dma", "fetch")  # in order of their IDs
+
+
+def build(**parameters):
+    return ReadMux(**parameters)
+
+
+class Manager:
+    """Asks for the bursts of a list; ``beats`` is what came back."""
+
+    def __init__(self, dut, name, *, rng, idle):
+        self.dut, self.name, self.rng, self.idle = dut, name, rng, idle
+        self.beats, self.waits = [], []
+        self.signal("arvalid").value = self.signal("rready").value = 0
+        self.signal("arsize").value, self.signal("arburst").value = 3, 1
+
+    def signal(self, name):
+        return getattr(self.dut, f"{self.name}__{name}")
+
+    async def ask(self, bursts):
+        valid, ready = self.signal("arvalid"), self.signal("arready")
+        for address, length in bursts:
+            while self.rng.random() < self.idle:
+                await RisingEdge(self.dut.clk)
+            valid.value, self.signal("araddr").value, self.signal("arlen").value = 1, address, length
+            self.waits.append(0)
+            await RisingEdge(self.dut.clk)
+            while not ready.value:
+                self.waits[-1] += 1
+                await RisingEdge(self.dut.clk)
+            valid.value = 0
+
+    async def take(self, *, stall):
+        valid, ready = self.signal("rvalid"), self.signal("rready")
+        while True:
+            go = self.rng.random() >= stall
+            ready.value = go
+            await RisingEdge(self.dut.clk)
+            if go and valid.value:
+                self.beats.append(tuple(int(self.signal(n).value) for n in ("rdata", "rresp", "rlast")))
+
+
+class Memory:
+    """Answers address | ID << 60, the two IDs in any order, also beat by beat."""
+
+    def __init__(self, dut, *, rng, stall):
+        self.dut, self.rng, self.stall = dut, rng, stall
+        self.queues, self.order = (deque(), deque()), []
+        self.signal("rvalid").value = self.signal("arready").value = 0
+
+    def signal(self, name):
+        return getattr(self.dut, f"dram__{name}")
+
+    async def run(self):
+        names = ("arid", "araddr", "arlen", "arsize", "arburst")
+        shown, ready, held = None, False, None
+        while True:
+            await RisingEdge(self.dut.clk)
+            if self.signal("arvalid").value:
+                request = tuple(int(self.signal(n).value) for n in names)
+                assert held in (None, request), "address changed while it waited"
+                held = None if ready else request
+                if ready:
+                    number, address, length, size, burst = request
+                    assert (size, burst) == (3, 1)
+                    self.order.append(number)
+                    self.queues[number].extend(beats(number, address, length))
+            else:
+                assert held is None, "arvalid fell before arready"
+            if shown is not None and self.signal("rready").value:
+                self.queues[shown].popleft()
+                shown = None
+            waiting = [number for number in (0, 1) if self.queues[number]]
+            if shown is None and waiting and self.rng.random() >= self.stall:
+                shown = self.rng.choice(waiting)
+                for name, value in zip(("rdata", "rresp", "rlast"), self.queues[shown][0], strict=True):
+                    self.signal(name).value = value
+                self.signal("rid").value = shown
+            self.signal("rvalid").value = shown is not None
+            ready = self.rng.random() >= self.stall
+            self.signal("arready").value = ready
+
+
+def beats(number, address, length):
+    """What the memory answers: (data, resp, last) for each beat."""
+    return [
+        ((address + 8 * beat) | number << 60, (address >> 3) % 4, int(beat == length)) for beat in range(length + 1)
+    ]
+
+
+async def join(dut, *, stall, idle, counts):
+    r = rng()
+    managers = [Manager(dut, name, rng=r, idle=i) for name, i in zip(MANAGERS, idle, strict=True)]
+    memory = Memory(dut, rng=r, stall=stall)
+    await start(dut)
+    cocotb.start_soon(memory.run())
+    bursts = [[(8 * r.getrandbits(30), r.randint(0, 9)) for _ in range(count)] for count in counts]
+    tasks = [cocotb.start_soon(m.ask(b)) for m, b in zip(managers, bursts, strict=True)]
+    for manager in managers:
+        cocotb.start_soon(manager.take(stall=stall))
+    for task in tasks:
+        await task
+    expected = [[x for a, n in b for x in beats(number, a, n)] for number, b in enumerate(bursts)]
+    for _ in range(20000):
+        if all(len(m.beats) >= len(e) for m, e in zip(managers, expected, strict=True)):
+            break
+        await tick(dut)
+    await tick(dut, 20)
+    assert [m.beats for m in managers] == expected
+    return managers, memory
+
+
+@cocotb.test()
+async def random_traffic(dut):
+    """Every manager gets its own beats, all of them, in its order."""
+    await join(dut, stall=0.3, idle=(0.3, 0.5), counts=(200, 100))
+
+
+@cocotb.test()
+async def fetch_goes_first(dut):
+    """With both asking all the time, a fetch address waits only for the one that the memory already sees."""
+    managers, memory = await join(dut, stall=0.0, idle=(0.0, 0.6), counts=(300, 100))
+    assert max(managers[1].waits) <= 1
+    assert set(memory.order[: memory.order.index(1) + 50]) == {0, 1}
