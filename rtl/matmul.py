@@ -25,7 +25,7 @@ class MatMul(wiring.Component):
       one before, ever do;
     * an instruction takes 3 cycles to prepare, overlapping with the one before (see PixelWalk).
 
-    ``x`` of a pixel leaves ``issue_cycles`` cycles after its read was issued. ``done`` is ``retired`` with
+    ``x`` of a pixel leaves ``ISSUE_CYCLES`` cycles after its read was issued. ``done`` is ``retired`` with
     ``last``, in the cycle in which the accumulators are written.
 
     Errors as PixelWalk has them, raised when everything before has been accumulated.
@@ -51,6 +51,9 @@ class MatMul(wiring.Component):
         From the accumulators: ``update``, when it is in memory.
     """
 
+    ISSUE_CYCLES = READ_LATENCY + 1
+    """Cycles from a read (and ``swap``) to ``x`` (and ``x_swap``)."""
+
     def __init__(self, config):
         self.config = config
         super().__init__(
@@ -66,11 +69,6 @@ class MatMul(wiring.Component):
                 "retired": In(update_layout(config)),
             }
         )
-
-    @property
-    def issue_cycles(self):
-        """Cycles from a read (and ``swap``) to ``x`` (and ``x_swap``)."""
-        return READ_LATENCY + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -118,7 +116,7 @@ class MatMul(wiring.Component):
         return Cat(hits).any() & ~update.overwrite
 
     def _to_array(self, m, pixel, update):
-        """Pixel, swap and update, ``issue_cycles`` later: the buffer's read and a register."""
+        """Pixel, swap and update, ``ISSUE_CYCLES`` later: the buffer's read and a register."""
         swap, inside, padding = self.swap, pixel.inside, pixel.zero_point
         for d in range(1, READ_LATENCY + 1):
             stage = (

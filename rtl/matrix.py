@@ -8,10 +8,15 @@ from .accumulators import Accumulators
 from .feed import Feed
 from .isa import Opcode
 from .matmul import MatMul, model
-from .pe_array import PEArray
+from .pe_array import PEArray, psum_latency
 from .ports import ReadPort, UnitInterface
 
-__all__ = ["MatrixUnit", "model"]
+__all__ = ["MatrixUnit", "model", "pixel_latency"]
+
+
+def pixel_latency(config):
+    """Cycles from a pixel's read to the ``done`` of the instruction whose last pixel it is."""
+    return MatMul.ISSUE_CYCLES + psum_latency(config.tn) + 1
 
 
 class MatrixUnit(wiring.Component):
@@ -39,7 +44,7 @@ class MatrixUnit(wiring.Component):
         self.config = config
         self._array = PEArray(config.tm, config.tn, config.mac)
         self._matmul = MatMul(config)
-        self._feed = Feed(config, swap_cycles=self._matmul.issue_cycles)
+        self._feed = Feed(config, swap_cycles=MatMul.ISSUE_CYCLES)
         self._accumulators = Accumulators(config, latency=self._array.latency)
         super().__init__(
             {
@@ -53,8 +58,8 @@ class MatrixUnit(wiring.Component):
 
     @property
     def latency(self):
-        """Cycles from a pixel's read to the ``done`` of the instruction whose last pixel it is."""
-        return self._matmul.issue_cycles + self._array.latency + 1
+        """See ``pixel_latency``."""
+        return pixel_latency(self.config)
 
     def elaborate(self, platform):
         m = Module()

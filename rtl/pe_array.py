@@ -6,7 +6,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["CHAIN", "FIELD", "PEArray", "PackedMAC", "SingleMAC", "pack", "split"]
+__all__ = ["CHAIN", "FIELD", "PEArray", "PackedMAC", "SingleMAC", "pack", "psum_latency", "split"]
 
 CHAIN = 8
 """Products that a chain adds up: as many as the low field of a packed sum can tell apart (see ``split``)."""
@@ -34,6 +34,12 @@ def split(total):
     field = total & ((1 << FIELD) - 1)
     low = field - ((field > 1 << (FIELD - 1)) << FIELD)
     return low, (total - low) >> FIELD
+
+
+def psum_latency(tn):
+    """Cycles from ``x`` to its ``psum`` with ``tn`` input channels: input register, stages, split, adder tree."""
+    stages = min(CHAIN, tn)
+    return 1 + stages + 1 + ceil_log2(tn // stages)
 
 
 class PackedMAC:
@@ -152,10 +158,11 @@ class PEArray(wiring.Component):
 
     @property
     def latency(self):
-        """Cycles from ``x`` to its ``psum``: input register, stages, split, adder tree."""
-        return 1 + self.stages + 1 + ceil_log2(self.chains)
+        """Cycles from ``x`` to its ``psum``."""
+        return psum_latency(self.tn)
 
-    def model(self, x, weights):
+    @staticmethod
+    def model(x, weights):
         """Partial sums of pixels with one weight set.
 
         Parameters

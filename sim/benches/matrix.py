@@ -5,7 +5,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
-from superlip.rtl.matrix import MatrixUnit, model
+from superlip.rtl.matrix import MatrixUnit, model, pixel_latency
 from superlip.rtl.ports import READ_LATENCY, UnitError, instruction_layout
 from superlip.sim.benches._streams import Source, start, tick
 from superlip.sim.runner import case, rng
@@ -58,7 +58,7 @@ class Bench:
     def __init__(self, dut, *, refuse_weights=0.0, refuse_act=0.0, idle=0.0):
         self.dut, self.config, self.rng = dut, NodeConfig(**case()), rng()
         self.random = np.random.default_rng(self.rng.getrandbits(64))
-        self.latency = MatrixUnit(self.config).latency
+        self.latency = pixel_latency(self.config)
         config, random = self.config, self.random
         corners = np.array([-128, 127], np.int8)
         self.act = random.integers(-128, 128, (config.act_words, config.tn), np.int8)
