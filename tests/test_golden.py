@@ -26,7 +26,7 @@ def numbers(rng, dtype, shape, corners):
 
 
 def compare(net, shape, dtype, rng, corners=False, images=2, most=255):
-    """(values, mismatches) of the golden against ONNX Runtime on random integers; none differs by more than ``most``."""
+    """(values, mismatches) of the golden against ONNX Runtime on random integers, none of them more than ``most``."""
     g = graph.load(net)
     x = numbers(rng, dtype, (images, *shape), corners)
     session = open_session(net.SerializeToString())

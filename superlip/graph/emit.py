@@ -7,7 +7,7 @@ from .addition import add_factors
 from .states import Unsupported
 from .views import image_shape
 
-__all__ = ["conv", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add"]
+__all__ = ["conv", "channel_affine", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add"]
 
 
 def int8_weights(weights, zero_point, name):
@@ -118,6 +118,35 @@ def conv(importer, names, operand, view_shape, weights, weight_scale, bias, attr
     )  # fmt: skip
 
 
+def channel_affine(importer, names, view, scale, shift, params, tensor, clip):
+    """Append a 1x1 Conv of each channel for x * scale + shift (float64, one an element or one a channel).
+
+    The Conv's scale takes up any size of the weight, so each channel takes the weight, 1 to 127, in whose units its
+    offset is nearest to an integer.
+    """
+    value = importer.materialize(view)
+    source = importer.values[value]
+    channels = source.shape[0]
+    scale, shift = (np.broadcast_to(np.asarray(a, np.float64).reshape(-1), (channels,)) for a in (scale, shift))
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        raise Unsupported("a factor of a channel is not finite")
+    size = np.where(scale == 0, 1.0, np.abs(scale))
+    offsets = shift / (size * source.scale) * np.arange(1, 128)[:, None]  # by weight, by channel
+    weight = 1 + np.argmin(np.abs(offsets - np.rint(offsets)) / np.arange(1, 128)[:, None], axis=0)
+    bias = np.rint(offsets[weight - 1, np.arange(channels)])
+    if np.abs(bias).max(initial=0) >= 1 << 31:
+        raise Unsupported("an offset is too large for int32 in units of its channel's factor")
+    weights = (weight * np.sign(scale)).astype(np.int8).reshape(-1, 1, 1, 1)
+    unit = size / weight
+    return importer.emit(
+        ir.Conv, names, (value,), tensor, source.shape, view.shape, params,
+        weights=weights,
+        bias=fold_zero_point(bias, weights, source.zero_point),
+        scale=channel_scale(source.scale, unit.astype(np.float32), params.scale, channels),
+        groups=channels, low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
 def dense(importer, names, view, weights, weight_scale, bias, params, tensor, clip, result_shape):
     """Append a dense layer, ``weights`` int8 of shape (M, F), as a Conv whose kernel covers its whole input.
 
@@ -173,6 +202,10 @@ def average_pool(importer, names, view, attributes, params, tensor, clip):
         raise Unsupported("AveragePool with count_include_pad and ceil_mode, where a window leaves the padded image")
     result = (*view.shape[:2], *shape["size"])
     source = importer.values[value]
+    if np.float32(source.scale) == np.float32(params.scale):
+        importer.notes.append(
+            f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round means that are ties the other way"
+        )
     return importer.emit(
         ir.Pool, names, (value,), tensor, image_shape(result), result, params,
         kind="average", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from . import emit, ir
 from .errors import ModelError
-from .importer_float import FLOAT_OPS, clip_bounds
+from .importer_float import FLOAT_OPS, clip_bounds, real_constant
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
 from .session import open_session
@@ -40,6 +40,7 @@ HOST_OPS = frozenset(
         "LayerNormalization",
         "GroupNormalization",
         "QLinearSoftmax",
+        "DequantizeLinear",
         "Cast",
     ]
 )
@@ -155,13 +156,12 @@ class Importer:
             else next(f"{name}.{i}" for i in range(2, len(used) + 3) if f"{name}.{i}" not in used)
         )
 
-    def elementwise(self, view, nodes, shape, result):
-        """Pending function of one view: ``nodes`` in order, down to the tensor ``result``."""
+    def elementwise(self, view, nodes, operands, shape, result):
+        """Pending function of one view: ``nodes`` in order, down to the tensor ``result``, with constant ``operands``."""
 
         def finish(params, tensor, low, high, names):
             source = self.params_of(view)
-            start = self._chain_input(nodes, view) if nodes else "superlip_x"
-            operands = {i: self.consts[i] for n in nodes for i in n.input if i in self.consts}
+            start = self._chain_input(nodes, operands) if nodes else "superlip_x"
             table = float_table(
                 nodes,
                 operands,
@@ -171,13 +171,13 @@ class Importer:
             )
             return self.apply_table(view, np.clip(table, low, high), params, tensor, names)
 
-        return Pending(finish, shape, tuple(n.name for n in nodes), chain=(view, tuple(nodes)))
+        return Pending(finish, shape, tuple(n.name for n in nodes), chain=(view, tuple(nodes), operands))
 
-    def _chain_input(self, nodes, view):
+    def _chain_input(self, nodes, operands):
         made = {o for n in nodes for o in n.output}
         for node in nodes:
             for name in node.input:
-                if name and name not in made and name not in self.consts:
+                if name and name not in made and name not in operands:
                     return name
         raise Unsupported("an element-wise function without an operand")
 
@@ -197,7 +197,7 @@ class Importer:
         """The view with another scale and zero point."""
         if self.params_of(view) == params:
             return view
-        pending = self.elementwise(view, [], view.shape, None)
+        pending = self.elementwise(view, [], {}, view.shape, None)
         return pending.finish(params, tensor, -128, 127, names)
 
     def done(self, node, verdict="accelerator", why=""):
@@ -354,7 +354,7 @@ class Importer:
             return
         view = self.views.get(source)
         if view is None:
-            raise Unsupported(self._why_not(source))
+            return  # of an operator that the host runs on integers, such as QLinearSoftmax
         params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
         if params != self.params_of(view):
             raise Unsupported(f"{source!r} is dequantized with another scale than it was made with")
@@ -422,17 +422,14 @@ class Importer:
         consts = dict(self.consts)
         for name in node.input[1:]:
             if name in self.dq_consts:
-                q, scale, zero, _ = self.dq_consts[name]
-                consts[name] = ((q.astype(np.int32) - (0 if zero is None else zero)) * scale).astype(np.float32)
+                consts[name] = real_constant(self, name)
         return move(node, view, consts, self.opsets, fill)
 
     def _pad_value(self, node, view, is_int):
         params = self.params_of(view)
         name = node.input[2] if len(node.input) > 2 else ""
         if name in self.dq_consts:
-            q, _, zero, _ = self.dq_consts[name]
-            number = q.astype(np.int32) - (0 if zero is None else zero)
-            return int(np.clip(int(number.reshape(())) + params.zero_point, -128, 127))
+            return params.bound(float(real_constant(self, name).reshape(())), 0)
         if not name and not is_int:
             return params.zero_point
         if not name:
@@ -476,10 +473,16 @@ class Importer:
                 f"{raw}_zero": np.int8(value.zero_point),
                 f"{raw}_shape": np.array(view.shape, np.int64),
             }
+            is_int = name in self.views
+            real = f"superlip_real{position}" if is_int else name
             head += [
                 helper.make_node("DequantizeLinear", [raw, f"{raw}_scale", f"{raw}_zero"], [flat]),
-                helper.make_node("Reshape", [flat, f"{raw}_shape"], [name]),
+                helper.make_node("Reshape", [flat, f"{raw}_shape"], [real]),
             ]
+            if is_int:  # an operator of the model's own integer type
+                kind = np.uint8 if value.is_unsigned else np.int8
+                initializers[f"{raw}_own"] = np.array(value.zero_point + 128 * value.is_unsigned, kind)
+                head.append(helper.make_node("QuantizeLinear", [real, f"{raw}_scale", f"{raw}_own"], [name]))
             inputs.append(value.name)
         if not inputs:
             raise Unsupported(f"{tensor!r} does not depend on the image")
@@ -533,11 +536,13 @@ class Importer:
             view = self.view(name)
             if name in self.consts:
                 consts[name] = self.consts[name]
-            elif view is not None and name in self.floats:
+            elif name in self.dq_consts:
+                consts[name] = real_constant(self, name)
+            elif view is not None:
                 views[name] = view
             elif name in self.producers:
                 producer = self.producers[name]
-                if producer.op_type == "QuantizeLinear" or (name == tensor and view is not None):
+                if producer.op_type == "QuantizeLinear":
                     raise Unsupported(f"{name!r} is an integer tensor in the middle of float operators")
                 if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in producer.attribute):
                     raise Unsupported(f"{producer.op_type} {producer.name!r} has a subgraph")

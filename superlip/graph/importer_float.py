@@ -8,7 +8,7 @@ from .states import Pending, Unsupported
 from .tables import float_table
 from .views import View, image_shape
 
-__all__ = ["FLOAT_OPS", "ELEMENTWISE", "clip_bounds"]
+__all__ = ["ELEMENTWISE", "FLOAT_OPS", "affine_factors", "clip_bounds", "norm_factors", "real_constant"]
 
 ELEMENTWISE = frozenset(
     [
@@ -51,6 +51,20 @@ ELEMENTWISE = frozenset(
     ]
 )
 """Functions of one number, or of one number and constants: any chain of them is one table."""
+
+
+def real_constant(importer, name):
+    """float32 of a constant, dequantized where it is stored as integers; None where it is no constant."""
+    if name in importer.dq_consts:
+        q, scale, zero, axis = importer.dq_consts[name]
+        zero = np.zeros((), np.int64) if zero is None else zero.astype(np.int64)
+        if scale.size > 1:
+            along = [-1 if i == axis % q.ndim else 1 for i in range(q.ndim)]
+            scale, zero = scale.reshape(along), np.broadcast_to(zero.reshape(-1), scale.shape).reshape(along)
+        else:
+            scale, zero = scale.reshape(()), zero.reshape(())
+        return ((q.astype(np.int64) - zero).astype(np.float32) * scale.astype(np.float32)).astype(np.float32)
+    return importer.const(name)
 
 
 def quantized_weights(importer, name, what):
@@ -199,12 +213,19 @@ def _binary(importer, node):
 
             larger = max(views, key=lambda v: int(np.prod(v.shape)))
             return Pending(finish, larger.shape, (node.name,))
-    return _elementwise(importer, node)
+    state = _elementwise(importer, node)
+    if state is None and len(node.input) == 2:
+        for position, name in enumerate(node.input):
+            value, view = real_constant(importer, name), importer.view(node.input[1 - position])
+            if value is not None and view is not None:
+                factors = affine_factors(node.op_type, value, len(view.shape), position == 0)
+                return None if factors is None else affine(importer, node, view, *factors)
+    return state
 
 
 def _elementwise(importer, node):
     """A function of one number: starts or continues a chain, or clips what is pending."""
-    roots, chain, shape = [], [], None
+    roots, chain, operands, shape = [], [], {}, None
     for name in node.input:
         if not name:
             continue
@@ -212,24 +233,22 @@ def _elementwise(importer, node):
         if isinstance(state, Pending) and state.chain is not None:
             roots.append(state.chain[0])
             chain += [n for n in state.chain[1] if n not in chain]
+            operands |= state.chain[2]
             shape = state.shape
         elif isinstance(state, Pending) and node.op_type in ("Relu", "Clip"):
             return state.clipped(*clip_bounds(importer, node), node.name)
         elif isinstance(state, View):
             roots.append(state)
             shape = state.shape
-        elif name in importer.dq_consts:
-            q, scale, zero, _ = importer.dq_consts[name]
-            if q.size != 1:
+        else:
+            number = real_constant(importer, name)
+            if number is None or not number.size or (number != number.reshape(-1)[0]).any():
                 return None
-            number = (q.astype(np.int32) - (0 if zero is None else zero)) * scale
-            importer.consts[name] = number.astype(np.float32).reshape(q.shape)
-        elif name not in importer.consts or importer.consts[name].size != 1:
-            return None
+            operands[name] = number.reshape(-1)[:1]  # one number, however many times it was written down
     if not roots or any(r.value != roots[0].value or not _same(r, roots[0]) for r in roots):
         return None
     ordered = [n for n in importer.model.graph.node if any(n is c for c in chain)] + [node]
-    return importer.elementwise(roots[0], ordered, shape, node.output[0])
+    return importer.elementwise(roots[0], ordered, operands, shape, node.output[0])
 
 
 def _same(a, b):
@@ -251,19 +270,59 @@ def clip_bounds(importer, node):
 
 
 def _number(importer, name):
-    if name in importer.dq_consts:
-        q, scale, zero, _ = importer.dq_consts[name]
-        return ((q.astype(np.int32) - (0 if zero is None else zero)) * scale).reshape(())
-    value = importer.const(name)
+    value = real_constant(importer, name)
     if value is None:
         raise Unsupported("the bounds of Clip must be constants")
     return value.reshape(())
+
+
+def _batch_norm(importer, node):
+    """BatchNormalization that no Conv has taken in."""
+    view = importer.view(node.input[0])
+    params = [real_constant(importer, name) for name in node.input[1:5]]
+    if view is None or any(p is None for p in params):
+        return None
+    return affine(importer, node, view, *norm_factors(*params, attributes(node).get("epsilon", 1e-5)))
+
+
+def norm_factors(gamma, beta, mean, variance, epsilon):
+    """(scale, shift), float64: BatchNormalization at inference is x * scale + shift."""
+    scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
+    return scale, beta.astype(np.float64) - mean.astype(np.float64) * scale
+
+
+def affine_factors(op, value, rank, is_first):
+    """(scale, shift) by channel where ``op`` of a tensor and the constant ``value`` is x * scale + shift, or None.
+
+    ``is_first``: the constant is the first operand.
+    """
+    if value.ndim > rank or (op in ("Sub", "Div") and is_first) or op not in ("Add", "Sub", "Mul", "Div"):
+        return None
+    full = value.reshape((1,) * (rank - value.ndim) + value.shape)
+    if any(size != 1 for i, size in enumerate(full.shape) if i != 1):
+        return None
+    number = full.reshape(-1).astype(np.float64)
+    one, zero = np.ones_like(number), np.zeros_like(number)
+    with np.errstate(divide="ignore"):
+        return {"Add": (one, number), "Sub": (one, -number), "Mul": (number, zero), "Div": (one / number, zero)}[op]
+
+
+def affine(importer, node, view, scale, shift):
+    """x * scale + shift by channel: a 1x1 Conv of each channel, Pending."""
+
+    def finish(params, tensor, low, high, names):
+        importer.notes.append(f"{node.op_type} {node.name!r} became a 1x1 convolution: it may differ by one step")
+        return emit.channel_affine(importer, names, view, scale, shift, params, tensor, (low, high))
+
+    return Pending(finish, view.shape, (node.name,))
 
 
 def _concat(importer, node):
     views = [importer.view(name) for name in node.input]
     if None in views:
         return None
+    if len(views) == 1:
+        return views[0]
     axis = attributes(node).get("axis", 1)
     values = emit.concat_axis(importer, views, axis)
     params = [importer.params_of(v) for v in views]
@@ -306,6 +365,7 @@ FLOAT_OPS = {
     "GlobalMaxPool": _global_pool,
     "ReduceMean": _global_pool,
     "Concat": _concat,
+    "BatchNormalization": _batch_norm,
     **{op: _elementwise for op in ELEMENTWISE},
     **{op: _binary for op in ("Add", "Mul", "Sub", "Div", "Pow", "Min", "Max")},
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import emit, ir
-from .importer_float import dense_weights, emit_concat
+from .importer_float import affine, affine_factors, dense_weights, emit_concat
 from .onnxtools import attributes
 from .states import Unsupported
 from .tables import operator_table
@@ -113,10 +113,11 @@ def _qlinear_binary(importer, node):
     params = importer.params(i[6], i[7])
     constant = [position for position in (0, 3) if i[position] in importer.consts]
     if constant:
-        if importer.consts[i[constant[0]]].size != 1:
-            raise Unsupported(f"{node.op_type} with a constant tensor: only with one number or another activation")
         other = 3 - constant[0]
         view = _operand(importer, node, other, i[other + 1], i[other + 2])
+        if importer.consts[i[constant[0]]].size != 1:
+            _by_channel(importer, node, view, constant[0], params)
+            return
         swapped = type(node).FromString(node.SerializeToString())
         if other:  # the table runs the node on its first operand
             del swapped.input[:]
@@ -128,6 +129,19 @@ def _qlinear_binary(importer, node):
     second = _operand(importer, node, 3, i[4], i[5])
     function = emit.add if node.op_type == "QLinearAdd" else emit.mul
     importer.views[node.output[0]] = function(importer, (node.name,), first, second, params, node.output[0], _ANY)
+
+
+def _by_channel(importer, node, view, constant, params):
+    """QLinearAdd and QLinearMul of a view and a constant with one number a channel."""
+    quantized, scale, zero = (importer.consts.get(name) for name in node.input[constant : constant + 3])
+    if scale is None or scale.size != 1:
+        raise Unsupported("the scale of a constant operand must be one constant number")
+    real = (quantized.astype(np.float64) - (0 if zero is None else float(zero.reshape(())))) * float(scale.reshape(()))
+    factors = affine_factors(node.op_type.removeprefix("QLinear"), real, len(view.shape), constant == 0)
+    if factors is None:
+        raise Unsupported(f"{node.op_type} with a constant of shape {quantized.shape}: one number, or one a channel")
+    pending = affine(importer, node, view, *factors)
+    importer.views[node.output[0]] = pending.finish(params, node.output[0], *_ANY, pending.names)
 
 
 def _qlinear_table(importer, node):
@@ -142,6 +156,9 @@ def _qlinear_concat(importer, node):
     i = node.input
     params = importer.params(i[0], i[1])
     views = [_operand(importer, node, p, i[p + 1], i[p + 2]) for p in range(2, len(i), 3)]
+    if len(views) == 1:
+        importer.views[node.output[0]] = importer.requantize(views[0], params, node.output[0], (node.name,))
+        return
     values = emit.concat_axis(importer, views, attributes(node).get("axis", 1))
     shape = list(views[0].shape)
     shape[1] = sum(v.shape[1] for v in views)

@@ -10,13 +10,19 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from .errors import ModelError
-from .importer_float import ELEMENTWISE
+from .importer_float import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 from .session import open_session
+from .views import LAYOUT_OPS
 
 __all__ = ["prepare", "Prepared"]
 
 _KEEP = frozenset(["DequantizeLinear"])
+_PASSING = LAYOUT_OPS | {"MaxPool", "Relu", "Clip"}
+_INTEGER = frozenset(
+    ["Conv", "Gemm", "Add", "Mul", "AveragePool", "Concat", "LeakyRelu", "Sigmoid", "GlobalAveragePool"]
+)
+"""What the quantizer makes integer even where the operand was not quantized before."""
 
 
 class Prepared:
@@ -158,7 +164,7 @@ class Prepared:
             for name in node.input:
                 if not name or (name in self.consts and self.consts[name].size == 1):
                     continue
-                if name in roots:
+                if name in roots and len(users[name]) == 1 and name not in self.outputs:
                     found.add(roots[name][0])
                     members += roots[name][1]
                 else:
@@ -175,16 +181,12 @@ class Prepared:
                     # the quantizer drops Relu behind a quantized operator, even where others need what is below 0
                     self.excluded.append(node.name)
         in_functions = set()
-        for tensor, (root, members) in roots.items():
-            takers = users.get(tensor, ())
-            is_end = (
-                tensor in self.outputs or not takers or any(roots.get(t.output[0], (0,))[0] != root for t in takers)
-            )
-            names = {n.name for n in members}
-            kinds = [n.op_type for n in members]
-            is_clip = kinds in (["Relu"], ["Clip"])
-            if is_end and not is_clip and kinds not in (["LeakyRelu"], ["Sigmoid"]) and not self._is_affine(members):
-                in_functions |= names
+        inner = {n.name for _, members in roots.values() for n in members[:-1]}
+        for _, members in roots.values():
+            if members[-1].name in inner or self._is_affine(members):
+                continue
+            if len(members) > 1 or members[0].op_type not in ("Relu", "Clip", "LeakyRelu", "Sigmoid"):
+                in_functions |= {n.name for n in members}
         self.excluded += sorted(in_functions - set(self.excluded))
         self.in_functions = in_functions
 
@@ -210,10 +212,8 @@ class Prepared:
                 self.remove(node, "folded", f"into the weights of {maker.op_type} {maker.name!r}")
             elif len(self.shapes.get(source, ())) == 4:
                 channels = self.shapes[source][1]
-                weights = self.constant(
-                    f"{node.name}/weights", np.broadcast_to(scale, (channels,)).reshape(-1, 1, 1, 1)
-                )
-                bias = self.constant(f"{node.name}/bias", np.broadcast_to(shift, (channels,)))
+                weights = self.constant(f"{node.name}/weights", by_channel(scale, channels).reshape(-1, 1, 1, 1))
+                bias = self.constant(f"{node.name}/bias", by_channel(shift, channels))
                 conv = helper.make_node(
                     "Conv", [source, weights, bias], [node.output[0]], group=channels, kernel_shape=[1, 1]
                 )
@@ -225,31 +225,18 @@ class Prepared:
             gamma, beta, mean, variance = (self.consts.get(i) for i in node.input[1:5])
             if any(p is None for p in (gamma, beta, mean, variance)) or (len(node.output) > 1 and node.output[1]):
                 return None
-            deviation = np.sqrt(variance.astype(np.float64) + attributes(node).get("epsilon", 1e-5))
-            scale = gamma.astype(np.float64) / deviation
-            return node.input[0], scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
-        if node.op_type not in ("Add", "Sub", "Mul", "Div"):
-            return None
-        constant = [i for i in (0, 1) if node.input[i] in self.consts]
-        if len(constant) != 1 or (node.op_type in ("Sub", "Div") and constant == [0]):
+            factors = norm_factors(gamma, beta, mean, variance, attributes(node).get("epsilon", 1e-5))
+            return node.input[0], *factors
+        constant = [i for i, name in enumerate(node.input) if name in self.consts]
+        if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(constant) != 1:
             return None
         value = self.consts[node.input[constant[0]]]
         source = node.input[1 - constant[0]]
         rank = len(self.shapes.get(source, ()))
         if value.dtype != np.float32 or not rank:
             return None
-        full = value.reshape((1,) * (rank - value.ndim) + value.shape) if value.ndim <= rank else None
-        axis = 1
-        if full is None or any(s != 1 for i, s in enumerate(full.shape) if i != axis):
-            return None
-        number = full.reshape(-1)
-        one, zero = np.ones_like(number), np.zeros_like(number)
-        return {
-            "Add": (source, one, number),
-            "Sub": (source, one, -number),
-            "Mul": (source, number, zero),
-            "Div": (source, one / number, zero),
-        }[node.op_type]
+        factors = affine_factors(node.op_type, value, rank, constant[0] == 0)
+        return None if factors is None else (source, *factors)
 
     def _fold_into(self, maker, scale, shift):
         if maker.op_type not in ("Conv", "Gemm") or maker.input[1] not in self.consts:
@@ -298,6 +285,24 @@ class Prepared:
             conv.input[0] = node.input[0]
             self.remove(node, "folded", f"into the padding of Conv {conv.name!r}")
 
+    def anchor_means(self):
+        """The quantizer leaves GlobalAveragePool in floating point behind a tensor that nobody quantized before: a Concat
+        of that one tensor quantizes it, and costs nothing in the quantized graph."""
+        makers = self.makers()
+        for node in list(self.nodes):
+            if node.op_type != "GlobalAveragePool" or not self.shapes.get(node.input[0]):
+                continue
+            maker = makers.get(node.input[0])
+            while maker is not None and maker.name not in self.excluded and maker.op_type in _PASSING:
+                maker = makers.get(maker.input[0])
+            if maker is not None and maker.name not in self.excluded and maker.op_type in _INTEGER:
+                continue
+            source, name = node.input[0], f"{node.name}/operand"
+            concat = helper.make_node("Concat", [source], [name], name=name, axis=1)
+            self.shapes[name] = self.shapes[source]
+            self.nodes.insert(next(i for i, n in enumerate(self.nodes) if n is node), concat)
+            node.input[0] = name
+
     def _zero_pads(self, node):
         given = attributes(node)
         if given.get("mode", b"constant") != b"constant" or (len(node.input) > 3 and node.input[3]):
@@ -311,6 +316,11 @@ class Prepared:
         pads = [int(p) for p in pads]
         half = len(pads) // 2
         return pads if half >= 3 and not any(pads[:2] + pads[half : half + 2]) and min(pads) >= 0 else None
+
+
+def by_channel(array, channels):
+    """float32, shape (channels,), of one number or one a channel."""
+    return np.broadcast_to(np.asarray(array, np.float32), (channels,))
 
 
 def _sum(state, node):
@@ -429,5 +439,6 @@ def prepare(model, *, randomize=None):
     state.find_functions()
     state.fold_affine()
     state.fold_pads()
+    state.anchor_means()
     state.finish()
     return state

@@ -1,0 +1,65 @@
+"""The report of what becomes of each node."""
+
+import numpy as np
+import pytest
+from onnx_models import FloatNet
+
+from superlip import golden, graph
+
+
+def verdicts(float_model):
+    return {f"{r.node} {r.op}": r.verdict for r in graph.check(float_model)}
+
+
+def test_one_row_a_node_in_order():
+    net = FloatNet((3, 8, 8))
+    x = net.op("Relu", net.norm(net.conv("x", 4, 3), 4))
+    x = net.op("Dropout", net.op("Sum", x, x, net.conv(x, 4, 4)))
+    x = net.op("ReduceMean", x, axes=[2, 3], keepdims=1)
+    x = net.op("Softmax", net.dense(net.op("Flatten", x), 10, 4), axis=1)
+    found = verdicts(net.model(x))
+    assert found == {
+        "n0 Conv": "accelerator",
+        "n1 BatchNormalization": "folded",
+        "n2 Relu": "folded",
+        "n3 Conv": "accelerator",
+        "n4 Sum": "rewritten",
+        "n5 Dropout": "folded",
+        "n6 ReduceMean": "rewritten",
+        "n7 Flatten": "accelerator",
+        "n8 Gemm": "accelerator",
+        "n9 Softmax": "host",
+    }
+
+
+def test_unsupported_nodes_are_all_listed():
+    """Each unsupported node with its own reason, and those that only need its result with that."""
+    net = FloatNet((3, 8, 8))
+    x = net.conv("x", 4, 3)
+    x = net.op("ConvTranspose", x, net.const(net.rng.normal(size=(4, 4, 2, 2))), strides=[2, 2])
+    x = net.op("Resize", net.conv(x, 4, 4), "", net.const([1, 1, 2, 2]), mode="linear")
+    x = net.conv(x, 4, 4)
+    float_model = net.model(x)
+    rows = {r.op + r.node: r for r in graph.check(float_model)}
+    assert rows["Convn0"].verdict == "accelerator"
+    assert rows["ConvTransposen1"].verdict == "unsupported"
+    assert "not supported" in rows["ConvTransposen1"].why
+    assert rows["Convn2"].verdict == "unsupported"
+    assert "'n1'" in rows["Convn2"].why
+    with pytest.raises(graph.ModelError, match="n1"):
+        graph.load(float_model, random_weights=0)
+
+
+def test_float_tail_runs_on_the_host():
+    """Behind the last accelerated layer the host computes whatever ONNX Runtime can."""
+    net = FloatNet((3, 8, 8))
+    x = net.dense(net.op("Flatten", net.conv("x", 4, 3)), 12, 256)
+    values, indices = net.op("TopK", net.op("Softmax", x, axis=1), net.const([3], np.int64), outputs=2)
+    float_model = net.model(values, indices)
+    rows = {r.op: r.verdict for r in graph.check(float_model)}
+    assert rows["TopK"] == rows["Softmax"] == "host"
+    assert rows["Conv"] == "accelerator"
+    g = graph.load(float_model, random_weights=0)
+    assert len(g.outputs) == 2
+    comparison = golden.reference(g, net.images(4))
+    assert [d.mismatches for d in comparison.outputs] == [0, 0]

@@ -1,0 +1,393 @@
+"""Models of every supported kind, from ONNX to the quantized graph, compared with ONNX Runtime layer by layer."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import FloatNet, model, node
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from superlip import golden, graph
+from superlip.graph import ir
+from superlip.graph.session import open_session
+
+SHAPE = (6, 12, 12)
+
+
+def plain(net):
+    x = net.op("Relu", net.conv("x", 8, 6))
+    x = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = net.op("Relu", net.conv(x, 16, 8, strides=[2, 2]))
+    x = net.op("GlobalAveragePool", x)
+    return net.dense(net.op("Flatten", x), 10, 16)
+
+
+def residual(net):
+    x = net.op("Relu", net.norm(net.conv("x", 8, 6), 8))
+    y = net.norm(net.conv(net.op("Relu", net.norm(net.conv(x, 8, 8), 8)), 8, 8), 8)
+    return net.op("Softmax", net.dense(net.op("Flatten", net.op("Relu", net.op("Add", x, y))), 10, 8 * 144), axis=1)
+
+
+def preactivation(net):
+    """Relu beside another user of its operand, and BatchNormalization that no Conv can take in."""
+    x = net.conv("x", 8, 6)
+    y = net.conv(net.op("Relu", net.norm(net.op("MaxPool", x, kernel_shape=[1, 1]), 8)), 8, 8)
+    x = net.op("Add", x, y)
+    y = net.conv(net.op("Relu", x), 8, 8)
+    return net.conv(net.op("Relu", net.op("Add", x, y)), 4, 8)
+
+
+def mobile(net):
+    x = net.op("Clip", net.conv("x", 8, 6), net.const(0.0), net.const(6.0))
+    x = net.op("HardSwish", net.norm(net.conv(x, 8, 8, groups=8), 8))
+    squeezed = net.op("GlobalAveragePool", x)
+    squeezed = net.op("HardSigmoid", net.conv(net.op("Relu", net.conv(squeezed, 4, 8, 1)), 8, 4, 1), alpha=1 / 6)
+    x = net.conv(net.op("Mul", x, squeezed), 12, 8, 1)
+    return net.op("ReduceMean", x, axes=[2, 3], keepdims=0)
+
+
+def decomposed_hardswish(net):
+    x = net.conv("x", 8, 6)
+    gate = net.op("Clip", net.op("Add", x, net.const(3.0)), net.const(0.0), net.const(6.0))
+    x = net.op("Div", net.op("Mul", x, gate), net.const(6.0))
+    return net.conv(x, 4, 8)
+
+
+def swish(net):
+    x = net.conv("x", 8, 6)
+    x = net.op("Mul", x, net.op("Sigmoid", x))
+    return net.op("Tanh", net.conv(x, 4, 8))
+
+
+def leaky(net):
+    x = net.op("LeakyRelu", net.conv("x", 8, 6), alpha=0.1)
+    x = net.op("PRelu", net.conv(x, 8, 8), net.const(np.full((8, 1, 1), 0.25)))
+    return net.op("Sigmoid", net.conv(x, 4, 8))
+
+
+def inception(net):
+    parts = [
+        net.op("Relu", net.conv("x", 4, 6, 1)),
+        net.op("Relu", net.conv("x", 5, 6, 3)),
+        net.conv(net.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 3, 6, 1),
+        net.op("MaxPool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    ]
+    x = net.op("Concat", *parts, axis=1)
+    return net.conv(net.op("Concat", x, net.op("Relu", net.norm(x, 18)), axis=1), 4, 36, 1)
+
+
+def split(net):
+    left, right = net.op("Split", net.conv("x", 8, 6), net.const([4, 4], np.int64), outputs=2, axis=1)
+    right = net.op("Relu", net.conv(right, 4, 4))
+    middle = net.op("Slice", net.op("Concat", right, left, axis=1), *(net.const([i], np.int64) for i in (2, 6, 1)))
+    return net.conv(middle, 5, 4)
+
+
+def shuffle(net):
+    x = net.conv("x", 8, 6)
+    x = net.op("Reshape", x, net.const([1, 2, 4, 12, 12], np.int64))
+    x = net.op("Transpose", x, perm=[0, 2, 1, 3, 4])
+    x = net.op("Reshape", x, net.const([1, 8, 12, 12], np.int64))
+    return net.conv(x, 4, 8, groups=2)
+
+
+def upsample(net):
+    x = net.op("Relu", net.conv("x", 8, 6, strides=[2, 2]))
+    x = net.op("Resize", x, "", net.const([1, 1, 2, 2]), mode="nearest", nearest_mode="floor")
+    x = net.op("Concat", x, "x", axis=1)
+    x = net.op("Pad", net.conv(x, 8, 14), net.const([0, 0, 1, 2, 0, 0, 0, 1], np.int64), net.const(0.5))
+    return net.conv(x, 4, 8)
+
+
+def blocks(net):
+    x = net.op("SpaceToDepth", net.conv("x", 4, 6), blocksize=2)
+    x = net.op("DepthToSpace", net.conv(x, 16, 16), blocksize=2, mode="CRD")
+    return net.op("DepthToSpace", net.conv(x, 8, 4), blocksize=2)
+
+
+def padded(net):
+    x = net.op("Pad", "x", net.const([0, 0, 0, 1, 0, 0, 1, 2], np.int64))
+    x = net.op("Relu", net.conv(x, 8, 6, strides=[2, 2], pads=[0, 0, 0, 0]))
+    x = net.conv(x, 4, 8, 5, dilations=[2, 1])
+    weights = net.const(net.rng.normal(size=(5, 4, 2, 2)))
+    return net.op("Conv", x, weights, auto_pad="SAME_UPPER")
+
+
+def normalized(net):
+    """LRN between convolutions, on the host, and max pooling right behind it."""
+    x = net.op("LRN", net.op("Relu", net.conv("x", 8, 6)), size=5, alpha=0.1)
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+    x = net.op("Sum", net.conv(x, 8, 8), x, net.conv(x, 8, 8))
+    return net.op("LogSoftmax", net.dense(net.op("Flatten", x), 10, 200), axis=1)
+
+
+def channels_last_dense(net):
+    """A dense layer on the transposed map, MatMul with the bias added to it, factors in front."""
+    x = net.op("Mul", net.op("Sub", "x", net.const(np.linspace(0, 1, 6).reshape(6, 1, 1))), net.const(0.5))
+    x = net.op("Transpose", net.op("Relu", net.conv(x, 8, 6, strides=[3, 3])), perm=[0, 2, 3, 1])
+    x = net.op("Reshape", x, net.const([1, 128], np.int64))
+    weights = net.const(net.rng.normal(size=(128, 10)) / 11)
+    return net.op("Add", net.op("MatMul", x, weights), net.const(net.rng.normal(size=10)))
+
+
+NETS = [
+    plain, residual, preactivation, mobile, decomposed_hardswish, swish, leaky, inception, split, shuffle, upsample,
+    blocks, padded, normalized, channels_last_dense,
+]  # fmt: skip
+
+
+def build(make, seed=0):
+    net = FloatNet(SHAPE, seed)
+    return net.model(make(net)), net
+
+
+def exact(differences):
+    """Differences in layers that have to be equal: all but additions, products and averages, which are counted."""
+    return [d for d in differences if d.mismatches and d.kind not in ("Add", "Mul", "Pool")]
+
+
+def check_equal(g, images, most=1e-3):
+    comparison = golden.reference(g, images, layers=True)
+    rates = {}  # of nodes that the graph itself says may differ
+    for note in g.notes:
+        if "one step" in note:
+            rates[note.split("'")[1]] = 1e-3
+        if "ties" in note:
+            rates[note.split("'")[1]] = 0.25
+    assert [d for d in exact(comparison.layers) if d.name not in rates] == []
+    assert all(d.largest <= 1 for d in comparison.layers)
+    assert all(d.mismatches <= max(1, rates.get(d.name, most) * d.values) for d in comparison.layers)
+    if comparison.layer_mismatches == 0:
+        assert all(d.mismatches == 0 or (d.kind == "host" and d.largest < 1e-5) for d in comparison.outputs)
+    assert comparison.layers
+    return comparison
+
+
+@pytest.mark.parametrize("make", NETS, ids=lambda f: f.__name__)
+def test_float_net_equals_onnxruntime(make):
+    float_model, net = build(make)
+    g = graph.load(float_model, calibrate=net.images(8))
+    images = net.images(6)
+    comparison = check_equal(g, images)
+    assert comparison.top1 == len(images) or comparison.layer_mismatches
+
+    # and the quantized network is still the float one: correlation of the outputs over the images
+    session = open_session(float_model.SerializeToString())
+    theirs = np.concatenate([session.run(None, {"x": i[None]})[0].ravel() for i in images])
+    ours = golden.dequantize(g, g.outputs[0], golden.run(g, images)[g.outputs[0]]).ravel()
+    assert np.corrcoef(theirs, ours)[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("make", NETS, ids=lambda f: f.__name__)
+def test_check_agrees_with_load(make):
+    float_model, _ = build(make)
+    rows = graph.check(float_model)
+    assert [r.op for r in rows] == [n.op_type for n in float_model.graph.node]
+    assert {r.verdict for r in rows} <= {"accelerator", "rewritten", "folded", "host"}
+    assert all(r.why for r in rows if r.verdict != "accelerator")
+
+
+def quantized(float_model, net, folder, quant_format, kind):
+    class Images(CalibrationDataReader):
+        def __init__(self):
+            self.left = iter(net.images(4))
+
+        def get_next(self):
+            image = next(self.left, None)
+            return None if image is None else {"x": image[None]}
+
+    logging.getLogger().setLevel(logging.ERROR)
+    path = Path(folder) / "quantized.onnx"
+    fixed = onnx.ModelProto.FromString(float_model.SerializeToString())
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    quantize_static(
+        fixed, str(path), Images(), quant_format=quant_format, per_channel=True, activation_type=kind,
+        weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("kind", [QuantType.QUInt8, QuantType.QInt8])
+@pytest.mark.parametrize("quant_format", [QuantFormat.QDQ, QuantFormat.QOperator])
+@pytest.mark.parametrize(
+    "make", [plain, residual, leaky, inception, split, shuffle, upsample], ids=lambda f: f.__name__
+)
+def test_quantized_models(make, quant_format, kind, tmp_path):
+    """Models that the user quantized, with ONNX Runtime's defaults, in both formats."""
+    float_model, net = build(make)
+    g = graph.load(quantized(float_model, net, tmp_path, quant_format, kind))
+    assert g.values[g.input].is_unsigned == (kind == QuantType.QUInt8)
+    check_equal(g, net.images(4))
+
+
+def test_integer_and_float_images_are_the_same():
+    float_model, net = build(plain)
+    g = graph.load(float_model, calibrate=net.images(4))
+    images = net.images(3)
+    q = golden.quantize_input(g, images)
+    assert q.dtype == np.int8
+    a, b = golden.run(g, images), golden.run(g, q)
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert golden.reference(g, q).mismatches == 0
+    back = golden.dequantize(g, g.input, q)
+    assert np.abs(back - images).max() <= g.values[g.input].scale * 0.51 or np.abs(images).max() > back.max()
+
+
+def test_structure_of_the_graph():
+    """Relu, BatchNormalization and Flatten leave no node; tables sit in the convolution before them."""
+    float_model, net = build(residual)
+    g = graph.load(float_model, calibrate=net.images(4))
+    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Conv, ir.Conv, ir.Add, ir.Conv, ir.Host]
+    assert g.values[g.outputs[0]].is_float and g.values[g.outputs[0]].shape == (10, 1, 1)
+    assert g.nodes[-2].weights.shape == (10, 8, 12, 12)
+    float_model, net = build(decomposed_hardswish)
+    g = graph.load(float_model, calibrate=net.images(4))
+    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Conv]
+    assert g.nodes[0].table is not None
+    float_model, net = build(shuffle)
+    g = graph.load(float_model, calibrate=net.images(4))
+    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Shuffle, ir.Conv]
+    assert g.nodes[1].order.tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+    float_model, net = build(blocks)
+    g = graph.load(float_model, calibrate=net.images(4))
+    kinds = [ir.Conv, ir.SpaceToDepth, ir.Conv, ir.DepthToSpace, ir.Conv, ir.DepthToSpace]
+    assert [type(n) for n in g.nodes] == kinds
+    assert [n.mode for n in g.nodes if isinstance(n, ir.DepthToSpace)] == ["CRD", "DCR"]
+    float_model, net = build(channels_last_dense)
+    g = graph.load(float_model, calibrate=net.images(4))
+    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Conv, ir.Conv]
+
+
+def test_zero_point_of_unsigned_weights_is_folded():
+    constants = {
+        "s": np.float32(0.02), "z": np.uint8(7), "w": np.arange(60, 180, 10, dtype=np.uint8).reshape(4, 3, 1, 1),
+        "ws": np.float32(0.01), "wz": np.uint8(128), "ys": np.float32(0.05), "b": np.arange(4, dtype=np.int32),
+    }  # fmt: skip
+    conv = node("QLinearConv", ["x", "s", "z", "w", "ws", "wz", "ys", "z", "b"], ["y"])
+    g = graph.load(model([conv], {"x": (np.uint8, [1, 3, 8, 8])}, ["y"], constants))
+    assert g.nodes[0].weights.min() == -68
+    check_equal(g, np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8))
+    constants["wz"] = np.uint8(20)
+    with pytest.raises(graph.ModelError, match="do not fit int8"):
+        graph.load(model([conv], {"x": (np.uint8, [1, 3, 8, 8])}, ["y"], constants))
+
+
+def test_random_weights():
+    """Placeholder weights become seeded random ones; others stay."""
+    net = FloatNet(SHAPE)
+    x = net.op("Conv", "x", net.op("ConstantOfShape", net.const([8, 6, 3, 3], np.int64)))
+    x = net.conv(net.norm(x, 8), 4, 8)
+    kept = next(c for c in net.constants.values() if c.ndim == 4)
+    float_model = net.model(x)
+    graphs = [graph.load(float_model, random_weights=s) for s in (0, 0, 1)]
+    first, again, other = (g.nodes[0].weights for g in graphs)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert first.std() > 20
+    assert np.array_equal(graphs[0].nodes[1].weights, graphs[2].nodes[1].weights)
+    assert np.corrcoef(graphs[0].nodes[1].weights.ravel(), kept.ravel())[0, 1] > 0.95
+    check_equal(graphs[0], net.images(2))
+
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "squeezenet", "shufflenet",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in
+          ("resnet50", "inception_v1", "inception_v2", "densenet121", "bvlc_alexnet", "zfnet512", "vgg19")),
+    ],
+)  # fmt: skip
+def test_networks_of_the_onnx_wheel(name):
+    path = LIGHT / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this onnx package does not carry the graphs")
+    g = graph.load(path, random_weights=0)
+    image = np.random.default_rng(1).normal(size=(1, *g.values[g.input].shape)).astype(np.float32)
+    comparison = check_equal(g, image)
+    assert comparison.top1 == 1
+
+
+# ---- mistakes
+
+
+def refused(net, match, **arguments):
+    with pytest.raises(graph.ModelError, match=match):
+        graph.load(net, **({"random_weights": 0} | arguments))
+
+
+def test_files_that_are_no_models(tmp_path):
+    (tmp_path / "text.onnx").write_text("hello, this is no model")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    refused(tmp_path / "missing.onnx", "does not exist")
+    refused(tmp_path / "text.onnx", "not an ONNX file")
+    refused(tmp_path / "empty.onnx", "no ONNX graph")
+    refused(tmp_path, "folder")
+
+
+def test_calibration_mistakes(tmp_path):
+    float_model, net = build(plain)
+    refused(float_model, "calibrat", random_weights=None)
+    refused(float_model, "does not exist", calibrate=tmp_path / "none.npz")
+    np.savez(tmp_path / "wrong.npz", images=np.zeros((4, 3, 12, 12), np.float32))
+    refused(float_model, r"must have shape \(N, 6, 12, 12\)", calibrate=tmp_path / "wrong.npz")
+    np.savez(tmp_path / "two.npz", a=net.images(2), b=net.images(2))
+    refused(float_model, "none is named", calibrate=tmp_path / "two.npz")
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    refused(float_model, "not a .npz", calibrate=tmp_path / "bad.npz")
+    np.savez(tmp_path / "nan.npz", a=np.full((1, *SHAPE), np.nan))
+    refused(float_model, "not finite", calibrate=tmp_path / "nan.npz")
+    np.savez(tmp_path / "good.npz", other=np.zeros(3), x=net.images(2))
+    assert graph.load(float_model, calibrate=tmp_path / "good.npz").nodes
+
+
+def test_inputs_that_are_no_images():
+    def with_shape(shape):
+        net = FloatNet(SHAPE)
+        float_model = net.model(net.conv("x", 4, 6))
+        float_model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape))
+        return float_model
+
+    refused(with_shape([1, 6, 12, 12, 12]), "image input")
+    refused(with_shape([1, 6, "height", 12]), "no fixed size along axis 2")
+    refused(with_shape(None), "no shape")
+    refused(with_shape([1, 5, 12, 12]), "")
+
+
+def test_unsupported_operators_are_named():
+    net = FloatNet(SHAPE)
+    x = net.op("ConvTranspose", net.conv("x", 8, 6), net.const(net.rng.normal(size=(8, 4, 2, 2))), strides=[2, 2])
+    refused(net.model(net.conv(x, 4, 4)), "ConvTranspose 'n1'.*not supported between")
+    net = FloatNet(SHAPE)
+    x = net.op("Resize", net.conv("x", 8, 6), "", net.const([1, 1, 2, 2]), mode="linear")
+    refused(net.model(net.conv(x, 4, 8)), "linear")
+    net = FloatNet(SHAPE)
+    x = net.op("Transpose", net.conv("x", 8, 6), perm=[0, 1, 3, 2])
+    refused(net.model(net.conv(x, 4, 8)), "movement of elements")
+    net = FloatNet(SHAPE)
+    refused(net.model(net.op("Relu", "x")), "")
+
+
+def test_two_inputs():
+    conv = helper.make_node("Add", ["x", "y"], ["z"], name="add")
+    refused(model([conv], {n: (np.float32, [1, 3, 4, 4]) for n in "xy"}, ["z"], {}), "2 inputs")
+
+
+def test_no_exception_but_model_error_from_damaged_files(tmp_path):
+    """Bytes flipped in a model file: it loads, or says what is wrong."""
+    float_model, net = build(plain)
+    raw = bytearray(float_model.SerializeToString())
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        damaged = raw.copy()
+        for position in rng.integers(0, 600, 3):
+            damaged[position] = rng.integers(256)
+        path = tmp_path / f"{i}.onnx"
+        path.write_bytes(damaged)
+        with contextlib.suppress(graph.ModelError):
+            graph.load(path, calibrate=net.images(1))
