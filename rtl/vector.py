@@ -37,8 +37,8 @@ class Vector(wiring.Component):
     pixels that only it was made of.
 
     Errors are precise: all results before the mistake are written, none after it. OPERAND: op unknown, zero
-    groups, rows, cols, kh or kw, lane_last outside [lane_first, tm), a window other than 1x1 in REQUANTIZE, ADD
-    or MUL; the syndrome is the value. ADDRESS: beyond the activation buffer or (source of REQUANTIZE) the
+    groups, rows, cols, kh or kw, lane_last outside [lane_first, tm), a window other than 1x1 in ADD or
+    MUL; the syndrome is the value. ADDRESS: beyond the activation buffer or (source of REQUANTIZE) the
     accumulators; of a pixel that is not padding, the second operand, the destination, the parameters or the table.
 
     Parameters

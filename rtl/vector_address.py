@@ -100,7 +100,7 @@ class VectorSetup(wiring.Component):
     def _check(self, m, body, job):
         """OPERAND errors, in the order of ``vector_model.operand_error``."""
         zero = Cat(~body[name].any() for name in ("groups", "rows", "cols", "kh", "kw")).any()
-        window = (body.op == VectorOp.MAX) | (body.op == VectorOp.SUM)
+        window = (body.op != VectorOp.ADD) & (body.op != VectorOp.MUL)
         m.d.sync += job.bad.eq(1)
         with m.If(body.op > max(VectorOp)):
             m.d.sync += job.syndrome.eq(body.op)

@@ -22,7 +22,7 @@ class VectorLanes(wiring.Component):
 
     Every operation is a multiply-accumulate of one pixel's x = value - zero point (9 bits): by 1 in SUM, by the
     lane's factors in ADD, by the x before it in MUL. MAX keeps the larger product instead of the sum, and
-    REQUANTIZE adds the accumulator word to the bias that sums begin with.
+    REQUANTIZE adds the largest accumulator word of the window to the bias that sums begin with.
 
     Latency ``latency`` cycles from a result's last step; one step a cycle.
 
@@ -118,12 +118,14 @@ class VectorLanes(wiring.Component):
         mult = Signal(signed(_MULT_BITS), name=f"mult_{lane}", reset_less=True)
         word = Signal(signed(32), name=f"word_{lane}", reset_less=True)
         is_acc = step.op == VectorOp.REQUANTIZE
+        sums = Mux(step.present & is_acc, self.acc[32 * lane :][:32].as_signed(), 0)
         with m.If(valid[0]):
             # What leaves a maximum, or else a sum, as it is.
             neutral = Mux(step.op == VectorOp.MAX, _MAX_NEUTRAL, 0)
             pixel = self.act[8 * lane :][:8].as_signed()
             m.d.sync += x.eq(Mux(step.present & ~is_acc, pixel - step.zp, neutral))
-            m.d.sync += word.eq(Mux(step.present & is_acc, self.acc[32 * lane :][:32], 0))
+            with m.If(step.first | (sums > word)):
+                m.d.sync += word.eq(sums)
             with m.If(step.op == VectorOp.ADD):
                 m.d.sync += mult.eq(Mux(step.second, second[:_MULT_BITS].as_signed(), first))
             with m.Elif(step.op == VectorOp.MUL):
@@ -137,9 +139,9 @@ class VectorLanes(wiring.Component):
             m.d.sync += [product.eq(x * mult), base.eq(word + Mux(steps[1].op == VectorOp.ADD, 0, first))]
 
         total = Signal(signed(ACC_BITS), name=f"total_{lane}", reset_less=True)
-        is_max = steps[2].op == VectorOp.MAX
+        is_max, alone = steps[2].op == VectorOp.MAX, steps[2].first | (steps[2].op == VectorOp.REQUANTIZE)
         with m.If(valid[2] & ~is_max):
-            m.d.sync += total.eq(Mux(steps[2].first, base, total) + product)
+            m.d.sync += total.eq(Mux(alone, base, total) + product)
         with m.Elif(valid[2] & (steps[2].first | (product[:9].as_signed() > total[:9].as_signed()))):
             m.d.sync += total.eq(product)
         # All but ADD (within 36 bits by its factors' size) are int32, modulo 2**32.

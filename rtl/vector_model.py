@@ -10,7 +10,7 @@ from .requantize import Requantize
 
 __all__ = ["VectorState", "model", "operand_error"]
 
-_WINDOW_OPS = (VectorOp.MAX, VectorOp.SUM)
+_WINDOW_OPS = (VectorOp.REQUANTIZE, VectorOp.MAX, VectorOp.SUM)
 
 
 @dataclass
@@ -159,7 +159,8 @@ def _values(act_memory, acc_memory, state, body, places, count):
         return Requantize.model_exact(largest, 0, 0, *clip)
     first, second = _need(state.params, "parameters").astype(np.int64).T
     zp_a = 0 if body.op == VectorOp.REQUANTIZE else body.zp_a
-    total = np.where(present, pixels - zp_a, 0).sum(axis=1)
+    total = np.where(present, pixels - zp_a, 0)
+    total = total.max(axis=1) if body.op == VectorOp.REQUANTIZE else total.sum(axis=1)
     if body.op in (VectorOp.ADD, VectorOp.MUL):
         other = act_memory[places.source_b[:count]].astype(np.int64) - body.zp_b
         if body.op == VectorOp.ADD:

@@ -250,14 +250,15 @@ class FunctionalCluster:
         """Results before the clip, int64, shape (rows, cols, tm)."""
         rows, cols, op = body["rows"], body["cols"], VectorOp(body["op"])
         memory = board.acc if op is VectorOp.REQUANTIZE else board.act
-        largest = op in (VectorOp.MAX, VectorOp.REQUANTIZE)
         start = {VectorOp.MAX: -128, VectorOp.REQUANTIZE: -(1 << 31)}.get(op, 0)
         values = np.full((rows, cols, self.config.tm), start, np.int64)
         for ky in range(body["kh"]):
             for kx in range(body["kw"]):
                 offset, inside = self._window(body, rows, cols, ky, kx)
                 x = memory[(base + offset) % len(memory)].astype(np.int64)
-                if largest:
+                if op is VectorOp.REQUANTIZE:
+                    values = np.maximum(values, np.where(inside[:, :, None], x, 0))
+                elif op is VectorOp.MAX:
                     values = np.where(inside[:, :, None], np.maximum(values, x), values)
                 else:
                     values = values + np.where(inside[:, :, None], x - body["zp_a"], 0)
