@@ -16,7 +16,7 @@ and the receiver says so (error LINK). Nodes that are to run together must there
 the same time once; they may leave it in any order.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -99,14 +99,18 @@ class CreditTaker(wiring.Component):
         A frame starts in this cycle; only while ``available``.
     available : Out(1)
         A frame may start.
+    count : Out(COUNT_BITS)
+        Frames sent since reset.
     """
 
-    def __init__(self):
-        super().__init__({"limit": In(COUNT_BITS), "linked": In(1), "sent": In(1), "available": Out(1)})
+    limit: In(COUNT_BITS)
+    linked: In(1)
+    sent: In(1)
+    available: Out(1)
+    count: Out(COUNT_BITS)
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(COUNT_BITS)
-        m.d.sync += count.eq(count + self.sent)
-        m.d.comb += self.available.eq(self.linked & (self.limit != count))
+        m.d.sync += self.count.eq(self.count + self.sent)
+        m.d.comb += self.available.eq(self.linked & (self.limit != self.count))
         return m
