@@ -187,7 +187,9 @@ class PEArray(wiring.Component):
                 totals = self._multiply_add(m, group, stage, multiplicands[stage][group], pixels[stage], totals)
             sums += self._split(m, group, totals)
         m.d.comb += [self.psum[channel].eq(self._tree(m, channel, terms)) for channel, terms in enumerate(sums)]
-        m.d.comb += self.psum_valid.eq(_Delays(m, self.x_valid, self.latency, "valid", reset_less=False)[self.latency])
+        # The last register is the port itself: as an alias, it would lend the port its name in Verilog.
+        valid = _Delays(m, self.x_valid, self.latency - 1, "valid", reset_less=False)
+        m.d.sync += self.psum_valid.eq(valid[self.latency - 1])
         return m
 
     def _lanes(self, word, stage):

@@ -289,7 +289,9 @@ async def vector_reads_alongside(dut):
     for i, fields in enumerate(jobs):
         while len(bench.done["matmul"]) <= i:
             await RisingEdge(dut.clk)
-        await bench.check(range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"]), states[i])
+        # The word that was written last is read first.
+        words_of_job = range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"])
+        await bench.check(reversed(words_of_job), states[i])
         await sender
         sender = cocotb.start_soon(bench.matmuls.send(words[i + 3 : i + 4]))
 
