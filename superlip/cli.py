@@ -22,7 +22,7 @@ def main(argv=None):
     arguments = _parser().parse_args(argv)
     errors = Console(stderr=True, highlight=False)
     try:
-        return arguments.work(arguments, Console(highlight=False), errors)
+        return arguments.work(arguments, _console(), errors)
     except KeyboardInterrupt:
         errors.print("interrupted")
         return 130
@@ -40,6 +40,14 @@ def main(argv=None):
             raise
         _complain(errors, str(error))
         return 2
+
+
+def _console():
+    """Standard output; wide enough for the tables where it is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    return console
 
 
 def _complain(console, text):

@@ -96,7 +96,7 @@ def layer_table(rows, title, *, estimated=False):
     """Rich table of rows."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in ("layer", "partition"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in ("cycles", "MACs"):
         table.add_column(column, justify="right")
     table.add_column("bound by")

@@ -31,7 +31,7 @@ def convolve(x, weights, bias, *, strides, pads, dilations, groups, pad_value):
     m, n_group, kh, kw = weights.shape
     matrix = weights.reshape(groups, m // groups, n_group * kh * kw)
     largest_x = max(int(np.max(x, initial=0)), -int(np.min(x, initial=0)), abs(pad_value))
-    bound = int(np.abs(matrix.astype(np.int64)).sum(axis=-1).max(initial=0)) * largest_x
+    bound = int(np.abs(matrix.astype(np.int16)).sum(axis=-1, dtype=np.int64).max(initial=0)) * largest_x
     if bound >= _EXACT_FLOAT64:  # more than 2**39 products: no network has such a layer
         raise ValueError(f"a sum of {matrix.shape[-1]} products is too long to be exact")
     dtype = np.float32 if bound < _EXACT_FLOAT32 else np.float64

@@ -13,6 +13,8 @@ __all__ = ["conv", "channel_affine", "dense", "max_pool", "average_pool", "globa
 def int8_weights(weights, zero_point, name):
     """Weights less their zero point, as int8. Unsupported where the difference does not fit."""
     zero = np.zeros((), np.int64) if zero_point is None else np.asarray(zero_point, np.int64)
+    if weights.dtype == np.int8 and not zero.any():
+        return weights
     if zero.ndim and zero.size > 1:
         zero = zero.reshape(-1, *([1] * (weights.ndim - 1)))
     difference = weights.astype(np.int64) - zero.reshape(zero.shape if zero.size > 1 else ())
@@ -26,7 +28,7 @@ def int8_weights(weights, zero_point, name):
 
 def fold_zero_point(bias, weights, zero_point):
     """Model bias - zp_in * sum(w), modulo 2**32 as in the accumulators."""
-    sums = weights.astype(np.int64).reshape(len(weights), -1).sum(axis=1)
+    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
     bias = np.zeros(len(weights), np.int64) if bias is None else bias.astype(np.int64).reshape(-1)
     return (bias - zero_point * sums).astype(np.int32)
 
@@ -159,9 +161,10 @@ def dense(importer, names, view, weights, weight_scale, bias, params, tensor, cl
     if weights.shape[1] != numbers.size:
         raise Unsupported(f"weights for {weights.shape[1]} inputs, the operand has {numbers.size}")
     if numbers.size == count and np.array_equal(np.sort(numbers), np.arange(count)):
-        moved = np.empty_like(weights)
-        moved[:, numbers] = weights
-        weights = moved
+        if view.index is not None:
+            moved = np.empty_like(weights)
+            moved[:, numbers] = weights
+            weights = moved
     else:
         source = importer.values[importer.materialize(view)]
     weights = np.ascontiguousarray(weights.reshape(len(weights), *source.shape))

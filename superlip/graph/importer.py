@@ -149,6 +149,7 @@ class Importer:
         return View(output, tuple(int(s) for s in shape))
 
     def unique_node(self, name):
+        name = name.removesuffix("_quant")  # what ONNX Runtime's quantizer adds to the model's names
         used = {n.name for n in self.nodes}
         return (
             name

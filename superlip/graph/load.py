@@ -72,6 +72,19 @@ class Loader:
 
     def try_import(self):
         """The graph, or None where nodes are unsupported (``importer.unsupported``)."""
+        try:
+            return self._import()
+        except ModelError:
+            raise
+        except Exception as error:
+            # Anything else is a mistake in the model, which ONNX can name, or one of ours, which must be seen.
+            try:
+                onnx.checker.check_model(self.model)
+            except Exception as reason:  # ValidationError, or what protobuf raises
+                raise ModelError(f"{self.name} is not a valid ONNX model: {_line(reason)}") from error
+            raise
+
+    def _import(self):
         fix_input(self.model, self.name)
         model = self.model
         if not is_quantized(model):
@@ -151,6 +164,7 @@ def fix_input(model, name):
     info.type.tensor_type.shape.dim[0].dim_value = 1
     del graph.input[:]
     graph.input.append(info)
+    model.ir_version = max(model.ir_version, 4)  # before 4 every initializer had to be an input too
     if batch != 1:  # shapes that mention the old batch are stale
         del graph.value_info[:]
         for output in graph.output:

@@ -37,7 +37,7 @@ def randomizer(seed):
                 if old is None or name in done or old.dtype != np.float32 or old.size < 2:
                     continue
                 if (old == old.reshape(-1)[0]).all():
-                    state.consts[name] = make(rng, old.shape, node).astype(np.float32)
+                    state.consts[name] = make(rng, old.shape, node).astype(np.float32, copy=False)
                     done[name] = True
         if done:
             state.notes.append(f"{len(done)} placeholder weights were replaced by random ones (seed {seed})")
@@ -46,12 +46,12 @@ def randomizer(seed):
 
 
 def _conv_weights(rng, shape, node):
-    return rng.normal(size=shape) * np.sqrt(2 / max(1, np.prod(shape[1:])))
+    return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / max(1, np.prod(shape[1:]))))
 
 
 def _gemm_weights(rng, shape, node):
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return rng.normal(size=shape) * np.sqrt(2 / shape[1 if transposed else 0])
+    return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / shape[1 if transposed else 0]))
 
 
 def _near_zero(rng, shape, node):

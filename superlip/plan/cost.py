@@ -14,7 +14,10 @@ from superlip.graph import ir
 from .partition import Split, masks, part_of, sends
 from .residency import Residents
 
-__all__ = ["LayerCost", "estimate"]
+__all__ = ["LayerCost", "estimate", "score", "total_cycles"]
+
+TRAFFIC_WEIGHT = 0.1
+"""Part of DRAM and link cycles that counts although other work covers them."""
 
 START_CYCLES = 30
 """Instruction start, array depth, requantization pipeline: paid once a layer that depends on the one before."""
@@ -143,3 +146,8 @@ def _vector(op, part):
 def total_cycles(costs):
     """Latency of one image: layers one after the other."""
     return float(np.sum([cost.cycles for cost in costs]))
+
+
+def score(costs):
+    """What the planner minimizes: the latency, and a little for traffic, which never hides quite as well as hoped."""
+    return total_cycles(costs) + TRAFFIC_WEIGHT * float(np.sum([cost.dram + cost.link for cost in costs]))

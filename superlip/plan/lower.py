@@ -242,7 +242,9 @@ class _Lowering:
         inputs = tuple(self.places[name] for name in node.inputs)
         grid = more.pop("grid", (output.storage.height, output.storage.width))
         zero_points = more.pop("zero_points", None) or self._zero(*node.inputs, node.output)
-        self.ops.append(Op(node.name, node, inputs, output, zero_points, grid, **more))
+        pool = more.get("pool")
+        name = node.name if pool is None else f"{node.name} + {pool.name}"
+        self.ops.append(Op(name, node, inputs, output, zero_points, grid, **more))
 
     # -- operations ----------------------------------------------------------------------------------------
 

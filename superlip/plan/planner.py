@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .cost import estimate, total_cycles
+from .cost import estimate, score, total_cycles
 from .partition import Split, possible_splits
 
 __all__ = ["Plan", "PlanError", "make_plan"]
@@ -59,7 +59,7 @@ def make_plan(network, target, boards, *, split=None):
         return Plan(boards, splits, share, estimate(network, splits, share, target, boards))
 
     def cost(splits):
-        return total_cycles(estimate(network, splits, share, target, boards))
+        return score(estimate(network, splits, share, target, boards))
 
     best = None
     for start in Split:
