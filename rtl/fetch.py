@@ -77,14 +77,17 @@ class Fetch(wiring.Component):
                 "error": Out(error_layout()),
             }
         )
+        # A beat keeps its response: one from behind END may be bad, and nobody should mind.
+        self.beat = data.StructLayout({"data": 8 * beat, "resp": 2})
+        self.ahead = SyncFIFO(width=self.beat.size, depth=self.ahead_beats)
+        self.outstanding = Signal(range(self.ahead_beats + 1))  # beats that are to come
+        self.room = Signal(range(self.ahead_beats + 1))  # places neither filled nor promised to a beat
+        self.fetching = Signal()
 
     def elaborate(self, platform):
         m = Module()
-        # A beat keeps its response: one from behind END may be bad, and nobody should mind.
-        beat = data.StructLayout({"data": 8 * self.config.axi_bytes, "resp": 2})
-        m.submodules.ahead = ahead = SyncFIFO(width=beat.size, depth=self.ahead_beats)
-        head = data.View(beat, ahead.r_data)
-        fetching = Signal()
+        m.submodules.ahead = ahead = self.ahead
+        fetching = self.fetching
         stop = Signal()
         begin = self.start & ~self.busy & ~self.halt & ~self.error.valid
         with m.If(begin):
@@ -92,23 +95,22 @@ class Fetch(wiring.Component):
         with m.Elif(stop | self.halt):
             m.d.sync += fetching.eq(0)
 
-        outstanding = self._ask(m, ahead, begin, fetching)
+        self._ask(m, begin)
         m.d.comb += [
             self.dram.rready.eq(1),
             ahead.w_data.eq(Cat(self.dram.rdata, self.dram.rresp)),
             ahead.w_en.eq(self.dram.rvalid & fetching),
-            self.busy.eq(fetching | outstanding.any() | ahead.r_rdy),
+            self.busy.eq(fetching | self.outstanding.any() | ahead.r_rdy),
         ]
-        self._dispatch(m, ahead, head, fetching, stop)
+        self._dispatch(m, stop)
         return m
 
-    def _ask(self, m, ahead, begin, fetching):
-        """Raise AR where there is room for a burst; returns the number of beats that are to come."""
+    def _ask(self, m, begin):
+        """Raise AR where there is room for a burst."""
         dram, beat_bits = self.dram, exact_log2(self.config.axi_bytes)
         align_bits = max(beat_bits, exact_log2(INSTRUCTION_BYTES))
         address = Signal(40 - beat_bits, reset_less=True)  # of a beat
-        outstanding = Signal(range(self.ahead_beats + 1))
-        room = Signal(range(self.ahead_beats + 1))  # places that are neither filled nor promised to a beat
+        ahead, outstanding, room = self.ahead, self.outstanding, self.room
         length = Signal(range(self.burst_beats + 1))
         ask = Signal()
         m.d.comb += [
@@ -116,7 +118,7 @@ class Fetch(wiring.Component):
             dram.arsize.eq(beat_bits),
             dram.arburst.eq(1),
             length.eq(self.burst_beats - (address & (self.burst_beats - 1))),
-            ask.eq(fetching & ~dram.arvalid & (room >= length)),
+            ask.eq(self.fetching & ~dram.arvalid & (room >= length)),
         ]
         with m.If(ask):
             m.d.sync += [
@@ -135,10 +137,10 @@ class Fetch(wiring.Component):
         with m.If(begin):
             first = self.address[align_bits:] << (align_bits - beat_bits)
             m.d.sync += [address.eq(first), room.eq(self.ahead_beats)]
-        return outstanding
 
-    def _dispatch(self, m, ahead, head, fetching, stop):
+    def _dispatch(self, m, stop):
         """Gather beats in ``word`` (a beat may also hold several instructions) and offer the lowest."""
+        ahead, fetching, head = self.ahead, self.fetching, data.View(self.beat, self.ahead.r_data)
         beat, instruction = 8 * self.config.axi_bytes, 8 * INSTRUCTION_BYTES
         beats, instructions = max(1, instruction // beat), max(1, beat // instruction)
         word = Signal(max(beat, instruction), reset_less=True)

@@ -44,11 +44,12 @@ class IsolateRead(wiring.Component):
                 "idle": Out(1),
             }
         )
+        self.bursts = Signal(BURSTS_BITS)  # taken from the manager, last beat not seen
 
     def elaborate(self, platform):
         m = Module()
         i, o = self.i, self.o
-        bursts = Signal(BURSTS_BITS)  # taken from the manager, last beat not seen
+        bursts = self.bursts
         taken = _register_address(m, i, o, "ar", ~self.isolate & ~bursts.all())
         m.d.comb += [
             i.rvalid.eq(o.rvalid & ~self.isolate),

@@ -153,7 +153,7 @@ class Node(wiring.Component):
                 m.d.comb += getattr(values, f"{unit.name}_COUNTER_{s}").eq(count)
 
 
-def node_verilog(config, name="top"):
+def node_verilog(config, name="superlip_node"):
     """Verilog of a node, the same text for the same sizes.
 
     Parameters

@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
-__all__ = ["to_verilog"]
+__all__ = ["ports_of", "to_verilog"]
 
 
 def to_verilog(component, name="top"):
@@ -17,14 +17,20 @@ def to_verilog(component, name="top"):
     refuses them. Memories that start as zeros have no ``initial`` block: it would be one line for each word, most of
     the text and of the time for a large node. So what a memory holds before it is written is undefined.
     """
+    options = {"ports": ports_of(component), "emit_src": False, "strip_internal_attrs": True}
+    with _no_zero_init():
+        return verilog.convert(component, name=name, **options)
+
+
+def ports_of(component):
+    """What ``convert`` of Amaranth's back ends takes as ``ports``: the members that are not constant."""
     ports = {}
     for path, member, value in component.signature.flatten(component):
         signal = Value.cast(value)
         if not isinstance(signal, Const):
             direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
             ports["__".join(map(str, path))] = (signal, direction)
-    with _no_zero_init():
-        return verilog.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
+    return ports
 
 
 @contextmanager
