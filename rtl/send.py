@@ -59,87 +59,89 @@ class Send(wiring.Component):
 
         job = Signal(self.unit.instr.payload.body.shape(), reset_less=True)
         walk = self._walk_addresses(m)
-        read = self._read(m, job, source)
-        inside, address = self._check(walk, job)
-
-        fill = Signal(range(self.config.frame_words + 1))
-        start, expected = Signal(LOCAL_BITS, reset_less=True), Signal(LOCAL_BITS, reset_less=True)
-        joins = (fill == 0) | (walk.remote == expected)
-        full = fill == self.config.frame_words - 1
-        empty, close, post = Signal(), Signal(), Signal()
-        frame = source.frame.payload
-        m.d.comb += [
-            frame.request.destination.eq(job.node),
-            frame.request.memory.eq(job.remote_memory),
-            frame.request.address.eq(Mux(empty, job.remote, Mux(fill == 0, walk.remote, start))),
-            frame.request.words.eq(fill + read.taken),
-            frame.request.post.eq(job.remote_post & post),
-            frame.request.unit.eq(job.remote_unit),
-            frame.request.counter.eq(job.remote_counter),
-            frame.final.eq(post),
-            source.frame.valid.eq(close),
-            read.addr.eq(walk.local),
-            walk.next.eq(read.taken),
-        ]
-        with m.If(read.taken):
-            m.d.sync += [fill.eq(fill + 1), expected.eq(walk.remote + 1)]
-            with m.If(fill == 0):
-                m.d.sync += start.eq(walk.remote)
-        with m.If(close):
-            m.d.sync += fill.eq(0)
-
-        instr, body = self.unit.instr, self.unit.instr.payload.body
-        fault = Signal(4, reset_less=True)  # UnitError
-        syndrome = Signal(32, reset_less=True)
-        wrong_count = (body.count0 != 0) & ((body.count1 == 0) | (body.count2 == 0))
-        wrong_post = body.remote_post & post_is_wrong(body.remote_unit, body.remote_counter)
+        read = self._read(m, walk, job, source)
+        gather = self._gather(m, walk, job, source)
         with m.FSM(name="send") as fsm:
             with m.State("IDLE"):
-                m.d.comb += instr.ready.eq(~self.unit.halt)
-                m.d.sync += [job.eq(body), fault.eq(UnitError.OPERAND)]
-                m.d.sync += syndrome.eq(Mux(wrong_count, 0, Cat(body.remote_unit, body.remote_counter)))
-                with m.If(instr.valid & instr.ready):
-                    m.next = "WALK"
-                    m.d.comb += walk.start.eq((body.count0 != 0) & ~wrong_count & ~wrong_post)
-                    with m.If(wrong_count | wrong_post):
-                        m.next = "FAULT"
-                    with m.Elif(body.count0 == 0):
-                        m.next = "EMPTY"
+                self._take(m, walk, job)
             with m.State("EMPTY"):
-                m.d.comb += [empty.eq(1), post.eq(1), close.eq(source.frame.ready)]
-                with m.If(close):
+                m.d.comb += [gather.post.eq(1), gather.close.eq(source.frame.ready)]
+                with m.If(gather.close):
                     m.next = "IDLE"
             with m.State("WALK"):
-                m.d.sync += [fault.eq(UnitError.ADDRESS), syndrome.eq(address)]
+                go = walk.valid & source.frame.ready
                 m.d.comb += [
-                    read.valid.eq(walk.valid & inside & joins & source.frame.ready & ~self.unit.halt),
-                    close.eq(Mux(joins, read.taken & (full | walk.last), walk.valid & source.frame.ready)),
-                    post.eq(joins & walk.last),
+                    read.eq(go & walk.inside & gather.joins & ~self.unit.halt),
+                    gather.close.eq(Mux(gather.joins, walk.next & (gather.full | walk.last), go)),
+                    gather.post.eq(gather.joins & walk.last),
                 ]
-                with m.If(walk.valid & ~inside):
-                    m.next = "FAULT"
-                with m.Elif(read.taken & walk.last):
+                with m.If(walk.valid & ~walk.inside & gather.joins):
+                    self._fail(m, UnitError.ADDRESS, walk.outside)
+                with m.Elif(walk.next & walk.last):
                     m.next = "IDLE"
             # What came before is complete first: which frames leave doesn't depend on the link's pace.
             with m.State("FAULT"), m.If(~source.busy):
-                m.d.sync += [
-                    self.unit.error.valid.eq(1),
-                    self.unit.error.code.eq(fault),
-                    self.unit.error.syndrome.eq(syndrome),
-                ]
+                m.d.sync += self.unit.error.valid.eq(1)
         m.d.comb += [
             self.unit.done.eq(source.done),
             self.unit.busy.eq(~fsm.ongoing("IDLE") | source.busy),
-            self.unit.stalled.eq(self.unit.busy & ~close & ~read.taken & ~source.progress),
+            self.unit.stalled.eq(self.unit.busy & ~gather.close & ~walk.next & ~source.progress),
         ]
         return m
+
+    def _take(self, m, walk, job):
+        """Take the next instruction, if it makes sense."""
+        instr, body = self.unit.instr, self.unit.instr.payload.body
+        m.d.comb += instr.ready.eq(~self.unit.halt)
+        m.d.sync += job.eq(body)
+        with m.If(instr.valid & instr.ready):
+            with m.If(body.remote_post & post_is_wrong(body.remote_unit, body.remote_counter)):
+                self._fail(m, UnitError.OPERAND, Cat(body.remote_unit, body.remote_counter))
+            with m.Elif(body.count0 == 0):
+                m.next = "EMPTY"
+            with m.Elif((body.count1 == 0) | (body.count2 == 0)):
+                self._fail(m, UnitError.OPERAND, 0)
+            with m.Else():
+                m.d.comb += walk.start.eq(1)
+                m.next = "WALK"
+
+    def _fail(self, m, code, syndrome):
+        m.d.sync += [self.unit.error.code.eq(code), self.unit.error.syndrome.eq(syndrome)]
+        m.next = "FAULT"
+
+    def _gather(self, m, walk, job, source):
+        """Counts the words of a frame until it is closed: full, at the end, or because the next word goes elsewhere."""
+        gather = Signal(data.StructLayout({"joins": 1, "full": 1, "close": 1, "post": 1}))
+        fill = Signal(range(self.config.frame_words + 1))
+        start, expected = Signal(LOCAL_BITS, reset_less=True), Signal(LOCAL_BITS, reset_less=True)
+        first = fill == 0
+        with m.If(walk.next):
+            m.d.sync += [fill.eq(fill + 1), expected.eq(walk.remote + 1)]
+            with m.If(first):
+                m.d.sync += start.eq(walk.remote)
+        with m.If(gather.close):
+            m.d.sync += fill.eq(0)
+        request = source.frame.payload.request
+        m.d.comb += [
+            gather.joins.eq(first | (walk.remote == expected)),
+            gather.full.eq(fill == self.config.frame_words - 1),
+            request.destination.eq(job.node),
+            request.memory.eq(job.remote_memory),
+            request.address.eq(Mux(first, walk.remote, start)),
+            request.words.eq(fill + walk.next),
+            request.post.eq(job.remote_post & gather.post),
+            request.unit.eq(job.remote_unit),
+            request.counter.eq(job.remote_counter),
+            source.frame.payload.final.eq(gather.post),
+            source.frame.valid.eq(gather.close),
+        ]
+        return gather
 
     def _walk_addresses(self, m):
         """Pairs of local and remote addresses of an instruction, one a cycle from 2 cycles after ``start``."""
         body = self.unit.instr.payload.body
-        walk = Signal(
-            data.StructLayout({"start": 1, "valid": 1, "local": LOCAL_BITS, "remote": LOCAL_BITS, "last": 1, "next": 1})
-        )
+        layout = {"start": 1, "valid": 1, "local": LOCAL_BITS, "remote": LOCAL_BITS, "last": 1, "next": 1}
+        walk = Signal(data.StructLayout(layout | {"inside": 1, "outside": LOCAL_BITS}))
         words = {}
         for side in ("local", "remote"):
             rows = CopyRows(local_copy_layout(Opcode.SEND))
@@ -151,31 +153,32 @@ class Send(wiring.Component):
                 rows.i.payload.start.eq(body[side]),
                 rows.i.payload.stride1.eq(body[f"{side}_stride1"]),
                 rows.i.payload.stride2.eq(body[f"{side}_stride2"]),
-                *(rows.i.payload[name].eq(body[name]) for name in ("count0", "count1", "count2")),
+                *(rows.i.payload[name].eq(body[name]) for name in ("count0", "count1", "count2", "memory")),
                 walk[side].eq(words[side].o.payload.addr),
                 words[side].o.ready.eq(walk.next),
             ]
         # Both sides have the same counts: they move together.
-        m.d.comb += [walk.valid.eq(words["local"].o.valid), walk.last.eq(words["local"].o.payload.last)]
+        local = words["local"].o
+        sizes = Array([self.config.act_words, self.config.weight_words])
+        local_inside = walk.local < sizes[local.payload.memory]
+        m.d.comb += [
+            walk.valid.eq(local.valid),
+            walk.last.eq(local.payload.last),
+            walk.inside.eq(local_inside & ~walk.remote[-1]),
+            walk.outside.eq(Mux(local_inside, walk.remote, walk.local)),  # the address that isn't
+        ]
         return walk
 
-    def _check(self, walk, job):
-        """(inside, the address that isn't) of the word that is to be read."""
-        sizes = Array([self.config.act_words, self.config.weight_words])
-        local_inside = walk.local < sizes[job.memory]
-        remote_inside = ~walk.remote[-1]
-        return local_inside & remote_inside, Mux(local_inside, walk.remote, walk.local)
-
-    def _read(self, m, job, source):
-        """One read port of the two; what it delivers goes to the frame source."""
-        read = Signal(data.StructLayout({"valid": 1, "addr": LOCAL_BITS, "taken": 1}))
+    def _read(self, m, walk, job, source):
+        """The read port of ``job.memory``; what it delivers goes to the frame source."""
+        read = Signal()
         ports = {Memory.ACT: self.read_act, Memory.WEIGHT: self.read_weight}
         for memory, port in ports.items():
-            m.d.comb += [port.valid.eq(read.valid & (job.memory == memory)), port.addr.eq(read.addr)]
+            m.d.comb += [port.valid.eq(read & (job.memory == memory)), port.addr.eq(walk.local)]
         act, weight = ports[Memory.ACT], ports[Memory.WEIGHT]
         m.d.comb += [
-            read.taken.eq((act.valid & act.ready) | (weight.valid & weight.ready)),
-            source.asked.eq(read.taken),
+            walk.next.eq((act.valid & act.ready) | (weight.valid & weight.ready)),
+            source.asked.eq(walk.next),
             source.word.valid.eq(act.data_valid | weight.data_valid),
             source.word.payload.eq(Mux(act.data_valid, act.data, weight.data)),
         ]
