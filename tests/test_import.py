@@ -155,7 +155,7 @@ def check_equal(g, images, most=1e-3):
     rates = {}  # of nodes that the graph itself says may differ
     for note in g.notes:
         if "one step" in note:
-            rates[note.split("'")[1]] = 1e-3
+            rates[note.split("'")[1]] = 5e-3
         if "ties" in note:
             rates[note.split("'")[1]] = 0.25
     assert [d for d in exact(comparison.layers) if d.name not in rates] == []
@@ -356,7 +356,7 @@ def test_inputs_that_are_no_images():
     refused(with_shape([1, 6, 12, 12, 12]), "image input")
     refused(with_shape([1, 6, "height", 12]), "no fixed size along axis 2")
     refused(with_shape(None), "no shape")
-    refused(with_shape([1, 5, 12, 12]), "")
+    refused(with_shape([1, 5, 12, 12]), "channels")
 
 
 def test_unsupported_operators_are_named():
@@ -370,7 +370,7 @@ def test_unsupported_operators_are_named():
     x = net.op("Transpose", net.conv("x", 8, 6), perm=[0, 1, 3, 2])
     refused(net.model(net.conv(x, 4, 8)), "movement of elements")
     net = FloatNet(SHAPE)
-    refused(net.model(net.op("Relu", "x")), "")
+    refused(net.model(net.op("Relu", "x")), "without being quantized")
 
 
 def test_two_inputs():

@@ -207,7 +207,7 @@ def average_pool(importer, names, view, attributes, params, tensor, clip):
     source = importer.values[value]
     if np.float32(source.scale) == np.float32(params.scale):
         importer.notes.append(
-            f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round means that are ties the other way"
+            f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round ties the other way"
         )
     return importer.emit(
         ir.Pool, names, (value,), tensor, image_shape(result), result, params,

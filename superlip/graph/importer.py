@@ -158,7 +158,7 @@ class Importer:
         )
 
     def elementwise(self, view, nodes, operands, shape, result):
-        """Pending function of one view: ``nodes`` in order, down to the tensor ``result``, with constant ``operands``."""
+        """Pending function of one view: ``nodes`` in order, constant ``operands``, down to the tensor ``result``."""
 
         def finish(params, tensor, low, high, names):
             source = self.params_of(view)

@@ -92,7 +92,10 @@ class Pool(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Add(Node):
-    """clip(round_half_even((a - zp_a) * mult_a + (b - zp_b) * mult_b, shift) + zp_out), exact integers; |mult| < 2**26."""
+    """clip(round_half_even((a - zp_a) * mult_a + (b - zp_b) * mult_b, shift) + zp_out).
+
+    Exact integers; |mult| < 2**26.
+    """
 
     mult_a: int
     mult_b: int
@@ -187,8 +190,8 @@ class Host(Node):
 class Graph:
     """Nodes in topological order; ``values`` by name; one input, at least one output.
 
-    ``model`` is the quantized ONNX model (serialized) that ONNX Runtime runs for the cross-check; ``onnx_outputs`` are its
-    output names, in the order of ``outputs``.
+    ``model`` is the quantized ONNX model (serialized) that ONNX Runtime runs for the cross-check; ``onnx_outputs``
+    are its output names, in the order of ``outputs``.
     """
 
     name: str

@@ -185,13 +185,6 @@ def upgrade(model):
     if version >= 13:
         return model
     try:
-        known = {i.name for i in model.graph.input}
-        added = [
-            onnx.helper.make_tensor_value_info(i.name, i.data_type, i.dims)
-            for i in model.graph.initializer
-            if model.ir_version < 4 and i.name not in known
-        ]
-        model.graph.input.extend(added)
         converted = onnx.version_converter.convert_version(model, _OPSET)
     except Exception as error:  # the converter raises RuntimeError and others without a common base
         raise ModelError(f"opset {version} cannot be brought to {_OPSET}: {_line(error)}") from None

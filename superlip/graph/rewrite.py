@@ -286,8 +286,11 @@ class Prepared:
             self.remove(node, "folded", f"into the padding of Conv {conv.name!r}")
 
     def anchor_means(self):
-        """The quantizer leaves GlobalAveragePool in floating point behind a tensor that nobody quantized before: a Concat
-        of that one tensor quantizes it, and costs nothing in the quantized graph."""
+        """Let GlobalAveragePool behind a float operator be quantized.
+
+        The quantizer skips it where nobody quantized its operand before. A Concat of that one tensor does, and costs
+        nothing in the quantized graph.
+        """
         makers = self.makers()
         for node in list(self.nodes):
             if node.op_type != "GlobalAveragePool" or not self.shapes.get(node.input[0]):
