@@ -207,7 +207,7 @@ FORMATS = {
         (
             _address("weights", "first word in the weight buffer"),
             Field("sets", 16, "weight sets, each for one pass of MATMUL"),
-            Field("rows", 8, "words in a set: output channels in use, 1 to tm; results of the other columns are undefined"),
+            Field("rows", 8, "words in a set: output channels in use, 1 to tm; other columns give nonsense"),
         ),
         "Weight buffer to the array's shadow registers, one word (tn weights of one output channel) a cycle.",
     ),

@@ -145,8 +145,8 @@ class UnitInterface(Signature):
         Instructions whose waits are over, in order. A unit may take the next one while it still works on the one
         before.
     ``done``
-        High for one cycle for each instruction, in order, when everything that it writes can be read from the next cycle
-        on, and everything that it reads has been read.
+        High for one cycle for each instruction, in order, when everything that it writes can be read from the next
+        cycle on, and everything that it reads has been read.
     ``busy``
         An instruction has been taken and is not done.
     ``stalled``

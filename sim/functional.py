@@ -9,9 +9,9 @@ come from the RTL.
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
-
 from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,
@@ -115,9 +115,8 @@ class FunctionalCluster:
         """
         chooser = random.Random(seed)
         for number, (board, address) in enumerate(zip(self.boards, programs, strict=True)):
-            while True:
-                opcode, header, body = decode(self.read(number, address, INSTRUCTION_BYTES))
-                address += INSTRUCTION_BYTES
+            for at in count(address, INSTRUCTION_BYTES):
+                opcode, header, body = decode(self.read(number, at, INSTRUCTION_BYTES))
                 if opcode is Opcode.END:
                     break
                 board.queues[opcode].append((header, body))

@@ -38,8 +38,8 @@ def load_images(model, shape, given=None, *, limit=None, seed=0):
     shape : (C, H, W)
         Of the model's input.
     given : path, optional
-        A .npz with ``images`` (N, C, H, W) and, if accuracy is wanted, ``labels`` (N,). Without it: ``heldout.npz`` beside
-        the model, or else one random image.
+        A .npz with ``images`` (N, C, H, W) and, if accuracy is wanted, ``labels`` (N,). Without it: ``heldout.npz``
+        beside the model, or else one random image.
     limit : int, optional
         The first so many.
 

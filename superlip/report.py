@@ -17,8 +17,8 @@ __all__ = ["LayerRow", "Report", "layer_rows", "layer_table", "plan_rows"]
 class LayerRow:
     """One layer of a table: measured (`layer_rows`) or estimated (`plan_rows`).
 
-    ``cycles`` are those by which the layer moves the end of the image, so they add up to the latency; ``bound`` is what took
-    most of them; bytes are sums over the boards.
+    ``cycles`` are those by which the layer moves the end of the image, so they add up to the latency; ``bound`` is
+    what took most of them; bytes are sums over the boards.
     """
 
     name: str

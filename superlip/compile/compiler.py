@@ -6,6 +6,7 @@ written, STORE writes what goes to DRAM. The order is sequential; `Emitter` make
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from superlip.plan.partition import masks, part_of, sends
 from superlip.rtl.isa import Memory, Opcode, VectorOp
 
 from .allocate import DoesNotFit
-from .chunks import Chunk, Strip
+from .chunks import Chunk
 from .compiled import BoardImage, Compiled, Written
 from .memory import DramImage
 from .memory_plan import params_region, plan_memory
@@ -366,7 +367,7 @@ class _Compiler:
             self.staged[board] = before[board]
 
     def _held_rows(self, name, board):
-        """Rows that a board has in its DRAM: what it was given or made, and for storages also what came to its inbox."""
+        """Rows that a board has in its DRAM: what it was given or made, and what came to its inbox."""
         held = self.produced[name][board].any(axis=0)
         if name in self.memory[board].inboxes:
             held = held | self.needed[name][board].any(axis=0)
@@ -482,7 +483,7 @@ class _Compiler:
         op = self.network.ops[index]
         queues = []
         for memory, part in zip(self.memory, self.parts[index], strict=True):
-            strips: list[Strip] = memory.strips[index]
+            strips = memory.strips[index]
             chunks = strips[strip].chunks if strip < len(strips) else ()
             queues.append([step for chunk in chunks for step in vector_steps(op, part, chunk.row0, chunk.row1)])
         lanes = {group: (a, b) for group, a, b, _, _ in op.output.tiles()}
@@ -528,7 +529,7 @@ def _runs(rows):
     edges = np.flatnonzero(np.diff(rows) != 1) + 1
     pieces = np.split(rows, edges)
     lengths = {len(piece) for piece in pieces}
-    strides = {int(b[0] - a[0]) for a, b in zip(pieces, pieces[1:], strict=False)}
+    strides = {int(b[0] - a[0]) for a, b in pairwise(pieces)}
     if len(lengths) == 1 and len(strides) <= 1:
         return [(int(rows[0]), len(pieces), lengths.pop(), strides.pop() if strides else 0)]
     return [(int(piece[0]), 1, len(piece), 0) for piece in pieces]

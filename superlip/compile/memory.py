@@ -26,9 +26,8 @@ class DramImage:
         base = -(-self._end // align) * align
         self._end = base + words
         if self._end * self._config.axi_bytes > self.stripe_bytes:
-            raise ValueError(
-                f"the network needs more than the {self.stripe_bytes * self._config.axi_ports >> 20} MB of DRAM of a board"
-            )
+            megabytes = self.stripe_bytes * self._config.axi_ports >> 20
+            raise ValueError(f"the network needs more than the {megabytes} MB of DRAM of a board")
         return base
 
     def place(self, words):

@@ -90,7 +90,7 @@ class _Planner:
         self.needed, self.produced, self.param_words = needed, produced, param_words
         self.plan = MemoryPlan(in_dram=in_dram)
         self.allocator = Allocator(config.act_words)
-        self.failed_at = None
+        self.failed_at = 0, len(network.ops)
         self._lifetimes()
 
     def _lifetimes(self):
@@ -110,7 +110,6 @@ class _Planner:
     def run(self):
         config, plan = self.config, self.plan
         end = len(self.network.ops)
-        self.failed_at = 0, end
         total = sum(len(words) for blocks in self.param_words for words in blocks.values())
         base = self.allocator.place(total, 0, end, "parameters")
         for blocks in self.param_words:
@@ -239,7 +238,7 @@ class _Planner:
         limit = max(least, config.act_words // 16)
         self.failed_at = index + 1, index + 1
         while True:
-            strips = strips_of(chunks, lambda row0, row1: words(row0, row1) <= limit)
+            strips = strips_of(chunks, lambda row0, row1, most=limit: words(row0, row1) <= most)
             size = max(words(s.row0, s.row1) for s in strips)
             try:
                 base = self.allocator.place(2 * size, index + 1, index + 1, f"{op.name}: stages")

@@ -120,7 +120,7 @@ class Emitter:
         return instruction
 
     def _join_itself(self, board, index, waits):
-        """VECTOR reads ahead of its own writes: an instruction that needs an earlier one's result waits for its post."""
+        """VECTOR reads ahead of its own writes: what needs an earlier instruction's result waits for its post."""
         if index > self._vector_done[board]:
             self.units[board][Unit.VECTOR][index].posts |= 1 << Unit.VECTOR
             waits[int(Unit.VECTOR)] = 1

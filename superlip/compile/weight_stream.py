@@ -132,8 +132,8 @@ class WeightStream:
     def after(self, number, emitter):
         """The steps of group ``number`` are emitted: their blocks are free, and later ones are loaded ahead.
 
-        As many words as DRAM delivers while these steps compute, so that weights come when they are needed and other loads
-        find their place between them.
+        As many words as DRAM delivers while these steps compute, so that weights come when they are needed and
+        other loads find their place between them.
         """
         group = self.groups[number]
         for step in group:

@@ -105,7 +105,8 @@ class Op:
 class Network:
     """What a cluster computes, from its input image to its outputs.
 
-    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``host`` are the nodes after the accelerator's last.
+    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``host``
+    are the nodes after the accelerator's last.
     """
 
     graph: ir.Graph
@@ -192,9 +193,8 @@ class _Lowering:
             )
             if isinstance(node, ir.Host) or ends or any(name in on_host for name in node.inputs):
                 if not isinstance(node, ir.Host | ir.Reshape):
-                    raise LoweringError(
-                        f"{node.name}: it follows {node.inputs[0]}, which the host computes; host operations must be last"
-                    )
+                    why = "which the host computes; host operations must be last"
+                    raise LoweringError(f"{node.name}: it follows {node.inputs[0]}, {why}")
                 on_host.add(node.output)
                 host.append(node)
             else:

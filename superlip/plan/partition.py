@@ -119,7 +119,7 @@ def masks(network, splits, boards):
 
 
 def _divide_image(network, splits, boards, produced, needed):
-    """Which rows of the image each board's DRAM is given: what it needs where its readers divide rows, else every P-th."""
+    """Rows of the image that each board is given: those it needs where its readers divide rows, else every P-th."""
     name = network.input.storage.name
     readers = [splits[index] for index in network.users().get(name, [])]
     if boards == 1 or all(split is Split.ROWS for split in readers):
