@@ -52,7 +52,7 @@ frame headers and credits included, counted for the tag that the unit was workin
 
 
 def trace_dtype(tn: int) -> np.dtype:
-    """One write of VECTOR to the activation buffer: the lanes where ``mask`` is set, ``cycle`` from the image's start."""
+    """One write of VECTOR to the activation buffer: lanes where ``mask`` is set, ``cycle`` from the image's start."""
     return np.dtype(
         [
             ("cycle", "<i8"), ("image", "<i4"), ("address", "<u4"), ("tag", "<u2"), ("node", "<u2"),
@@ -347,12 +347,10 @@ class Simulator:
             lines.append(f"waves {waves.first} {waves.last}")
         with tempfile.TemporaryDirectory(prefix="superlip-") as name:
             folder = Path(name)
-            with (folder / "bytes.bin").open("wb") as blob:
-                for node, pieces in enumerate(memory):
-                    lines += [f"memory {node} {_append(blob, offset, data)}" for offset, data in pieces]
-                for image, pieces in enumerate(inputs):
-                    lines += [f"input {image} {n} {_append(blob, offset, data)}" for n, offset, data in pieces]
-            (folder / "job.txt").write_text("\n".join(lines) + "\n")
+            try:
+                _write_job(folder, lines, memory, inputs)
+            except OSError as error:
+                raise SimulationError(f"can't write the simulator's input to {folder}: {error.strerror}") from None
             with _reporter(progress, len(inputs), expected_cycles) as report:
                 facts = self._execute(folder, report)
             if waves is not None:
@@ -475,6 +473,15 @@ def _cores():
 
 def _length(data):
     return data.nbytes if isinstance(data, np.ndarray) else memoryview(data).nbytes
+
+
+def _write_job(folder, lines, memory, inputs):
+    with (folder / "bytes.bin").open("wb") as blob:
+        for node, pieces in enumerate(memory):
+            lines += [f"memory {node} {_append(blob, offset, data)}" for offset, data in pieces]
+        for image, pieces in enumerate(inputs):
+            lines += [f"input {image} {n} {_append(blob, offset, data)}" for n, offset, data in pieces]
+    (folder / "job.txt").write_text("\n".join(lines) + "\n")
 
 
 def _append(blob, offset, data):

@@ -1,10 +1,11 @@
 // One node of the cluster: the Verilated RTL with its DRAM, its end of the links, its host bus and its counters.
 //
-// Sampling. The RTL is wrapped (sim/build.py) so that every output goes through a register which takes, at the rising
-// edge that ends cycle t, the value that the output has settled to with the inputs of cycle t. So a cycle is: put the
-// inputs of cycle t on the pins, evaluate the edge once, read what the outputs were in cycle t. Inputs of cycle t
-// depend on outputs up to cycle t - 1 alone. In the fast build the wrapper and the RTL are clocked by both edges of
-// clk, which halves the work; in the build with waves by the rising one only.
+// Sampling. The RTL is wrapped (sim/build.py) so that every input goes through a register. A cycle t is: put the inputs
+// of cycle t on the pins; evaluate the clock edge that begins cycle t, at which the registers take them and the state
+// moves on from cycle t - 1; read the outputs, which have settled to what they are in cycle t. Inputs of cycle t
+// depend on outputs up to cycle t - 1 alone, so nothing needs to be evaluated twice. In the fast build the wrapper and
+// the RTL are clocked by both edges of clk, which saves the evaluation of the falling one; in the build with waves by
+// the rising edge only.
 #pragma once
 
 #include <cstdint>
@@ -101,9 +102,9 @@ class Node {
 
     void edge() {
 #if SUPERLIP_WAVES
-        model_->clk = 0;
-        model_->eval();
         model_->clk = 1;
+        model_->eval();
+        model_->clk = 0;
         model_->eval();
 #else
         model_->clk = !model_->clk;
@@ -115,12 +116,12 @@ class Node {
     void evaluate(uint64_t t) {
         bool show = t >= job_.waves_first && t <= job_.waves_last;
         if (show && !waves_.isOpen()) waves_.open(waves_path_.c_str());
+        model_->clk = 1;
+        model_->eval();
+        if (show) waves_.dump(vluint64_t(10 * t));
         model_->clk = 0;
         model_->eval();
         if (show) waves_.dump(vluint64_t(10 * t + 5));
-        model_->clk = 1;
-        model_->eval();
-        if (show) waves_.dump(vluint64_t(10 * t + 10));
         if (t == job_.waves_last && waves_.isOpen()) waves_.close();
     }
 #else
