@@ -114,9 +114,9 @@ class Supervisor(wiring.Component):
         report = self.report
         wanted = Signal()
         m.d.comb += self.begin.eq(wanted & ~report.resetting & ~report.running & ~report.error.valid)
-        with m.If(self.start & ~report.running):
+        with m.If(self.start & (report.resetting | ~(report.running | report.error.valid))):
             m.d.sync += wanted.eq(1)
-        with m.Elif(self.begin | report.running):
+        with m.Elif(self.begin):
             m.d.sync += wanted.eq(0)
         with m.If(self.begin):
             m.d.sync += [report.running.eq(1), report.done.eq(0)]

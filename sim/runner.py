@@ -5,9 +5,12 @@ A bench is a module ``superlip.sim.benches.NAME`` with
 ``CASES``
     dict of case name to a dict of parameters;
 ``build(**parameters)``
-    the Amaranth component under test, for the parameters of one case;
+    the Amaranth component under test, for the parameters of one case; if it has instances of Verilog modules, its
+    attribute ``verilog`` is their text;
 ``@cocotb.test()`` coroutines
-    which read their parameters with ``case()`` and their random numbers from ``rng()``.
+    which read their parameters with ``case()`` and their random numbers from ``rng()``;
+``PORTS_ONLY``
+    optional, True: tests see nothing but the ports, and a large design builds and runs several times faster.
 """
 
 import hashlib
@@ -15,6 +18,7 @@ import importlib
 import os
 import pkgutil
 import random
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -27,8 +31,10 @@ __all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
 # Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
-QUIET = ["-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
-         "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ"]  # fmt: skip
+QUIET = [
+    "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
+    "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ",
+]  # fmt: skip
 
 
 def cache_dir():
@@ -55,6 +61,31 @@ def case():
 def rng():
     """Inside a bench: a generator from the printed seed."""
     return random.Random(int(os.environ["SUPERLIP_SEED"]))
+
+
+def _ports_only_runner(base):
+    """cocotb's runner without --public-flat-rw, which keeps Verilator from optimising anything away."""
+
+    class PortsOnly(base):
+        def _build_command(self):
+            return [[word for word in command if word != "--public-flat-rw"] for command in super()._build_command()]
+
+    return PortsOnly()
+
+
+def _control_file(folder, text):
+    """A Verilator control file that makes the ports public."""
+    pattern = r"^  (?:input|output) (?:wire |reg )?(?:\[\d+:\d+\] )?(\w+) ?;"
+    ports = re.findall(pattern, _module(text, TOP), re.MULTILINE)
+    path = folder / "ports.vlt"
+    lines = [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ports]
+    path.write_text("\n".join(["`verilator_config", *lines, ""]))
+    return path
+
+
+def _module(text, name):
+    start = text.index(f"\nmodule {name}(")
+    return text[start : text.index("\nendmodule", start)]
 
 
 def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None):
@@ -96,10 +127,12 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"bench {name}[{case_name}] seed {seed}", flush=True)
 
-    text = to_verilog(module.build(**parameters), TOP)
-    key = hashlib.sha256(f"{text}{waves}{tools.version}{sys.version}".encode()).hexdigest()[:20]
+    component = module.build(**parameters)
+    text = to_verilog(component, TOP) + getattr(component, "verilog", "")
+    ports_only = getattr(module, "PORTS_ONLY", False)
+    key = hashlib.sha256(f"{text}{waves}{ports_only}{tools.version}{sys.version}".encode()).hexdigest()[:20]
     build = cache_dir() / "cocotb" / key
-    runner = Verilator()
+    runner = _ports_only_runner(Verilator) if ports_only else Verilator()
     saved = dict(os.environ)
     try:
         os.environ.update(tools.environment())
@@ -109,9 +142,11 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
             partial.mkdir(parents=True)
             source = partial / f"{TOP}.v"
             source.write_text(text)
+            extra = [_control_file(partial, text)] if ports_only else []
             arguments = [*QUIET, "-CFLAGS", "-O1"]
-            runner.build(sources=[source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
-                         waves=waves, always=True, timescale=("1ns", "1ps"), log_file=partial / "build.log")  # fmt: skip
+            runner.build(sources=[*extra, source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
+                         waves=waves, always=True, timescale=("1ns", "1ps"),
+                         log_file=partial / "build.log")  # fmt: skip
             (partial / "complete").touch()
             try:
                 partial.rename(build)

@@ -1,0 +1,358 @@
+"""One whole node: programs assembled by hand, run from DRAM, compared with the golden; and what goes wrong."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, encode
+from superlip.rtl.node import Node
+from superlip.rtl.ports import UnitError
+from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, registers
+from superlip.sim.benches._streams import start, tick
+from superlip.sim.runner import case, rng
+
+from superlip.golden.conv import convolve, requantize
+
+CASES = {
+    "tiny": {"tm": 8, "tn": 8},
+    "two_ports": {"tm": 16, "tn": 16, "axi_ports": 2, "axi_burst_beats": 16, "mac": "single", "link_bytes": 16},
+}
+
+PORTS_ONLY = True
+
+STRIPE = 1 << 16
+PROGRAM = 0x8040  # not a multiple of the fetch's bursts
+IFM, WEIGHTS, PARAMS, OFM = 0x000, 0x100, 0x200, 0x300  # words in DRAM
+HEIGHT, WIDTH, KERNEL = 5, 6, 3
+PIXELS, SETS = HEIGHT * WIDTH, KERNEL * KERNEL
+SCRATCH_OFM, SCRATCH_PARAMS = 0x200, 0x100  # words in the activation buffer
+
+
+def build(**sizes):
+    return Node(NodeConfig(**sizes))
+
+
+class Board:
+    """The node with its DRAM and its driver."""
+
+    def __init__(self, dut, random):
+        self.dut, self.random = dut, random
+        self.config = NodeConfig(**case())
+        self.offsets = {r.name: r.offset for r in registers(self.config)}
+        self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "regs_"), dut.clk, dut.rst)
+        self.reads, self.writes = [], []
+        memory = None
+        for p in range(self.config.axi_ports):
+            bus = AxiReadBus.from_prefix(dut, f"dram_read__{p}_")
+            self.reads.append(AxiRamRead(bus, dut.clk, dut.rst, size=1 << 18, mem=memory))
+            memory = self.reads[0].mem
+            bus = AxiWriteBus.from_prefix(dut, f"dram_write__{p}_")
+            self.writes.append(AxiRamWrite(bus, dut.clk, dut.rst, size=1 << 18, mem=memory))
+        self.trace = []
+
+    async def begin(self, *, loop=False):
+        dut = self.dut
+        dut.link_tx__ready.value = 1
+        dut.link_rx__valid.value = 0
+        await start(dut)
+        cocotb.start_soon(self._watch())
+        if loop:
+            cocotb.start_soon(self._loop())
+        await self.write("STRIPE_LO", STRIPE)
+        await self.write("PROGRAM_LO", PROGRAM)
+        await self.write("NODE", 5)
+
+    async def _watch(self):
+        """Collect (tag, word address, bytes) of the trace."""
+        dut, mask = self.dut, (1 << self.config.tn) - 1
+        while True:
+            await RisingEdge(dut.clk)
+            if (write := int(dut.trace_write.value)) & 1:
+                assert int(dut.trace_mask.value) == mask
+                data = int(dut.trace_data.value).to_bytes(self.config.tn, "little")
+                self.trace.append((write >> 21, write >> 1 & 0xFFFFF, data))
+
+    async def _loop(self):
+        """The link's end is its own beginning."""
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            dut.link_rx__payload.value = dut.link_tx__payload.value
+            dut.link_rx__valid.value = dut.link_tx__valid.value
+
+    def slow(self, chance):
+        def pauses():
+            while True:
+                yield self.random.random() < chance
+
+        for read, write in zip(self.reads, self.writes, strict=True):
+            for channel in (read.ar_channel, read.r_channel, write.aw_channel, write.w_channel, write.b_channel):
+                channel.set_pause_generator(pauses())
+
+    async def write(self, name, value):
+        await self.master.write(self.offsets[name], value.to_bytes(4, "little"))
+
+    async def read(self, name):
+        return int.from_bytes((await self.master.read(self.offsets[name], 4)).data, "little")
+
+    def put(self, word, values):
+        """Words to DRAM: ``values`` int8, shape (count, tn)."""
+        size = self.config.axi_bytes
+        for p, part in enumerate(np.split(np.asarray(values, np.int8), self.config.axi_ports, axis=1)):
+            self.reads[0].write(p * STRIPE + word * size, part.tobytes())
+
+    def get(self, word, count):
+        size = self.config.axi_bytes
+        parts = [self.reads[0].read(p * STRIPE + word * size, count * size) for p in range(self.config.axi_ports)]
+        return np.concatenate([np.frombuffer(x, np.int8).reshape(count, size) for x in parts], axis=1)
+
+    def put_program(self, instructions):
+        """With rubbish behind END: it must not be executed."""
+        rubbish = self.random.randbytes(16 * INSTRUCTION_BYTES)
+        self.reads[0].write(PROGRAM, b"".join(instructions) + encode(Opcode.END) + rubbish)
+
+    async def run(self, *, timeout=20_000):
+        """Start, wait for irq, return STATUS."""
+        await self.write("CONTROL", 1)
+        for _ in range(timeout):
+            await RisingEdge(self.dut.clk)
+            if self.dut.irq.value == 1:
+                break
+        else:
+            raise AssertionError(f"no irq after {timeout} cycles")
+        return await self.read("STATUS")
+
+    async def reset(self):
+        await self.write("CONTROL", 2)
+        await self.write("CONTROL", 0)
+        for _ in range(2000):
+            if not await self.read("STATUS") & 8:
+                return
+        raise AssertionError("the reset does not end")
+
+    async def error(self):
+        """(code, part, syndrome)."""
+        assert await self.read("STATUS") == 4
+        word = await self.read("ERROR")
+        return word & 15, word >> 8, await self.read("SYNDROME")
+
+
+def copy(memory, local, dram, count, **more):
+    """Body of a contiguous LOAD or STORE."""
+    return {"memory": memory, "local": local, "dram": dram, "count0": count, "count1": 1, "count2": 1, **more}
+
+
+class Conv:
+    """A 3x3 convolution of one tile, padded by 1, with random data."""
+
+    def __init__(self, board, seed):
+        data = np.random.default_rng(seed)
+        self.board, t = board, board.config.tn
+        self.x = data.integers(-128, 128, (1, t, HEIGHT, WIDTH), np.int8)
+        self.w = data.integers(-128, 128, (t, t, KERNEL, KERNEL), np.int8)
+        self.bias = data.integers(-5000, 5000, t, np.int32)
+        self.scale = data.uniform(0.0005, 0.003, t).astype(np.float32)
+        self.zero_point, self.zp_out = (int(v) for v in data.integers(-20, 20, 2))
+        board.put(IFM, self.x[0].transpose(1, 2, 0).reshape(PIXELS, t))
+        board.put(WEIGHTS, self.w.transpose(2, 3, 0, 1).reshape(SETS * t, t))
+        params = np.stack([self.bias, self.scale.view(np.int32)], axis=1).astype("<i4")
+        board.put(PARAMS, np.frombuffer(params.tobytes(), np.int8).reshape(8, t))
+
+    def expected(self):
+        acc = convolve(self.x, self.w, self.bias, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1), groups=1,
+                       pad_value=self.zero_point)  # fmt: skip
+        ofm = requantize(acc, self.scale.reshape(1, -1, 1, 1), self.zp_out)
+        return ofm[0].transpose(1, 2, 0).reshape(PIXELS, -1)
+
+    def program(self, tag=0x1234):
+        t = self.board.config.tn
+        window = {"height": HEIGHT, "width": WIDTH, "stride_y": 1, "stride_x": 1, "rows": HEIGHT, "cols": WIDTH}
+        load = {"tag": tag}
+        return [
+            encode(Opcode.LOAD, post=[Unit.FEED], **load, **copy(Memory.WEIGHT, 0, WEIGHTS, SETS * t)),
+            encode(Opcode.LOAD, post=[Unit.MATMUL], **load, **copy(Memory.ACT, 0, IFM, PIXELS)),
+            encode(Opcode.LOAD, post=[Unit.VECTOR], **load, **copy(Memory.ACT, SCRATCH_PARAMS, PARAMS, 8)),
+            encode(Opcode.FEED, tag=tag, waits={Unit.LOAD: 1}, weights=0, sets=SETS, rows=t),
+            encode(Opcode.MATMUL, tag=tag, waits={Unit.LOAD: 1}, post=[Unit.VECTOR], act=0, plane=0, pitch=WIDTH,
+                   **window, y0=-1, x0=-1, kh=KERNEL, kw=KERNEL, dilation_y=1, dilation_x=1, n_tiles=1, acc=0,
+                   zero_point=self.zero_point),
+            encode(Opcode.VECTOR, tag=tag, waits={Unit.LOAD: 1, Unit.MATMUL: 1}, post=[Unit.STORE],
+                   op=VectorOp.REQUANTIZE, source=0, pitch=WIDTH, **window, kh=1, kw=1, dest=SCRATCH_OFM,
+                   dest_pitch=WIDTH, dest_step=1, groups=1, load_params=1, params=SCRATCH_PARAMS, zp_out=self.zp_out,
+                   low=-128, high=127, lane_first=0, lane_last=t - 1),
+            encode(Opcode.STORE, tag=tag, waits={Unit.VECTOR: 1}, **copy(Memory.ACT, SCRATCH_OFM, OFM, PIXELS)),
+        ]  # fmt: skip
+
+    async def check(self):
+        """Run it and compare what is in DRAM, and the trace."""
+        board = self.board
+        board.put(OFM, np.full((PIXELS, board.config.tn), 99))
+        board.put_program(self.program())
+        board.trace.clear()
+        assert await board.run() == 2, await board.read("ERROR")
+        expected = self.expected()
+        np.testing.assert_array_equal(board.get(OFM, PIXELS), expected)
+        assert board.trace == [(0x1234, SCRATCH_OFM + i, row.tobytes()) for i, row in enumerate(expected)]
+
+
+@cocotb.test()
+async def convolution(dut):
+    """A tile, three times with other data, one of them with a slow memory; the registers tell what happened."""
+    board = Board(dut, rng())
+    await board.begin()
+    assert await board.read("ID") == IDENTITY
+    assert await board.read("SIZE_TN") == board.config.tn
+    for chance in (0, 0.5, 0):
+        board.slow(chance)
+        before = await board.read("CYCLES_LO")
+        await Conv(board, board.random.getrandbits(32)).check()
+        cycles = await board.read("CYCLES_LO")
+        assert cycles != before and cycles > SETS * PIXELS
+        assert await board.read("DRAM_READ_WORDS") == SETS * board.config.tn + PIXELS + 8
+        assert await board.read("DRAM_WRITE_WORDS") == PIXELS
+        for unit in Unit:
+            busy, stalled, waiting = [await board.read(f"{unit.name}_{c}") for c in ("BUSY", "STALLED", "WAITING")]
+            assert stalled <= busy <= busy + waiting <= cycles
+            assert (busy > 0) == (unit != Unit.SEND)
+            assert (waiting > 0) == (unit not in (Unit.LOAD, Unit.SEND)), unit
+            for s in range(8):
+                assert await board.read(f"{unit.name}_COUNTER_{s}") == 0
+        assert await board.read("MATMUL_BUSY") - await board.read("MATMUL_STALLED") >= SETS * PIXELS
+
+
+@cocotb.test()
+async def link_to_itself(dut):
+    """SEND to this very node, whose STORE waits for the remote post."""
+    board = Board(dut, rng())
+    await board.begin(loop=True)
+    t, count = board.config.tn, 2 * board.config.frame_words + 5
+    words = np.frombuffer(board.random.randbytes(count * t), np.int8).reshape(count, t)
+    board.put(IFM, words)
+    send = {"node": 5, "remote_memory": Memory.WEIGHT, "remote": 7, "remote_stride1": 0, "remote_stride2": 0}
+    board.put_program([
+        encode(Opcode.LOAD, post=[Unit.SEND], **copy(Memory.ACT, 3, IFM, count)),
+        encode(Opcode.SEND, waits={Unit.LOAD: 1}, memory=Memory.ACT, local=3, count0=count, count1=1, count2=1, **send,
+               remote_post=1, remote_unit=Unit.STORE, remote_counter=6),
+        encode(Opcode.STORE, waits={6: 1}, **copy(Memory.WEIGHT, 7, OFM, count)),
+    ])  # fmt: skip
+    assert await board.run() == 2
+    np.testing.assert_array_equal(board.get(OFM, count), words)
+    assert await board.read("LINK_TX_FLITS") >= count * t // board.config.link_bytes
+    assert await board.read("LINK_RX_FLITS") > 0
+    assert await board.read("LINK_ERRORS") == 0
+
+
+@cocotb.test()
+async def bad_opcode(dut):
+    """An instruction of no unit stops the node; after a reset it works."""
+    board = Board(dut, rng())
+    await board.begin()
+    conv = Conv(board, 1)
+    opcode = board.random.choice(range(6, 15))
+    program = conv.program()
+    place = board.random.randrange(len(program))
+    board.put_program([*program[:place], bytes([opcode]) + bytes(63), *program[place:]])
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.OPCODE, ERROR_UNIT_FETCH, opcode)
+    await board.write("CONTROL", 1)  # ignored
+    await tick(dut, 200)
+    assert await board.read("STATUS") == 4
+    await board.reset()
+    assert await board.read("STATUS") == 0
+    await conv.check()
+
+
+@cocotb.test()
+async def bad_address(dut):
+    """A LOAD beyond the buffer names LOAD and the address; a reset with bursts under way leaves the bus usable."""
+    board = Board(dut, rng())
+    await board.begin()
+    conv = Conv(board, 2)
+    board.slow(0.5)
+    words = board.config.act_words
+    board.put_program([encode(Opcode.LOAD, **copy(Memory.ACT, words - 20, 0, 1000))])
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.ADDRESS, Unit.LOAD, words)
+    await board.reset()
+    await conv.check()
+
+
+@cocotb.test()
+async def bad_read(dut):
+    """An error response to a fetch is an error of fetch, but not behind END."""
+    board = Board(dut, rng())
+    await board.begin()
+    conv = Conv(board, 3)
+    end = PROGRAM + (len(conv.program()) + 1) * INSTRUCTION_BYTES
+    broken, seen = set(), []
+    channel = board.reads[0].r_channel
+    send = channel.send
+
+    async def send_broken(beat):
+        if int(beat.rid) == 1:  # of fetch, whose beats are in order
+            seen.append(beat)
+            if PROGRAM + (len(seen) - 1) * board.config.axi_bytes in broken:
+                beat.rresp = 2
+        await send(beat)
+
+    channel.send = send_broken
+    broken.update(range(end, end + 4096, board.config.axi_bytes))
+    await conv.check()
+    broken.add(PROGRAM + 2 * INSTRUCTION_BYTES + board.config.axi_bytes)
+    seen.clear()
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.AXI_READ, ERROR_UNIT_FETCH, 2)
+    broken.clear()
+    await board.reset()
+    await conv.check()
+
+
+@cocotb.test()
+async def watchdog(dut):
+    """A wait that never comes: the error names the unit at the root and what it lacks, not those behind it."""
+    board = Board(dut, rng())
+    await board.begin()
+    conv = Conv(board, 4)
+    await board.write("WATCHDOG", 500)
+    program = conv.program()
+    program[1] = encode(Opcode.LOAD, **copy(Memory.ACT, 0, IFM, PIXELS))  # does not post to MATMUL
+    board.put_program(program)
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.WATCHDOG, ERROR_UNIT_WATCHDOG, 1 << Unit.LOAD << 8 | Unit.MATMUL)
+    state = await board.read("VECTOR_STATE")
+    assert state & 0xFFFF == 0x1234 and state >> 16 & 0xFF == 1 << Unit.MATMUL and state >> 26 & 1
+    await board.reset()
+    board.put_program([encode(Opcode.STORE, waits={7: 2}, **copy(Memory.ACT, 0, OFM, 1))])
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.WATCHDOG, ERROR_UNIT_WATCHDOG, 1 << 15 | Unit.STORE)
+    await board.reset()
+    await conv.check()
+
+
+@cocotb.test()
+async def reset_at_any_time(dut):
+    """Resets in the middle of a run with a slow memory; each time the next run is right."""
+    board = Board(dut, rng())
+    await board.begin()
+    board.slow(0.3)
+    copies = [
+        instruction
+        for i in range(6)
+        for instruction in (
+            encode(Opcode.LOAD, post=[Unit.STORE], **copy(Memory.ACT, 100 * i, IFM, 90)),
+            encode(Opcode.STORE, waits={Unit.LOAD: 1}, **copy(Memory.ACT, 100 * i, OFM + 100 * i, 90)),
+        )
+    ]
+    for _ in range(8):
+        board.put_program(copies)
+        await board.write("CONTROL", 1)
+        await tick(dut, board.random.randrange(5, 600))
+        await board.reset()
+        assert await board.read("STATUS") == 0
+    # A start during a reset waits for its end.
+    conv = Conv(board, board.random.getrandbits(32))
+    board.put_program(conv.program())
+    await board.write("CONTROL", 2)
+    assert await board.run() == 2
+    await conv.check()
