@@ -365,6 +365,8 @@ class Simulator:
                 raise ValueError(f"{name} must have one item for each of {boards} boards, not {len(items)}")
         if waves is not None and not self.waves:
             raise ValueError("waves need a simulator that was built with waves=True")
+        if waves is not None and not Path(waves.path).absolute().parent.is_dir():
+            raise ValueError(f"there is no folder {Path(waves.path).parent} for waves")
         size = self.target.dram.megabytes << 20
         places = [("output", *piece) for piece in outputs]
         for n, pieces in enumerate(memory):

@@ -28,16 +28,19 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Dram:
-    """DRAM behind one node's AXI ports, as the simulator models it and the planner counts it.
+    """DRAM behind one node's AXI ports, as the planner counts it and the simulator models it, to the cycle, in
+    ``superlip.sim`` (native/models.h, models.py).
 
     Parameters
     ----------
     bytes_per_cycle : float
         Sustained bandwidth, reads and writes and all ports together.
     latency : int
-        Cycles from an accepted read address to its first beat, idle memory.
+        Cycles from an accepted read address to its first beat, idle memory; from the last beat of a write to its
+        response.
     burst_overhead : float
-        Cycles of bandwidth lost with each burst (row activation, turn-around).
+        Cycles of bandwidth lost with each burst (row activation, turn-around). A burst on one of P ports loses a P-th
+        of it, so that bursts which all ports begin together, for the same words, lose it once.
     megabytes : int
         Size.
     """
