@@ -8,9 +8,8 @@ A bench is a module ``superlip.sim.benches.NAME`` with
     the Amaranth component under test, for the parameters of one case; if it has instances of Verilog modules, its
     attribute ``verilog`` is their text;
 ``@cocotb.test()`` coroutines
-    which read their parameters with ``case()`` and their random numbers from ``rng()``;
-``PORTS_ONLY``
-    optional, True: tests see nothing but the ports, and a large design builds and runs several times faster.
+    which read their parameters with ``case()`` and their random numbers from ``rng()``. They see nothing but the ports:
+    a design builds and runs several times faster so.
 """
 
 import hashlib
@@ -30,6 +29,7 @@ from .toolchain import ToolError, find_toolchain
 __all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
+CFLAGS = "-O1"
 # Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
 QUIET = [
     "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
@@ -129,10 +129,9 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
 
     component = module.build(**parameters)
     text = to_verilog(component, TOP) + getattr(component, "verilog", "")
-    ports_only = getattr(module, "PORTS_ONLY", False)
-    key = hashlib.sha256(f"{text}{waves}{ports_only}{tools.version}{sys.version}".encode()).hexdigest()[:20]
+    key = hashlib.sha256(f"{text}{waves}{CFLAGS}{tools.version}{sys.version}".encode()).hexdigest()[:20]
     build = cache_dir() / "cocotb" / key
-    runner = _ports_only_runner(Verilator) if ports_only else Verilator()
+    runner = _ports_only_runner(Verilator)
     saved = dict(os.environ)
     try:
         os.environ.update(tools.environment())
@@ -142,9 +141,8 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
             partial.mkdir(parents=True)
             source = partial / f"{TOP}.v"
             source.write_text(text)
-            extra = [_control_file(partial, text)] if ports_only else []
-            arguments = [*QUIET, "-CFLAGS", "-O1"]
-            runner.build(sources=[*extra, source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
+            arguments = [*QUIET, "-CFLAGS", CFLAGS]
+            runner.build(sources=[_control_file(partial, text), source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
                          waves=waves, always=True, timescale=("1ns", "1ps"),
                          log_file=partial / "build.log")  # fmt: skip
             (partial / "complete").touch()

@@ -19,7 +19,6 @@ CASES = {
     "two_ports": {"tm": 16, "tn": 16, "axi_ports": 2, "axi_burst_beats": 16, "mac": "single", "link_bytes": 16},
 }
 
-PORTS_ONLY = True
 
 STRIPE = 1 << 16
 PROGRAM = 0x8040  # not a multiple of the fetch's bursts
