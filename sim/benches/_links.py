@@ -106,7 +106,7 @@ class Wire:
         self.out_valid = getattr(dut, f"{sink}_rx__valid")
         self.ready.value = 0
         self.out_valid.value = 0
-        self.flits, self.frames, self.cycle = [], [], 0
+        self.flits, self.frames, self.cycle, self.gaps = [], [], 0, 0
         self.pending = deque()
         self.last_bit = 1 << (len(self.payload) - 1)
 
@@ -115,7 +115,7 @@ class Wire:
         self.pending += [(0, flit) for flit in flits]
 
     async def run(self):
-        """Run for ever. ``frames`` collects (cycle of the last flit, flits)."""
+        """Run for ever. ``frames`` collects (cycle of the last flit, flits), ``gaps`` counts pauses inside frames."""
         cut = 0
         ready = 0
         while True:
@@ -131,6 +131,8 @@ class Wire:
                     self.frames.append((self.cycle, frame))
                     if self.damage:
                         self.pending += [(self.cycle + self.latency, f) for f in self.damage(frame)]
+            elif ready and cut < len(self.flits):
+                self.gaps += 1
             if self.pending and self.pending[0][0] <= self.cycle:
                 self.out_payload.value = self.pending.popleft()[1]
                 self.out_valid.value = 1
