@@ -57,6 +57,22 @@ def random_acc(random, scale, exact, shift):
     return value if -(2**31) <= value < 2**31 else random.randint(-(2**31), 2**31 - 1)
 
 
+def product_ties():
+    """(acc, scale bits) whose product lies 3/4 of float32's last place above k + 1/2, k even.
+
+    Rounded to 24 bits it must go up, so that k + 1 is the result: dropping any bit below makes a tie of it, and k.
+    """
+    pairs = []
+    for k in range(2, 127, 2):
+        bits = k.bit_length()
+        product = 4 * (2 * k + 1 << 23 - bits) + 3  # 26 bits
+        for acc in range(3, 1 << 12, 2):
+            factor = product // acc
+            if product % acc == 0 and factor < 1 << 24 and acc.bit_length() + factor.bit_length() == 26:
+                pairs.append((acc, int(np.float32(factor * 2.0 ** (bits - 26)).view(np.uint32))))
+    return pairs
+
+
 async def compare(dut, values, scales, expected, *, idle, random):
     """Send ``values`` (control, accs), collect the results; assert the latency of each and its value."""
     lanes, latency = case()["lanes"], Requantize(1).latency
@@ -108,3 +124,21 @@ async def equals_model(dut):
         cycles = await compare(dut, values, scales, expected, idle=idle, random=random)
         if idle == 0.0:
             assert cycles == len(values) + Requantize(1).latency, "not one value a cycle"
+
+
+@cocotb.test()
+async def rounds_products_up(dut):
+    """Ties that only the lowest bits of a product decide."""
+    random, lanes = rng(), case()["lanes"]
+    dut.valid.value = 0
+    await start(dut)
+    control = {"exact": 0, "shift": 0, "zp": 0, "low": -128, "high": 127}
+    pairs = product_ties()
+    assert len(pairs) > 100
+    for pair in range(0, len(pairs) - lanes, lanes):
+        accs, scales = zip(*pairs[pair : pair + lanes], strict=True)
+        floats = np.array(scales, np.uint32).view(np.float32)
+        expected = Requantize.model(np.array(accs, np.int32), floats, 0, -128, 127)
+        assert (expected % 2 == 1).all(), "not such ties"
+        values = [(control, accs), (control, [-acc for acc in accs])]
+        await compare(dut, values, scales, [list(expected), list(-expected)], idle=0.0, random=random)

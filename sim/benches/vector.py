@@ -257,8 +257,10 @@ async def random_streams(dut):
     random, config = rng(), node(**case())
     unit = await harness(dut, random)
     memory, program, bodies = unit.act.copy(), Program(random, config.tn), []
-    for chance, count in ((0.0, 90), (0.3, 60), (0.7, 20)):
+    # The last one: results wait for the write port, so that reads have to wait for room.
+    for chance, refuse_write, count in ((0.0, 0.0, 90), (0.3, 0.3, 60), (0.7, 0.7, 20), (0.0, 0.8, 20)):
         unit.refuse(chance)
+        unit.refuse_write = refuse_write
         for _ in range(count):
             bodies.append(program.instruction())
             unit.send(len(bodies) - 1, bodies[-1])
