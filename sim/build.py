@@ -179,8 +179,8 @@ def build_simulator(text, config, *, waves=False, note=None):
         return program
     if note:
         note("building simulator (once per design)")
+    _remove_abandoned(folder.parent)
     partial = folder.with_name(f"{key}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         for name, content in files.items():
@@ -199,6 +199,17 @@ def build_simulator(text, config, *, waves=False, note=None):
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return program
+
+
+def _remove_abandoned(folder):
+    """Delete what builds have left that were killed."""
+    for path in folder.glob("*.partial"):
+        try:
+            os.kill(int(path.suffixes[-2][1:]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except PermissionError:  # somebody else's, and alive
+            pass
 
 
 def _both_edges(text):
