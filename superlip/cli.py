@@ -4,6 +4,7 @@ import argparse
 import errno
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -110,6 +111,12 @@ def _parser():
     return parser
 
 
+def _writable(path):
+    """Complain about a report's folder before the work, not after it."""
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "its folder does not exist", path)
+
+
 def _positive(text):
     value = int(text)
     if value < 1:
@@ -120,6 +127,7 @@ def _positive(text):
 def _run(arguments, console, errors):
     from . import flow  # noqa: PLC0415
 
+    _writable(arguments.json)
     report = flow.run(
         arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
         calibrate=arguments.calibrate, random_weights=arguments.random_weights, progress=True,
@@ -132,13 +140,14 @@ def _run(arguments, console, errors):
 
 
 def _check(arguments, console, errors):
-    from superlip.graph import check  # noqa: PLC0415
+    from superlip.graph import examine  # noqa: PLC0415
+    from superlip.plan.lower import LoweringError, lower  # noqa: PLC0415
 
     from .data import calibration_file  # noqa: PLC0415
 
     del errors
     calibrate = calibration_file(arguments.model, arguments.calibrate)
-    rows = check(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
+    rows, graph = examine(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
     table = Table(header_style="bold")
     for column in ("node", "operator", "verdict", "why"):
         table.add_column(column)
@@ -146,6 +155,12 @@ def _check(arguments, console, errors):
         style = {"unsupported": "red", "host": "yellow"}.get(row.verdict)
         table.add_row(row.node, row.op, row.verdict, row.why, style=style)
     console.print(table)
+    if graph is not None:
+        try:
+            lower(graph, 64)
+        except LoweringError as error:
+            console.print(f"not supported: {error}")
+            return 1
     bad = sum(row.verdict == "unsupported" for row in rows)
     console.print(f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
     return 1 if bad else 0
@@ -156,6 +171,7 @@ def _plan(arguments, console, errors):
     from .report import layer_table, plan_rows, write_rows  # noqa: PLC0415
 
     del errors
+    _writable(arguments.json)
     design = _design(arguments, flow)
     rows = plan_rows(design)
     title = f"{design.graph.name} on {arguments.boards} boards, node {design.target.name}: estimate"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .load import Loader
 
-__all__ = ["check", "Row"]
+__all__ = ["check", "examine", "Row"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,16 @@ def check(path, *, calibrate=None, random_weights=0):
     ModelError
         If the model as a whole is unusable (no ONNX file, no image input, unknown sizes).
     """
+    return examine(path, calibrate=calibrate, random_weights=random_weights)[0]
+
+
+def examine(path, *, calibrate=None, random_weights=0):
+    """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
     loader = Loader(path, calibrate=calibrate, random_weights=random_weights)
-    loader.try_import()
+    graph = loader.try_import()
     fate = dict(loader.prepared.fate) if loader.prepared else {}
     verdicts = loader.importer.verdicts
-    return [_row(name, op, fate, verdicts) for name, op in loader.original]
+    return [_row(name, op, fate, verdicts) for name, op in loader.original], graph
 
 
 def _row(name, op, fate, verdicts):
