@@ -12,7 +12,7 @@ from .ports import UnitError, error_layout, instruction_layout, status_layout
 __all__ = ["IN_FLIGHT", "Issue"]
 
 IN_FLIGHT = 8
-"""Instructions of one unit that may be taken and not done."""
+"""Instructions of one unit that may be taken and not done, in a node."""
 
 
 class Issue(wiring.Component):
@@ -40,6 +40,8 @@ class Issue(wiring.Component):
         Whose front end it is: says which format instructions have.
     counter_bits : int
         Width of a counter.
+    in_flight : int
+        Instructions that may be taken and not done.
 
     Members
     -------
@@ -69,10 +71,11 @@ class Issue(wiring.Component):
         Values of the counters, for debugging.
     """
 
-    def __init__(self, config, unit, *, counter_bits=COUNTER_BITS):
+    def __init__(self, config, unit, *, counter_bits=COUNTER_BITS, in_flight=IN_FLIGHT):
         self.config = config
         self.unit = unit
         self.counter_bits = counter_bits
+        self.in_flight = in_flight
         self.layout = instruction_layout(Opcode(int(unit)))
         super().__init__(
             {
@@ -96,7 +99,7 @@ class Issue(wiring.Component):
         # Only the bits that this unit's format uses are kept: shallow, so it becomes distributed RAM.
         m.submodules.queue = queue = SyncFIFO(width=self.layout.size, depth=self.config.queue_depth)
         m.submodules.counters = counters = Counters(bits=self.counter_bits)
-        m.submodules.in_flight = in_flight = SyncFIFO(width=COUNTERS + 16, depth=IN_FLIGHT)
+        m.submodules.in_flight = in_flight = SyncFIFO(width=COUNTERS + 16, depth=self.in_flight)
 
         head = Signal(self.layout, reset_less=True)
         head_valid = Signal()

