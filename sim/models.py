@@ -1,14 +1,17 @@
-"""The DRAM and link models of the native simulator, in Python: cycle for cycle the same (tested side by side).
+"""The DRAM, link and host models of the native simulator, in Python: cycle for cycle the same (tested side by side).
 
-``native/models.h`` has the definition; these are for cocotb benches, which drive a node with them and must see the
-same cycles. A bench steps each model once a cycle with what the node drives in that cycle, then drives what the model
-holds until the next.
+``native/models.h`` and ``native/host.h`` have the definition; these are for cocotb benches, which drive a node with
+them and must see the same cycles. A bench steps each model once a cycle with what the node drives in that cycle, then
+drives what the model holds until the next.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 
-__all__ = ["DECERR", "OKAY", "Address", "Dram", "DramPort", "DramTiming", "Wire", "LinkThrottle", "link_rate", "timing"]
+__all__ = [
+    "DECERR", "OKAY", "Address", "Dram", "DramPort", "DramTiming", "HostBus", "LinkThrottle", "Wire", "link_rate",
+    "timing",
+]  # fmt: skip
 
 FRACTION = 1 << 16
 QUEUE = 16
@@ -241,3 +244,56 @@ class Wire:
         if self._flits and self._flits[0][0] == t:
             return self._flits.popleft()[1]
         return None
+
+
+class HostBus:
+    """The host's side of a node: AXI4-Lite accesses, one at a time; ``bready`` and ``rready`` are always 1.
+
+    The bench sets ``awready`` to ``rdata`` before each step, the model ``awvalid`` to ``data`` in it. ``read`` has the
+    results, ``written_at`` the cycle in which the last write's address and data had both been taken.
+    """
+
+    def __init__(self):
+        self.awvalid = self.wvalid = self.arvalid = False
+        self.address = self.data = 0
+        self.awready = self.wready = self.bvalid = self.arready = self.rvalid = 0
+        self.bresp = self.rresp = self.rdata = 0
+        self.read = []
+        self.written_at = 0
+        self._queue = deque()
+        self._started = False
+
+    def push(self, address, data=None, *, not_before=0):
+        """Write ``data``, or read; ``not_before`` is the first cycle in which valid may be up."""
+        self._queue.append((address, data, not_before))
+
+    @property
+    def idle(self):
+        return not self._queue
+
+    def step(self, t):
+        """End of cycle ``t``. AssertionError if the node answers with an error."""
+        if not self._queue:
+            return
+        address, data, not_before = self._queue[0]
+        if not self._started:
+            if t + 1 >= not_before:
+                self._started = True
+                self.address, self.data = address, data or 0
+                self.awvalid = self.wvalid = data is not None
+                self.arvalid = data is None
+            return
+        asking = self.awvalid or self.wvalid
+        self.awvalid = self.awvalid and not self.awready
+        self.wvalid = self.wvalid and not self.wready
+        self.arvalid = self.arvalid and not self.arready
+        if asking and not (self.awvalid or self.wvalid):
+            self.written_at = t
+        if not (self.rvalid if data is None else self.bvalid):
+            return
+        resp = self.rresp if data is None else self.bresp
+        assert resp == OKAY, f"register {address:#x}: response {resp}"
+        if data is None:
+            self.read.append(self.rdata)
+        self._queue.popleft()
+        self._started = False
