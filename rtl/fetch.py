@@ -145,7 +145,7 @@ class Fetch(wiring.Component):
         beats, instructions = max(1, instruction // beat), max(1, beat // instruction)
         word = Signal(max(beat, instruction), reset_less=True)
         response = Signal(2)
-        gathered = Signal(range(beats))
+        gathered = Signal(range(max(2, beats)))  # of no width it would not be Verilog
         left = Signal(range(instructions + 1))  # instructions in the word
         present = fetching & left.any() & ~self.halt & ~self.error.valid
         opcode = word[:4]

@@ -1,0 +1,152 @@
+"""Fetch: programs of random instructions behind a memory with pauses, for beats narrower and wider than one."""
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiRamRead, AxiReadBus
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.fetch import Fetch
+from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
+from superlip.rtl.ports import UnitError
+from superlip.sim.benches._streams import Sink, settle, start, tick
+from superlip.sim.runner import case, rng
+
+CASES = {
+    "narrow": {"tm": 8, "tn": 8, "axi_ports": 2, "axi_burst_beats": 7},
+    "tiny": {"tm": 8, "tn": 8},
+    "wide": {"tm": 128, "tn": 128},
+}
+
+
+def build(**sizes):
+    return Fetch(NodeConfig(**sizes))
+
+
+class Bench:
+    """Fetch in front of a memory, with six sinks as queues."""
+
+    def __init__(self, dut, random, *, stall=0.3):
+        self.dut, self.random = dut, random
+        self.beat = NodeConfig(**case()).axi_bytes
+        self.memory = AxiRamRead(AxiReadBus.from_prefix(dut, "dram_"), dut.clk, dut.rst, size=1 << 16)
+        self.sinks = [Sink(dut, f"queues__{unit}", rng=random, stall=stall) for unit in Unit]
+        dut.start.value = dut.halt.value = 0
+
+    async def begin(self):
+        await start(self.dut)
+        for sink in self.sinks:
+            cocotb.start_soon(sink.run())
+
+    def pause(self, chance):
+        def pauses():
+            while True:
+                yield self.random.random() < chance
+
+        self.memory.ar_channel.set_pause_generator(pauses())
+        self.memory.r_channel.set_pause_generator(pauses())
+
+    def program(self, count):
+        """A random place and ``count`` random instructions there, END and rubbish; returns what each queue must get."""
+        align = max(self.beat, INSTRUCTION_BYTES)
+        # Near the end of a page, so that bursts come close to it.
+        place = self.random.randrange(1, 8) * 4096 - self.random.randrange(0, 8) * align
+        expected, program = [[] for _ in Unit], b""
+        for _ in range(count):
+            unit = self.random.choice(list(Unit))
+            raw = bytes([self.random.getrandbits(4) << 4 | unit]) + self.random.randbytes(INSTRUCTION_BYTES - 1)
+            expected[unit].append(int.from_bytes(raw, "little"))
+            program += raw
+        self.end = place + len(program)
+        program += bytes([Opcode.END]) + self.random.randbytes(1000)
+        self.memory.write(place, program)
+        return place, expected
+
+    async def run(self, place, *, timeout=20_000):
+        """Start at ``place`` and return when it is no longer busy; how many cycles that took."""
+        dut = self.dut
+        dut.address.value, dut.start.value = place, 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        for cycle in range(timeout):
+            await RisingEdge(dut.clk)
+            if dut.busy.value == 0:
+                return cycle
+        raise AssertionError("busy for ever")
+
+    def take(self):
+        """What the queues have got since the last time."""
+        items = [list(sink.items) for sink in self.sinks]
+        for sink in self.sinks:
+            sink.items.clear()
+        return items
+
+
+@cocotb.test()
+async def programs(dut):
+    """Each queue gets its instructions in order, and nothing of what is behind END; again and again."""
+    bench = Bench(dut, rng())
+    await bench.begin()
+    for count in (0, 1, 2, 5, 9, 40, 100):
+        bench.pause(bench.random.choice((0, 0.3, 0.7)))
+        place, expected = bench.program(count)
+        await bench.run(place)
+        await tick(dut)
+        assert bench.take() == expected
+        assert dut.error.value == 0
+
+
+@cocotb.test()
+async def one_beat_a_cycle(dut):
+    """With a fast memory and empty queues: beats, or instructions where a beat holds several, without gaps."""
+    bench = Bench(dut, rng(), stall=0)
+    await bench.begin()
+    count = 200
+    place, _ = bench.program(count)
+    cycles = await bench.run(place)
+    # A quarter more, because the memory model pauses between bursts.
+    assert cycles < 1.25 * count * max(1, INSTRUCTION_BYTES // bench.beat) + 150, cycles
+
+
+@cocotb.test()
+async def unknown_opcode(dut):
+    """What is before it is executed, what is behind it is not."""
+    bench = Bench(dut, rng())
+    await bench.begin()
+    place, expected = bench.program(20)
+    opcode = bench.random.choice(range(len(Unit), Opcode.END))
+    bench.memory.write(bench.end, bytes([opcode]))
+    await bench.run(place)
+    await tick(dut)
+    assert bench.take() == expected
+    error = int(dut.error.value)
+    assert (error & 1, error >> 1 & 15, error >> 5) == (1, UnitError.OPCODE, opcode)
+    dut.start.value = 1  # ignored after an error
+    await tick(dut, 5)
+    await settle()
+    assert dut.busy.value == 0
+
+
+@cocotb.test()
+async def halted(dut):
+    """Nothing is dispatched after a halt, and every beat that was asked for is taken."""
+    bench = Bench(dut, rng())
+    await bench.begin()
+    early = 0
+    for _ in range(10):
+        bench.pause(0.5)
+        place, expected = bench.program(100)
+        dut.address.value, dut.start.value = place, 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        await tick(dut, bench.random.randrange(1, 300))
+        dut.halt.value = 1
+        await tick(dut, 1)
+        got = bench.take()
+        assert all(want[: len(have)] == have for have, want in zip(got, expected, strict=True))
+        early += sum(map(len, got)) < 100
+        for _ in range(2000):
+            await RisingEdge(dut.clk)
+            if dut.busy.value == 0:
+                break
+        assert dut.busy.value == 0 and not any(bench.take())
+        dut.halt.value = 0
+    assert early
