@@ -1,5 +1,6 @@
 # make demo   run the example network on two simulated boards
-# make test   lint, types and all tests
+# make test   lint, types and the tests
+# make slow   the tests that take longer
 #
 # Both make .venv on first use, and again when pyproject.toml changes. PYTHON=... picks the Python for it.
 
@@ -12,13 +13,17 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-inp
 ENSURE_PIP := $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 TYPES := build/types/superlip
 
-.PHONY: demo test lint types clean
+.PHONY: demo test slow lint types clean
 
 demo: $(VENV)/sim.stamp
 	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
 
 test: lint
 	@$(BIN)/pytest -n auto -ra
+
+# The other cases of the benches, and imports of large networks: ten minutes more.
+slow: $(VENV)/test.stamp
+	@$(BIN)/pytest -n auto -ra -m slow
 
 lint: $(VENV)/test.stamp types
 	@$(BIN)/ruff check .

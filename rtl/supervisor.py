@@ -1,6 +1,6 @@
 """Start, end, errors, watchdog and run counters of a node: what stands between its registers and its units."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -164,13 +164,13 @@ class Supervisor(wiring.Component):
     def _blame(self, m):
         """(unit, lacking) at the root of a hang, of 8 bits each."""
         waiting, busy, active, roots, chosen = (Signal(len(Unit)) for _ in range(5))
-        unit, lacking = Signal(8), Signal(COUNTERS)
+        unit, lacking, links = Signal(8), Signal(COUNTERS), Const(0, COUNTERS - len(Unit))
         m.d.comb += [
             waiting.eq(Cat(s.waiting for s in self.status)),
             busy.eq(Cat(s.busy for s in self.status)),
             active.eq(waiting | busy),
             # Sources 6 and 7 are never active here: what waits for another node is at the root as well.
-            roots.eq(Cat(s.waiting & (s.lacking & ~active).any() for s in self.status)),
+            roots.eq(Cat(s.waiting & (s.lacking & ~Cat(active, links)).any() for s in self.status)),
             chosen.eq(Mux(roots.any(), roots, Mux(waiting.any(), waiting, busy))),
             unit.eq(Mux(active.any(), lowest_bit(chosen), ERROR_UNIT_FETCH)),
         ]

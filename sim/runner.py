@@ -29,7 +29,7 @@ from .toolchain import ToolError, find_toolchain
 __all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
-CFLAGS = "-O1"
+OPT_FAST = "-O1"
 # Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
 QUIET = [
     "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
@@ -129,7 +129,7 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
 
     component = module.build(**parameters)
     text = to_verilog(component, TOP) + getattr(component, "verilog", "")
-    key = hashlib.sha256(f"{text}{waves}{CFLAGS}{tools.version}{sys.version}".encode()).hexdigest()[:20]
+    key = hashlib.sha256(f"{text}{waves}{OPT_FAST}{tools.version}{sys.version}".encode()).hexdigest()[:20]
     build = cache_dir() / "cocotb" / key
     runner = _ports_only_runner(Verilator)
     saved = dict(os.environ)
@@ -141,10 +141,12 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
             partial.mkdir(parents=True)
             source = partial / f"{TOP}.v"
             source.write_text(text)
-            arguments = [*QUIET, "-CFLAGS", CFLAGS]
-            runner.build(sources=[_control_file(partial, text), source], hdl_toplevel=TOP, build_dir=partial, build_args=arguments,
-                         waves=waves, always=True, timescale=("1ns", "1ps"),
-                         log_file=partial / "build.log")  # fmt: skip
+            # Verilator's "slow" files run once: optimised, those of a large design take minutes.
+            os.environ["MAKEFLAGS"] = f"{os.environ.get('MAKEFLAGS', '')} OPT_FAST={OPT_FAST} OPT_SLOW=-O0".strip()
+            runner.build(
+                sources=[_control_file(partial, text), source], hdl_toplevel=TOP, build_dir=partial, build_args=QUIET,
+                waves=waves, always=True, timescale=("1ns", "1ps"), log_file=partial / "build.log",
+            )  # fmt: skip
             (partial / "complete").touch()
             try:
                 partial.rename(build)
