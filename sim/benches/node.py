@@ -322,7 +322,9 @@ async def watchdog(dut):
     state = await board.read("VECTOR_STATE")
     assert state & 0xFFFF == 0x1234 and state >> 16 & 0xFF == 1 << Unit.MATMUL and state >> 26 & 1
     await board.reset()
-    board.put_program([encode(Opcode.STORE, waits={7: 2}, **copy(Memory.ACT, 0, OFM, 1))])
+    # LOAD waits for STORE, which waits for another node: STORE is at the root.
+    store = encode(Opcode.STORE, waits={7: 2}, post=[Unit.LOAD], **copy(Memory.ACT, 0, OFM, 1))
+    board.put_program([store, encode(Opcode.LOAD, waits={Unit.STORE: 1}, **copy(Memory.ACT, 0, IFM, 1))])
     assert await board.run() == 4
     assert await board.error() == (UnitError.WATCHDOG, ERROR_UNIT_WATCHDOG, 1 << 15 | Unit.STORE)
     await board.reset()
