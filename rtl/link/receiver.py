@@ -205,7 +205,9 @@ class FrameWriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layout = request_layout()
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=self.config.frame_slots)
+        # A queue of one would have addresses of no bits, which Verilog can't express.
+        depth = max(2, self.config.frame_slots)
+        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=depth)
         frame = data.View(layout, queue.r_data)
         m.d.comb += [
             queue.w_en.eq(self.frame.valid),
