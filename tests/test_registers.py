@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.control import Control
-from superlip.rtl.node import Node
 from superlip.rtl.registers import Register, markdown, registers
 
 MAP = registers()
@@ -63,8 +62,3 @@ def test_markdown_names_every_register_and_field():
 def test_control_refuses_a_bad_map(second, message):
     with pytest.raises(ValueError, match=message):
         Control([Register("A", 0, "ro", 32, ""), second])
-
-
-def test_a_node_is_square():
-    with pytest.raises(ValueError, match="tm=8 and tn=16"):
-        Node(NodeConfig(tm=8, tn=16))
