@@ -1,5 +1,6 @@
 """Formal proofs: an Amaranth component with assertions, through sby, yosys-smtbmc and z3."""
 
+import os
 import shutil
 import signal
 import subprocess
