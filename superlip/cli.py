@@ -229,7 +229,10 @@ def _cocotb(arguments, console, errors):
         except AssertionError as error:
             _complain(errors, str(error))
             return 1
-        console.print(f"{arguments.name}[{case}] passed; {'waves and ' if arguments.waves else ''}results in {folder}")
+        console.print(
+            f"{arguments.name}[{case}] passed; {'waves and ' if arguments.waves else ''}results in {folder}",
+            markup=False,
+        )
     return 0
 
 
