@@ -128,7 +128,7 @@ class Report:
     mismatches : int
         Values in which the RTL differs from the golden, over all layers, images and both clusters.
     onnxruntime_mismatches : int or None
-        Values of the network's outputs in which the RTL differs from ONNX Runtime.
+        Values of the network's outputs in which the golden differs from ONNX Runtime (so the RTL, where ``bit_exact``).
     """
 
     model: str
