@@ -24,7 +24,7 @@ from superlip.rtl.isa import (
     decode,
     table_words,
 )
-from superlip.rtl.requantize import Requantize
+from superlip.rtl.requantize import Requantize, round_half_even
 
 __all__ = ["Deadlock", "FunctionalCluster"]
 
@@ -269,18 +269,8 @@ class FunctionalCluster:
             b = b - body["zp_b"]
             if op is VectorOp.ADD:
                 total = values * board.params[:, 0].astype(np.int64) + b * board.params[:, 1].astype(np.int64)
-                return _round_shift(total, body["shift"]) + body["zp_out"]
+                return round_half_even(total, body["shift"]) + body["zp_out"]
             values = values * b
         bias, scale = board.params[:, 0], np.ascontiguousarray(board.params[:, 1]).view(np.float32)
         sums = (values + bias).astype(np.int32)
         return Requantize.model(sums, scale, body["zp_out"], body["low"], body["high"]).astype(np.int64)
-
-
-def _round_shift(value, shift):
-    """Divide by 2**shift, rounding half to even."""
-    if shift == 0:
-        return value
-    floor = value >> shift
-    rest = value - (floor << shift)
-    half = 1 << (shift - 1)
-    return floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))

@@ -11,8 +11,6 @@ from rich.table import Table
 
 __all__ = ["main"]
 
-USER_ERRORS: tuple[type[Exception], ...] = ()
-
 
 def main(argv=None):
     """Run the command line; returns the exit status.

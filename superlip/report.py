@@ -5,7 +5,6 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 from rich.table import Table
 
 from superlip.rtl.isa import Unit
@@ -124,7 +123,7 @@ class Report:
     Parameters
     ----------
     cycles, cycles_one_board : int
-        Latency of one image in the steady state (the largest of all images), and of the first one; all boards done.
+        Latency of one image, all boards done (the largest of all images), on all boards and on one.
     mismatches : int
         Values in which the RTL differs from the golden, over all layers, images and both clusters.
     onnxruntime_mismatches : int or None
@@ -247,8 +246,3 @@ class Report:
 def write_rows(rows, path):
     """Layer rows as JSON (``superlip plan --json``)."""
     Path(path).write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-
-
-def steady(cycles):
-    """Latency in the steady state: the largest of the images after the first (of all, if there is one)."""
-    return int(np.max(cycles[1:] if len(cycles) > 1 else cycles))
