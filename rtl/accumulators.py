@@ -36,6 +36,9 @@ class Accumulators(wiring.Component):
 
     VECTOR reads a bank in any cycle in which no update does.
 
+    A platform with a method ``get_accumulator_banks`` builds banks and adders its own way: the method gets the component,
+    its module, in which all but ``read.data`` is already driven, and the stages of the updates.
+
     Parameters
     ----------
     config : NodeConfig
@@ -90,6 +93,16 @@ class Accumulators(wiring.Component):
         m.d.sync += accepted.eq(Cat(self.read.valid & self.read.ready, accepted))
         m.d.comb += self.read.data_valid.eq(accepted[-1])
 
+        if hasattr(platform, "get_accumulator_banks"):
+            platform.get_accumulator_banks(
+                self, m, fetches=fetches, fetch=fetch, arrive=arrive, write=write, accepted=accepted
+            )
+            return m
+        self._build(m, fetches, fetch, arrive, write, selects[0])
+        return m
+
+    def _build(self, m, fetches, fetch, arrive, write, select):
+        """The banks and the adders in front of them."""
         total = Signal(32 * self.lanes, reset_less=True)
         words = []
         for bank in range(2):
@@ -99,9 +112,8 @@ class Accumulators(wiring.Component):
             m.d.sync += total.eq(self._sums(old, arrive.overwrite))
 
         bank_read = Signal(READ_LATENCY, reset_less=True)
-        m.d.sync += bank_read.eq(Cat(selects[0], bank_read))
+        m.d.sync += bank_read.eq(Cat(select, bank_read))
         m.d.comb += self.read.data.eq(Mux(bank_read[-1], words[1], words[0]))
-        return m
 
     def _delayed(self, m):
         """``update`` as it was 0, 1, ... latency + 1 cycles ago."""

@@ -19,6 +19,9 @@ class BankedMemory(wiring.Component):
     ``ready`` low: requester 0 is always served. A read sees every write accepted in an earlier cycle; a read and
     a write of one word in the same cycle give the word from before the write.
 
+    A platform with a method ``get_memory_banks`` builds the banks its own way: the method gets the component and its
+    module, in which ``ready`` and ``data_valid`` are already driven.
+
     An address past the last word never reaches another word: a write there is taken and dropped, a read there
     is taken and answered with zero.
 
@@ -70,10 +73,23 @@ class BankedMemory(wiring.Component):
         reads, writes = list(self.read), list(self.write)
         self._arbitrate(m, reads)
         self._arbitrate(m, writes)
+        arrivals = [self._arrival(m, index, port) for index, port in enumerate(reads)]
+        if hasattr(platform, "get_memory_banks"):
+            platform.get_memory_banks(self, m, fetched=[arrival[1] for arrival in arrivals])
+            return m
         words = [self._build_bank(m, bank, reads, writes) for bank in range(self.banks)]
         for index, port in enumerate(reads):
             self._build_reply(m, index, port, words)
         return m
+
+    def _arrival(self, m, index, port):
+        """Drives ``data_valid``; returns ``valid & ready`` of 0, 1, ... READ_LATENCY cycles ago."""
+        stages = [port.valid & port.ready]
+        for stage in range(READ_LATENCY):
+            stages.append(Signal(name=f"valid_{index}_{stage}"))
+            m.d.sync += stages[-1].eq(stages[-2])
+        m.d.comb += port.data_valid.eq(stages[-1])
+        return stages
 
     def _bank(self, port):
         """High bits of the address: out of range, it equals no bank's number."""
@@ -107,13 +123,11 @@ class BankedMemory(wiring.Component):
         return word
 
     def _build_reply(self, m, index, port, words):
-        bank, valid = self._bank(port), port.valid & port.ready
+        bank = self._bank(port)
         for stage in range(READ_LATENCY):
             next_bank = Signal.like(bank, name=f"bank_{index}_{stage}", reset_less=True)
-            next_valid = Signal(name=f"valid_{index}_{stage}")
-            m.d.sync += [next_bank.eq(bank), next_valid.eq(valid)]
-            bank, valid = next_bank, next_valid
-        m.d.comb += port.data_valid.eq(valid)
+            m.d.sync += next_bank.eq(bank)
+            bank = next_bank
         with m.Switch(bank):
             for number, word in enumerate(words):
                 with m.Case(number):

@@ -153,7 +153,7 @@ class Node(wiring.Component):
                 m.d.comb += getattr(values, f"{unit.name}_COUNTER_{s}").eq(count)
 
 
-def node_verilog(config, name="superlip_node"):
+def node_verilog(config, name="superlip_node", *, platform=None):
     """Verilog of a node, the same text for the same sizes.
 
     Parameters
@@ -161,5 +161,7 @@ def node_verilog(config, name="superlip_node"):
     config : NodeConfig
     name : str
         Of the top module.
+    platform : object, optional
+        What may build data paths its own way, for instance from the primitives of a vendor, or for a fast simulation.
     """
-    return to_verilog(Node(config), name)
+    return to_verilog(Node(config), name, platform=platform)

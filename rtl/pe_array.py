@@ -103,6 +103,9 @@ class PEArray(wiring.Component):
     overwritten at the end of the cycle in which stage k copies the one before. (Were the write not delayed, it would
     overtake the swap on its way down the chain.)
 
+    A platform with a method ``get_pe_array`` builds the array its own way: the method gets the component and its module,
+    in which ``psum_valid`` is already driven.
+
     Parameters
     ----------
     tm, tn : int
@@ -178,6 +181,12 @@ class PEArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # The last register is the port itself: as an alias, it would lend the port its name in Verilog.
+        valid = _Delays(m, self.x_valid, self.latency - 1, "valid", reset_less=False)
+        m.d.sync += self.psum_valid.eq(valid[self.latency - 1])
+        if hasattr(platform, "get_pe_array"):
+            platform.get_pe_array(self, m, ready=valid[self.latency - 1])
+            return m
         multiplicands = self._weights(m)
         pixels = [self._pixel(m, stage) for stage in range(self.stages)]
         sums = []
@@ -187,9 +196,6 @@ class PEArray(wiring.Component):
                 totals = self._multiply_add(m, group, stage, multiplicands[stage][group], pixels[stage], totals)
             sums += self._split(m, group, totals)
         m.d.comb += [self.psum[channel].eq(self._tree(m, channel, terms)) for channel, terms in enumerate(sums)]
-        # The last register is the port itself: as an alias, it would lend the port its name in Verilog.
-        valid = _Delays(m, self.x_valid, self.latency - 1, "valid", reset_less=False)
-        m.d.sync += self.psum_valid.eq(valid[self.latency - 1])
         return m
 
     def _lanes(self, word, stage):

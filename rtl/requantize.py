@@ -69,10 +69,8 @@ class Requantize(wiring.Component):
             }
         )
 
-    @property
-    def latency(self):
-        """Cycles from a value to its result."""
-        return 9
+    latency = 9
+    """Cycles from a value to its result."""
 
     @staticmethod
     def model(acc, scale, zp, low, high):

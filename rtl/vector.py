@@ -1,17 +1,16 @@
 """The VECTOR unit: bias, requantization, activation, pooling and element-wise operations."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from . import vector_model
 from .isa import Opcode, VectorOp
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface, WritePort
-from .requantize import Requantize
 from .vector_address import STEP, VectorSetup, VectorSteps
-from .vector_lanes import VectorLanes
+from .vector_datapath import VectorDatapath
 from .vector_output import PLACE, ResultQueue
-from .vector_table import ResultTable, VectorLoader
+from .vector_table import VectorLoader
 
 __all__ = ["Vector"]
 
@@ -69,7 +68,7 @@ class Vector(wiring.Component):
             raise ValueError(f"a node needs tm equal to tn, not tm={config.tm}, tn={config.tn}")
         self.config = config
         self.setup, self.steps, self.loader = VectorSetup(config), VectorSteps(config), VectorLoader(config)
-        self.lanes, self.requantize, self.table = VectorLanes(config), Requantize(config.tn), ResultTable(config.tn)
+        self.datapath = VectorDatapath(config)
         # Two more than what is in flight at full speed: a place is free in the cycle after its word was taken.
         depth = 1 << (self.latency + 1).bit_length()
         self.results = ResultQueue(8 * config.tn, depth)
@@ -87,11 +86,11 @@ class Vector(wiring.Component):
     def latency(self):
         """Cycles from an accepted last read of a result to the cycle in which the result is on ``write``."""
         queue = 2
-        return READ_LATENCY + self.lanes.latency + self.requantize.latency + self.table.latency + queue
+        return READ_LATENCY + self.datapath.latency + queue
 
     def elaborate(self, platform):
         m = Module()
-        for name in ("setup", "steps", "loader", "lanes", "requantize", "table", "results"):
+        for name in ("setup", "steps", "loader", "datapath", "results"):
             m.submodules[name] = getattr(self, name)
         stop = Signal()
         self._start_jobs(m, stop)
@@ -158,31 +157,19 @@ class Vector(wiring.Component):
             with m.If(valid):
                 m.d.sync += next_step.eq(step)
             valid, step = next_valid, next_step
-        lanes, requantize, table, results = self.lanes, self.requantize, self.table, self.results
-        use_table = Signal(requantize.latency, reset_less=True)
-        m.d.sync += use_table.eq(Cat(lanes.use_table, use_table))
+        datapath, results = self.datapath, self.results
         m.d.comb += [
-            lanes.valid.eq(valid),
-            lanes.step.eq(step),
-            lanes.act.eq(self.act_read.data),
-            lanes.acc.eq(self.acc_read.data),
-            lanes.params.eq(self.loader.params),
-            requantize.valid.eq(lanes.o_valid),
-            requantize.control.eq(lanes.control),
-            table.valid.eq(requantize.o_valid),
-            table.use_table.eq(use_table[-1]),
-            table.row_valid.eq(self.loader.row_valid),
-            table.row_index.eq(self.loader.row_index),
-            table.row.eq(self.loader.row),
-            results.word_valid.eq(table.o_valid),
-            results.word.eq(table.o),
+            datapath.valid.eq(valid),
+            datapath.step.eq(step),
+            datapath.act.eq(self.act_read.data),
+            datapath.acc.eq(self.acc_read.data),
+            datapath.params.eq(self.loader.params),
+            datapath.row_valid.eq(self.loader.row_valid),
+            datapath.row_index.eq(self.loader.row_index),
+            datapath.row.eq(self.loader.row),
+            results.word_valid.eq(datapath.o_valid),
+            results.word.eq(datapath.o),
         ]
-        for lane in range(self.config.tn):
-            m.d.comb += [
-                requantize.acc[lane].eq(lanes.o[lane]),
-                requantize.scale[lane].eq(lanes.scale[lane]),
-                table.i[lane].eq(requantize.o[lane]),
-            ]
 
     def _write(self, m):
         lanes, place = self.config.tn, self.results.o.payload.place

@@ -64,10 +64,8 @@ class VectorLanes(wiring.Component):
             }
         )
 
-    @property
-    def latency(self):
-        """Cycles from a result's last step to its value."""
-        return 3
+    latency = 3
+    """Cycles from a result's last step to its value."""
 
     def elaborate(self, platform):
         m = Module()

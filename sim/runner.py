@@ -24,6 +24,7 @@ from pathlib import Path
 
 from superlip.rtl.verilog import to_verilog
 
+from .stand_ins import StandIns
 from .toolchain import ToolError, find_toolchain
 
 __all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
@@ -83,12 +84,17 @@ def _control_file(folder, text):
     return path
 
 
+def _cflags(definitions):
+    """Arguments of Verilator that make macros known to the C++ compiler."""
+    return ["-CFLAGS", " ".join(f"-D{name}={value}" for name, value in definitions.items())] if definitions else []
+
+
 def _module(text, name):
     start = text.index(f"\nmodule {name}(")
     return text[start : text.index("\nendmodule", start)]
 
 
-def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None):
+def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None, stand_ins=False):
     """Run the cocotb tests of one case of a bench.
 
     Parameters
@@ -103,6 +109,8 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
         Only the cocotb test of that name.
     folder : Path, optional
         Where results (and waves) go; by default inside the cache.
+    stand_ins : bool
+        With the C++ stand-ins of the simulator (``StandIns``) for the data paths.
 
     Returns
     -------
@@ -128,8 +136,12 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
     print(f"bench {name}[{case_name}] seed {seed}", flush=True)
 
     component = module.build(**parameters)
-    text = to_verilog(component, TOP) + getattr(component, "verilog", "")
-    key = hashlib.sha256(f"{text}{waves}{OPT_FAST}{tools.version}{sys.version}".encode()).hexdigest()[:20]
+    platform = StandIns() if stand_ins else None
+    text = to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
+    extra = [path for path in StandIns.sources if stand_ins]
+    definitions = platform.definitions if stand_ins else {}
+    parts = (text, waves, OPT_FAST, tools.version, sys.version, definitions, [path.read_text() for path in extra])
+    key = hashlib.sha256("".join(map(str, parts)).encode()).hexdigest()[:20]
     build = cache_dir() / "cocotb" / key
     runner = _ports_only_runner(Verilator)
     saved = dict(os.environ)
@@ -144,7 +156,9 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
             # Verilator's "slow" files run once: optimised, those of a large design take minutes.
             os.environ["MAKEFLAGS"] = f"{os.environ.get('MAKEFLAGS', '')} OPT_FAST={OPT_FAST} OPT_SLOW=-O0".strip()
             runner.build(
-                sources=[_control_file(partial, text), source], hdl_toplevel=TOP, build_dir=partial, build_args=QUIET,
+                sources=[_control_file(partial, text), *(p for p in extra if p.suffix == ".sv"), source],
+                hdl_toplevel=TOP, build_dir=partial, defines=definitions,
+                build_args=[*QUIET, *_cflags(definitions), *(str(p) for p in extra if p.suffix != ".sv")],
                 waves=waves, always=True, timescale=("1ns", "1ps"), log_file=partial / "build.log",
             )  # fmt: skip
             (partial / "complete").touch()

@@ -20,3 +20,22 @@ def _cases():
 @pytest.mark.parametrize(("name", "case"), _cases())
 def test_bench(name, case, seed, tmp_path):
     run_bench(name, case, seed=seed, folder=tmp_path)
+
+
+STAND_INS = [
+    ("pe_array", "packed"), ("pe_array", "packed_deep"), ("pe_array", "single_wide"), ("matrix", "packed"),
+    ("matrix", "single"), ("vector", "lanes8"), ("vector", "lanes16"), ("buffer", "node"), ("buffer", "three_banks"),
+    ("node", "tiny"),
+]  # fmt: skip
+
+
+def _stand_in_cases():
+    fast = ("pe_array", "vector")
+    for name, case in STAND_INS:
+        first = name in fast and (name, case) == next(pair for pair in STAND_INS if pair[0] == name)
+        yield pytest.param(name, case, id=f"{name}-{case}", marks=[] if first else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("name", "case"), _stand_in_cases())
+def test_stand_ins_pass_the_benches_of_the_rtl(name, case, seed, tmp_path):
+    run_bench(name, case, seed=seed, folder=tmp_path, stand_ins=True)
