@@ -1,8 +1,10 @@
 """Random quantized graphs, straight in the compiler's terms: what property tests compile and run."""
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from superlip.graph import ir
+from superlip.graph.onnxtools import small_model
 
 
 class Builder:
@@ -83,6 +85,29 @@ class Builder:
         table = self.rng.integers(-128, 128, 256).astype(np.int8)
         self.nodes.append(ir.Table(name=name, inputs=(x,), output=f"{name}.y", table=table))
         return self._value(f"{name}.y", self.values[x].shape)
+
+    def host(self, x, kind="LRN"):
+        """LRN (or another float operator without parameters) of one tensor, int8 again behind it."""
+        name = f"host{len(self.nodes)}"
+        source = self.values[x]
+        out = self._value(f"{name}.y", source.shape)
+        result = self.values[out]
+        attributes = {"size": 5, "alpha": 0.1} if kind == "LRN" else {"axis": 1}
+        nodes = [
+            helper.make_node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["real"]),
+            helper.make_node(kind, ["real"], ["normal"], **attributes),
+            helper.make_node("QuantizeLinear", ["normal", "y_scale", "y_zero"], ["y"]),
+        ]
+        constants = {
+            "x_scale": np.float32(source.scale), "x_zero": np.int8(source.zero_point),
+            "y_scale": np.float32(result.scale), "y_zero": np.int8(result.zero_point),
+        }  # fmt: skip
+        model = small_model(nodes, [("x", TensorProto.INT8, [1, *source.shape])], ["y"], constants, {"": 17})
+        self.nodes.append(ir.Host(name=name, inputs=(x,), output=out, model=model, reason=kind))
+        return out
+
+    def reshape(self, x, shape):
+        return self._shuffled(ir.Reshape, x, shape)
 
     def _shuffled(self, kind, x, shape, **fields):
         name = f"{kind.__name__.lower()}{len(self.nodes)}"

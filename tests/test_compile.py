@@ -1,6 +1,7 @@
 """Random networks, compiled and run instruction by instruction in random order, against the golden."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -18,19 +19,33 @@ from superlip.plan.planner import PlanError, make_plan
 TINY = TARGETS["tiny"]
 
 
+def run_frame(cluster, compiled, image, seed):
+    """One image, with the host's steps."""
+    host = compiled.host(image)
+    writes = host.begin()
+    for segment in range(compiled.segments):
+        if segment:
+            writes = host.between(segment, [cluster.read(*piece) for piece in compiled.host_ranges(segment)])
+        for number, offset, data in writes:
+            cluster.write(number, offset, data)
+        cluster.run([board.programs[segment] for board in compiled.boards], seed + segment)
+
+
 def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
     network = lower(graph, target.node.tn)
-    compiled = compile_network(network, make_plan(network, target, boards, split=split), target)
+    uniform = split if isinstance(split, Split) else None
+    plan = make_plan(network, target, boards, split=uniform)
+    if isinstance(split, list):
+        plan = dataclasses.replace(plan, splits=split)
+    compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])
     for seed in seeds:
         images = [board.dram.segments for board in compiled.boards]
         cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, 1 << 17)
         cluster.run([board.init_program for board in compiled.boards], seed)
-        for number, offset, data in compiled.input_writes(image):
-            cluster.write(number, offset, data)
         for frame in range(2):  # what stays on chip must survive a frame
-            cluster.run([board.frame_program for board in compiled.boards], seed + frame)
+            run_frame(cluster, compiled, image, seed + frame)
         for board, state in zip(compiled.boards, cluster.boards, strict=True):
             assert not state.counters.any()
             assert len(state.written) == 2 * len(board.written)
@@ -124,6 +139,54 @@ def test_fused_pooling(boards, split):
     x = net.pool(net.conv(x, 16, (3, 3), pads=(1, 1, 1, 1)), "max", (3, 2), strides=(3, 2))
     compiled = run(net.graph(x), net.image(), boards, split=split)
     assert len(compiled.network.ops) == 2
+
+
+SPLITS = [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)]
+
+
+@pytest.mark.parametrize("boards, split", SPLITS)
+def test_host_operations_between_layers(boards, split):
+    """Two stops: LRN, and two branches that share one; the host's results are convolved, joined and added."""
+    net = Builder(np.random.default_rng(9), (9, 8, 8))
+    a = net.conv("image", 20, (3, 3), pads=(1, 1, 1, 1))
+    x = net.host(net.host(a))
+    b = net.conv(x, 12, (3, 3), pads=(1, 1, 1, 1))
+    c, d = net.host(b), net.reshape(net.conv(x, 48, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1)), (12, 8, 8))
+    joined = net.concat(net.add(c, d), x, c)
+    e = net.pool(joined, "max", (3, 3), pads=(1, 1, 1, 1))
+    f = net.conv(e, 10, (8, 8))
+    compiled = run(net.graph(f, net.host(f, "Softmax"), c), net.image(), boards, split=split)
+    assert compiled.network.cuts == [1, 3] and len(compiled.network.steps) == 4 and len(compiled.network.host) == 1
+    assert compiled.segments == 3 and all(len(board.programs) == 3 for board in compiled.boards)
+
+
+@pytest.mark.parametrize("boards, split", SPLITS)
+def test_host_operations_at_both_ends(boards, split):
+    """The host works on the image before the first segment; what it computed last is an output in part."""
+    net = Builder(np.random.default_rng(10), (9, 6, 6))
+    x = net.conv(net.host("image"), 16, (1, 1))
+    x = net.slice(net.host(x), 3, 11)
+    compiled = run(net.graph(x), net.image(), boards, split=split)
+    assert compiled.network.cuts == [1] and compiled.segments == 2
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_host_operations_on_activations_in_dram(boards, split):
+    net = Builder(np.random.default_rng(11), (16, 24, 16))
+    a = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    b = net.conv(net.host(a), 16, (3, 3), pads=(1, 1, 1, 1))
+    c = net.conv(net.add(net.host(b), a), 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    compiled = run(net.graph(c), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards]))
+    assert {"image", "conv0.y", "host1.y"} <= compiled.in_dram
+
+
+def test_operations_that_share_a_word_divided_differently():
+    """Two results in one word, one computed by both boards, the other by rows: each board lacks half of the words."""
+    net = Builder(np.random.default_rng(12), (8, 6, 6))
+    joined = net.concat(net.conv("image", 4, (1, 1)), net.conv("image", 4, (3, 3), pads=(1, 1, 1, 1)))
+    graph = net.graph(net.conv(joined, 16, (3, 3), pads=(1, 1, 1, 1)))
+    for splits in itertools.product([Split.ALL, Split.ROWS], [Split.ALL, Split.ROWS], [Split.CHANNELS, Split.ROWS]):
+        run(graph, net.image(), 2, split=list(splits))
 
 
 def test_more_boards_than_there_can_be():

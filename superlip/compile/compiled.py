@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.boards import Target
+from superlip.golden.host import run_host
 from superlip.plan.layout import pack_words, unpack_words
 from superlip.plan.lower import Network
 
 from .memory import DramImage
 
-__all__ = ["BoardImage", "Compiled", "Written"]
+__all__ = ["BoardImage", "Compiled", "HostWork", "Piece", "Written"]
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,36 @@ class Written:
 
 @dataclass(eq=False)
 class BoardImage:
-    """One board's part: DRAM, programs, and where inputs and outputs lie."""
+    """One board's part: DRAM, programs, and where the host's inputs and outputs lie."""
 
     dram: DramImage
     init_program: int | None = None
     """Byte address of the program that loads what stays on chip; run once."""
-    frame_program: int = 0
-    """Byte address of the program of one image."""
-    input_base: int = 0
-    input_mask: np.ndarray | None = None
-    """Rows of the image that lie in this board's DRAM: ndarray bool, shape (height,)."""
-    output_base: dict[str, int] = field(default_factory=dict)
+    programs: list[int] = field(default_factory=list)
+    """Byte addresses of the programs of one image: one for each segment, host steps between them."""
+    base: dict[str, int] = field(default_factory=dict)
+    """Word address of each storage that has a place in DRAM."""
     written: list[Written] = field(default_factory=list)
-    """VECTOR instructions of the frame program, in order."""
+    """VECTOR instructions of one image, in order."""
     instructions: int = 0
     weight_words: int = 0
     """Words of weights loaded from DRAM for each image."""
+
+    @property
+    def frame_program(self):
+        """The program of one image: its first segment."""
+        return self.programs[0]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows [row, row + rows) of one group of a storage in a board's DRAM: (byte offset, length) of each port's part."""
+
+    board: int
+    group: int
+    row: int
+    rows: int
+    ranges: list[tuple[int, int]]
 
 
 @dataclass(eq=False)
@@ -68,49 +83,128 @@ class Compiled:
     target: Target
     splits: list
     boards: list[BoardImage]
+    given: dict[str, np.ndarray]
+    """Storage that the host writes -> rows that lie in each board's DRAM: ndarray bool, shape (boards, height)."""
     owners: dict[str, np.ndarray]
-    """Output storage -> board that stores each (group, row): ndarray int, shape (groups, height)."""
+    """Storage that the host reads -> board that stores each (group, row): ndarray int, shape (groups, height)."""
     in_dram: set[str]
     """Storages that do not fit on chip."""
 
+    @property
+    def segments(self):
+        """Programs that a board runs for one image."""
+        return 1 + len(self.network.cuts)
+
+    def host(self, image):
+        """The host's work for one image (int8, shape (C, H, W)): a `HostWork`."""
+        return HostWork(self, image)
+
     def input_writes(self, image):
         """DRAM contents for one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
-        place = self.network.input
-        words = pack_words(self.network.prepare(image[None])[0], place.offset, place.storage.groups, place.storage.tn)
-        writes = []
-        _, height, width, _ = words.shape
-        for number, board in enumerate(self.boards):
-            for first, end in _stretches(board.input_mask):
-                for group in range(place.storage.groups):
-                    base = board.input_base + (group * height + first) * width
-                    writes += [(number, *piece) for piece in board.dram.striped(base, words[group, first:end])]
-        return writes
+        return self.host(image).begin()
 
     def output_ranges(self):
         """What to read after each image: list of (board, byte offset, length)."""
-        return [
-            (number, *piece)
-            for name in self.network.outputs
-            for number, board in enumerate(self.boards)
-            for piece in board.dram.ranges(board.output_base[name], self.network.places[name].storage.words)
-        ]
+        return self._ranges(self.network.outputs)
 
     def outputs(self, raw):
         """Network outputs (name -> int8, shape (C, H, W)) from the bytes of `output_ranges`, in that order."""
+        return self._values(self.network.outputs, raw)
+
+    def host_ranges(self, segment):
+        """What the host reads between segment ``segment`` - 1 and it: list of (board, byte offset, length)."""
+        return self._ranges(self.network.host_reads(segment))
+
+    def read_pieces(self, name):
+        """Where a value that the host reads lies: list of Piece."""
+        place = self.network.places[name]
+        owner = self.owners[place.storage.name]
+        groups = range(place.first_group, place.end_group)
+        return [
+            piece
+            for board in range(len(self.boards))
+            for group in groups
+            for piece in self._pieces(place.storage, board, group, owner[group] == board)
+        ]
+
+    def write_pieces(self, name):
+        """Where a value that the host writes goes: list of Piece."""
+        storage = self.network.places[name].storage
+        return [
+            piece
+            for board, rows in enumerate(self.given[storage.name])
+            for group in range(storage.groups)
+            for piece in self._pieces(storage, board, group, rows)
+        ]
+
+    def writes(self, name, value):
+        """DRAM contents of a value that the host makes (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
+        place = self.network.places[name]
+        words = pack_words(value, place.offset, place.storage.groups, place.storage.tn)
+        return [
+            (piece.board, offset, data)
+            for piece in self.write_pieces(name)
+            for (offset, _), data in zip(
+                piece.ranges,
+                self.boards[piece.board].dram.split(words[piece.group, piece.row : piece.row + piece.rows]),
+                strict=True,
+            )
+        ]
+
+    def _pieces(self, storage, board, group, mask):
+        image = self.boards[board]
+        for first, end in _stretches(mask):
+            base = image.base[storage.name] + (group * storage.height + first) * storage.width
+            yield Piece(board, group, first, end - first, image.dram.ranges(base, (end - first) * storage.width))
+
+    def _ranges(self, names):
+        return [(piece.board, *r) for name in names for piece in self.read_pieces(name) for r in piece.ranges]
+
+    def _values(self, names, raw):
         raw = iter(raw)
         result = {}
-        for name in self.network.outputs:
+        for name in names:
             place = self.network.places[name]
             storage = place.storage
-            parts = []
-            for board in self.boards:
-                pieces = [next(raw) for _ in range(self.target.node.axi_ports)]
-                words = board.dram.join(pieces, storage.words)
-                parts.append(words.reshape(storage.groups, storage.height, storage.width, storage.tn))
-            owner = self.owners[storage.name]
-            joined = np.select([(owner == b)[:, :, None, None] for b in range(len(parts))], parts)
-            result[name] = unpack_words(joined, place.offset, place.channels)
+            words = np.zeros((storage.groups, storage.height, storage.width, storage.tn), np.int8)
+            for piece in self.read_pieces(name):
+                parts = [next(raw) for _ in piece.ranges]
+                joined = self.boards[piece.board].dram.join(parts, piece.rows * storage.width)
+                words[piece.group, piece.row : piece.row + piece.rows] = joined.reshape(piece.rows, *words.shape[2:])
+            result[name] = unpack_words(words, place.offset, place.channels)
         return result
+
+
+class HostWork:
+    """What the host does for one image: ``begin``, then ``between`` once before each further segment.
+
+    It keeps the image and the results of its own steps, and so reads only what the boards made.
+    """
+
+    def __init__(self, compiled, image):
+        self.compiled, self.image = compiled, image
+        self.values = {compiled.network.graph.input: image}
+
+    def begin(self):
+        """DRAM contents before the first segment: list of (board, byte offset, bytes)."""
+        compiled = self.compiled
+        prepared = compiled.network.prepare(self.image[None])[0]
+        return compiled.writes(compiled.network.graph.input, prepared) + self._run(0)
+
+    def between(self, segment, raw):
+        """DRAM contents before a segment, from the bytes of ``host_ranges`` of it, in that order."""
+        network = self.compiled.network
+        self.values |= self.compiled._values(network.host_reads(segment), raw)
+        return self._run(segment)
+
+    def _run(self, segment):
+        writes = []
+        for step in self.compiled.network.segment_steps(segment):
+            node = step.node
+            value = run_host(node, [self.values[name][None] for name in node.inputs])[0]
+            self.values[node.output] = value
+            writes += self.compiled.writes(node.output, value)
+        return writes
 
 
 def _stretches(mask):

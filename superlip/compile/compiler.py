@@ -2,7 +2,8 @@
 
 One frame program a board: LOAD brings the image and the weights that don't stay on chip, MATMUL and VECTOR
 compute layer by layer, each layer's words are sent to the boards that need them as soon as they are
-written, STORE writes what goes to DRAM. The order is sequential; `Emitter` makes it concurrent.
+written, STORE writes what goes to DRAM. The order is sequential; `Emitter` makes it concurrent. Host operations
+between layers cut the program in segments: STORE, the host, LOAD.
 """
 
 from dataclasses import dataclass
@@ -100,6 +101,10 @@ class _Compiler:
         self.next_slot = [0] * plan.boards
         self.loaded_params = [None] * plan.boards
 
+    @property
+    def segments(self):
+        return 1 + len(self.network.cuts)
+
     def run(self):
         """All of it, in the order of the file."""
         limit = self.config.weight_words // 4
@@ -115,11 +120,10 @@ class _Compiler:
         )
         self._emit_init()
         self._emit_frame()
-        owners = {
-            storage: self.produced[storage].argmax(axis=0)
-            for storage in (self.network.places[name].storage.name for name in self.network.outputs)
-        }
-        return Compiled(self.network, self.target, self.plan.splits, self.images, owners, self.memory[0].in_dram)
+        owners = {name: self._owner(name) for name in sorted(self.stored)}
+        return Compiled(
+            self.network, self.target, self.plan.splits, self.images, self.given_rows, owners, self.memory[0].in_dram
+        )
 
     # -- memories ------------------------------------------------------------------------------------------
 
@@ -132,25 +136,30 @@ class _Compiler:
         return {tile.group: np.concatenate([tile.params, *tail]) for tile in self.tiles[index]}
 
     def _place_dram(self):
-        """DRAM addresses of the image, of storages that do not stay on chip, and of the outputs."""
-        storages = {self.network.input.storage.name: self.network.input.storage}
-        storages |= {op.output.storage.name: op.output.storage for op in self.network.ops}
-        stored = {self.network.places[name].storage.name for name in self.network.outputs}
-        self.dram = [{} for _ in self.images]
+        """DRAM addresses of what the host writes and reads, and of storages that do not stay on chip."""
+        network = self.network
+        self.given = {storage.name: position for storage, position in network.given().items()}
+        self.storages = {storage.name: storage for storage in network.given()}
+        self.storages |= {op.output.storage.name: op.output.storage for op in network.ops}
+        read = [*network.outputs, *(name for at in range(1, self.segments) for name in network.host_reads(at))]
+        self.stored = {network.places[name].storage.name for name in read}
         self.regions, count = {}, 0
-        for name, storage in storages.items():
-            if name == self.network.input.storage.name or name in stored or name in self.memory[0].in_dram:
-                for board, image in enumerate(self.images):
-                    self.dram[board][name] = image.dram.reserve(storage.words)
+        for name, storage in self.storages.items():
+            if name in self.given or name in self.stored or name in self.memory[0].in_dram:
+                for image in self.images:
+                    image.base[name] = image.dram.reserve(storage.words)
                 self.regions[name] = count
                 count += storage.height
         self.region_count = max(1, count)
-        for board, image in enumerate(self.images):
-            image.input_base = self.dram[board][self.network.input.storage.name]
-            image.input_mask = self.produced[self.network.input.storage.name][board, 0]
-            image.output_base = {
-                name: self.dram[board][self.network.places[name].storage.name] for name in self.network.outputs
-            }
+        self.given_rows = {name: self.produced[name].any(axis=1) for name in self.given}
+        for rows in self.given_rows.values():
+            rows[0] |= ~rows.any(axis=0)  # what no board needs may be an output
+
+    def _owner(self, name):
+        """Board that the host reads each (group, row) of a storage from: the first that has it."""
+        if name in self.given:
+            return np.repeat(self.given_rows[name].argmax(axis=0)[None], self.storages[name].groups, axis=0)
+        return self.produced[name].argmax(axis=0)
 
     def _dram_rows(self, name, rows):
         return Access(DRAM, self.regions[name] + np.asarray(rows))
@@ -206,15 +215,18 @@ class _Compiler:
                 load(emitter, board, 0, Memory.ACT, blocks[0][0], image.dram.place(joined), len(joined))
         self.weights.emit_init(emitter)
         for image, program in zip(self.images, emitter.finish(), strict=True):
-            image.init_program = image.dram.place_program(program)
+            image.init_program = image.dram.place_program(program[0])
 
     def _emit_frame(self):
         self.emitter = Emitter(self.config, self.boards, self.region_count)
         self.staged = [{} for _ in range(self.boards)]
         self.loaded_stages = set()
-        if self.network.input.storage.name not in self.memory[0].in_dram:
-            self._emit_input()
+        segment = 0
+        self._emit_given(0)
         for number, (index, strip, steps) in enumerate(self.groups):
+            while segment + 1 < self.segments and index >= self.network.cuts[segment]:
+                segment += 1
+                self._cut(segment)
             if not steps:
                 for board in range(self.boards):
                     if strip < len(self.memory[board].strips[index]):
@@ -228,28 +240,41 @@ class _Compiler:
             for step in steps:
                 self._emit_conv(step)
             self.weights.after(number, self.emitter)
-        self._emit_output()
-        for image, program, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
-            image.frame_program = image.dram.place_program(program)
-            image.instructions = len(stream) + 1
+        while segment + 1 < self.segments:
+            segment += 1
+            self._cut(segment)
+        self._emit_stores(self.network.outputs)
+        for image, programs, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
+            image.programs = [image.dram.place_program(program) for program in programs]
+            image.instructions = len(stream) + len(programs)
             image.written = [i.note for i in stream if i.opcode is Opcode.VECTOR]
 
-    def _emit_input(self):
-        """Load each board's rows of the image, and send on what the others need of them."""
-        storage = self.network.input.storage
-        name, count = storage.name, 4
-        for piece in range(count):
-            for board in range(self.boards):
-                wanted = self.produced[name][board, 0] & self.needed[name].any(axis=(0, 1))
-                rows = np.flatnonzero(wanted)
-                rows = rows[len(rows) * piece // count : len(rows) * (piece + 1) // count]
-                view = self.memory[board].views[name]
-                self._load_rows(board, storage, view, rows, 0)
-                self._send_rows(storage.name, board, range(storage.groups), rows, 0, view)
+    def _cut(self, segment):
+        """End a segment with what the host reads of it in DRAM, and begin the next with what the host wrote."""
+        self._emit_stores(self.network.host_reads(segment))
+        self.emitter.cut()
+        self.loaded_params = [None] * self.boards
+        self._emit_given(self.network.cuts[segment - 1])
+
+    def _emit_given(self, position):
+        """Load each board's rows of what the host wrote, and send on what the others need of them."""
+        tag = position + 1 if position else 0
+        for name in (name for name, at in self.given.items() if at == position):
+            if name in self.memory[0].in_dram:
+                continue
+            storage, count = self.storages[name], 4
+            for piece in range(count):
+                for board in range(self.boards):
+                    wanted = self.produced[name][board, 0] & self.needed[name].any(axis=(0, 1))
+                    rows = np.flatnonzero(wanted)
+                    rows = rows[len(rows) * piece // count : len(rows) * (piece + 1) // count]
+                    view = self.memory[board].views[name]
+                    self._load_rows(board, storage, view, rows, tag)
+                    self._send_rows(storage.name, board, range(storage.groups), rows, tag, view)
 
     def _load_rows(self, board, storage, view, rows, tag):
         """LOAD rows of all groups of a storage from DRAM to a view."""
-        base = self.dram[board][storage.name]
+        base = self.images[board].base[storage.name]
         for first, count, length, stride in _runs(rows):
             covered = np.concatenate([np.arange(first + i * stride, first + i * stride + length) for i in range(count)])
             region = np.concatenate([view.region(0, storage.groups, r, r + 1) for r in covered])
@@ -301,8 +326,8 @@ class _Compiler:
 
     def _store_rows(self, board, name, group, rows, tag, view):
         """STORE rows of one group from a view to DRAM."""
-        base = self.dram[board][name]
-        height = self._storage(name).height
+        base = self.images[board].base[name]
+        height = self.storages[name].height
         for first, count, length, stride in _runs(rows):
             local = view.address(group, first)
             steps = np.arange(count)[:, None] * stride * view.width + np.arange(length * view.width)
@@ -312,11 +337,6 @@ class _Compiler:
                 local_stride1=stride * view.width, dram=base + (group * height + first) * view.width,
                 dram_stride1=stride * view.width, count0=length * view.width, count1=count, count2=1,
             )  # fmt: skip
-
-    def _storage(self, name):
-        if name == self.network.input.storage.name:
-            return self.network.input.storage
-        return next(op.output.storage for op in self.network.ops if op.output.storage.name == name)
 
     # -- stages --------------------------------------------------------------------------------------------
 
@@ -361,7 +381,7 @@ class _Compiler:
             rows = np.arange(view.row0, view.row0 + view.rows)
             rows = rows[held[board][rows]]
             self._load_rows(board, storage, view, rows, index + 1)
-            if name == self.network.input.storage.name:
+            if name in self.given:
                 self._send_rows(name, board, range(storage.groups), rows, index + 1, view)
         for board in range(self.boards):
             self.staged[board] = before[board]
@@ -505,19 +525,18 @@ class _Compiler:
                 body = {**vector_body(op, step, views), **params}
                 self._emit_vector_op(index, board, step.group, lanes[step.group], chunk, dest, reads, body)
 
-    def _emit_output(self):
-        """Each board stores the part of the outputs that it computed (the first board, what several did)."""
-        for name in self.network.outputs:
-            storage = self.network.places[name].storage
-            if storage.name in self.memory[0].in_dram:
+    def _emit_stores(self, names):
+        """Each board stores the part of some values that it computed (the first board, what several did)."""
+        for name in names:
+            place = self.network.places[name]
+            storage = place.storage
+            if storage.name in self.memory[0].in_dram or storage.name in self.given:
                 continue
-            taken = np.zeros((storage.groups, storage.height), bool)
-            tag = 1 + max(self.network.writers().get(storage.name, [-1]))
+            owner = self._owner(storage.name)
+            tag = 1 + max(self.network.writers()[storage.name])
             for board in range(self.boards):
-                mine = self.produced[storage.name][board] & ~taken
-                taken |= mine
-                for group in range(storage.groups):
-                    rows = np.flatnonzero(mine[group])
+                for group in range(place.first_group, place.end_group):
+                    rows = np.flatnonzero((owner[group] == board) & self.produced[storage.name][board, group])
                     self._store_rows(board, storage.name, group, rows, tag, self.memory[board].views[storage.name])
 
 

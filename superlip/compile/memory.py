@@ -44,12 +44,15 @@ class DramImage:
 
     def striped(self, base, words):
         """(byte offset, bytes) of words from address ``base`` on, one piece a port."""
+        words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
+        places = self.ranges(base, len(words))
+        return [(offset, data) for (offset, _), data in zip(places, self.split(words), strict=True)]
+
+    def split(self, words):
+        """Bytes of words (int8, shape (..., tn)), one piece a port."""
         size = self._config.axi_bytes
         words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
-        return [
-            (port * self.stripe_bytes + base * size, words[:, port * size : (port + 1) * size].tobytes())
-            for port in range(self._config.axi_ports)
-        ]
+        return [words[:, port * size : (port + 1) * size].tobytes() for port in range(self._config.axi_ports)]
 
     def ranges(self, base, count):
         """(byte offset, length) of ``count`` words from ``base`` on, one a port."""
@@ -57,6 +60,6 @@ class DramImage:
         return [(port * self.stripe_bytes + base * size, count * size) for port in range(self._config.axi_ports)]
 
     def join(self, parts, count):
-        """The inverse of ``striped``: bytes read from each port's range to words (count, tn)."""
+        """The inverse of ``split``: bytes read from each port's range to words (count, tn)."""
         size = self._config.axi_bytes
         return np.concatenate([np.frombuffer(p, np.int8).reshape(count, size) for p in parts], axis=1)

@@ -1,9 +1,10 @@
 """Where every activation lies, on which board: in the activation buffer if it fits, in DRAM otherwise.
 
-A storage stays in the activation buffer from its first writer to its last reader. Each board holds the rows that it
-computes or reads. If not all fit, the largest goes to DRAM, and so on: its writers then write to small *slots*
-that STORE empties, and its readers work in *strips* of rows that LOAD brings to a *stage* (two of them, so that one is
-filled while the other is read). Rows of such a storage that another board computes arrive in an *inbox*.
+A storage stays in the activation buffer from its first writer (or the segment that loads it) to its last reader. Each
+board holds the rows that it computes or reads. If not all fit, the largest goes to DRAM, and so on: its writers then
+write to small *slots* that STORE empties, and its readers work in *strips* of rows that LOAD brings to a *stage* (two
+of them, so that one is filled while the other is read). Rows of such a storage that another board computes arrive in
+an *inbox*.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.plan.layout import View
+from superlip.plan.partition import rows_written
 from superlip.rtl.isa import PARAM_WORDS
 
 from .allocate import Allocator, DoesNotFit
@@ -97,15 +99,22 @@ class _Planner:
         """First and last step of every storage; op i is step i + 1, the image is there from step 1 on."""
         network = self.network
         end = len(network.ops)
-        self.storages = {network.input.storage.name: network.input.storage}
-        self.first, self.last = {network.input.storage.name: 1}, {}
+        self.storages, self.first, self.last = {}, {}, {}
+        for storage, position in network.given().items():
+            self.storages[storage.name] = storage
+            self.first[storage.name] = self.last[storage.name] = position + 1
         for index, op in enumerate(network.ops):
             self.storages.setdefault(op.output.storage.name, op.output.storage)
             self.first.setdefault(op.output.storage.name, index + 1)
             for place in (*op.inputs, op.output):
                 self.last[place.storage.name] = index + 1
-        for name in network.outputs:
-            self.last[network.places[name].storage.name] = end
+        self.stored = set()
+        reads = [(network.host_reads(segment), at) for segment, at in enumerate(network.cuts, 1)]
+        for names, step in (*reads, (network.outputs, end)):
+            for name in names:
+                storage = network.places[name].storage.name
+                self.last[storage] = max(self.last[storage], step)
+                self.stored.add(storage)
 
     def run(self):
         config, plan = self.config, self.plan
@@ -128,6 +137,9 @@ class _Planner:
     def _rows(self, name):
         """Rows of a storage that this board holds."""
         held = (self.needed[name][self.board] | self.produced[name][self.board]).any(axis=0)
+        for index in self.network.writers().get(name, []):
+            if not self.parts[index].empty:
+                held[rows_written(self.network.ops[index], self.parts[index])] = True
         rows = np.flatnonzero(held)
         return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
 
@@ -159,7 +171,6 @@ class _Planner:
         """Results of element-wise operations that may take the place of an operand that is used no more."""
         aliases = {}
         taken = set()
-        outputs = {self.network.places[name].storage.name for name in self.network.outputs}
         writers = self.network.writers()
         for index, op in enumerate(self.network.ops):
             name = op.output.storage.name
@@ -167,7 +178,7 @@ class _Planner:
                 continue
             for place in op.inputs:
                 source = place.storage.name
-                dead = self.last[source] == index + 1 and source not in outputs and source not in taken
+                dead = self.last[source] == index + 1 and source not in self.stored and source not in taken
                 same = self._rows(source) == self._rows(name) and place.storage.groups == op.output.storage.groups
                 resident = source not in self.plan.in_dram and name not in self.plan.in_dram
                 if dead and same and resident and place.storage.width == op.output.storage.width:
@@ -186,8 +197,20 @@ class _Planner:
             and self.first[name] <= last
             and first <= self.last[name]
             and self._words(name) > self.config.acc_words
+            and not self._has_shared_words(name)
         ]
         return max(alive, key=self._words, default=None)
+
+    def _has_shared_words(self, name):
+        """Whether operations share words of it: STORE, which writes whole words, would undo one of them."""
+        writers = [self.network.ops[index] for index in self.network.writers().get(name, [])]
+        taken = set()
+        for op in (op for op in writers if op.is_plain):
+            groups = set(range(op.output.first_group, op.output.end_group))
+            if groups & taken:
+                return True
+            taken |= groups
+        return False
 
     # -- storages in DRAM ----------------------------------------------------------------------------------
 

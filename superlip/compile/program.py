@@ -10,10 +10,14 @@ cover costs nothing).
 Since units are in order, a unit's synchronisation with another one only moves forward: every wait takes one
 post, and every post is taken by one wait. All counters are zero again when a program ends.
 
+A cut ends the programs of all boards and begins the next ones. They start when the host has seen all of them end: what
+was emitted before is then complete, but for words on their way over a link, which are waited for as ever.
+
 Because the order is sequentially valid over all boards, the oldest unfinished instruction can always
 run: no deadlock, whatever the queue depths.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,6 +88,7 @@ class Emitter:
             DRAM: dram_regions,
         }
         self._vector_done = [-1] * boards
+        self._cuts = [[0] for _ in range(boards)]
         # Newest access of each word by each unit of each board (SENDs of other boards write here too).
         self._reads = [
             {m: np.full((boards * N_UNITS, n), -1, np.int64) for m, n in sizes.items()} for _ in range(boards)
@@ -183,11 +188,22 @@ class Emitter:
         del board, from_board
         return LINK_SOURCES[0]
 
+    def cut(self):
+        """End the programs here; what follows goes to the next ones."""
+        done = np.array([[len(queue) - 1 for queue in units] for units in self.units])
+        for board in range(self.boards):
+            self._cuts[board].append(len(self.streams[board]))
+            self._vector_done[board] = done[board, Unit.VECTOR]
+            complete = done.copy()
+            complete[np.arange(self.boards) != board, Unit.SEND] = -1
+            np.maximum(self._known[board], complete, out=self._known[board])
+
     def finish(self):
-        """Programs of all boards: list of bytes, END included."""
-        programs = []
-        for stream in self.streams:
-            code = [instruction.encode() for instruction in stream]
-            code.append(encode(Opcode.END))
-            programs.append(b"".join(code))
-        return programs
+        """Programs of all boards: for each a list of bytes, one a segment, END included."""
+        return [
+            [
+                b"".join([*(instruction.encode() for instruction in stream[a:b]), encode(Opcode.END)])
+                for a, b in itertools.pairwise([*cuts, len(stream)])
+            ]
+            for stream, cuts in zip(self.streams, self._cuts, strict=True)
+        ]

@@ -102,3 +102,11 @@ def small_model(nodes, inputs, outputs, initializers, opsets, ir_version=10):
     )
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return helper.make_model(graph, opset_imports=imports, ir_version=ir_version).SerializeToString()
+
+
+def reshape_model(source, result, *, is_float=False):
+    """Serialized model that gives the bytes of a tensor (1, *source) as (1, *result)."""
+    node = helper.make_node("Reshape", ["image", "shape"], ["result"])
+    kind = onnx.TensorProto.FLOAT if is_float else onnx.TensorProto.INT8
+    shape = np.array([1, *result], np.int64)
+    return small_model([node], [("image", kind, [1, *source])], ["result"], {"shape": shape}, {"": 17})

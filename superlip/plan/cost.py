@@ -62,6 +62,7 @@ def estimate(network, splits, share, target, boards):
     streamed = _streamed(weights, parts, node, boards)
     frame_bytes = node.frame_words * node.tn
     link_rate = target.link.bytes_per_cycle * frame_bytes / (frame_bytes + 16 + 2 * node.link_bytes)
+    given = network.given()
     costs = []
     for index, (op, split) in enumerate(zip(network.ops, splits, strict=True)):
         shared = split is Split.ROWS and share < 1
@@ -70,13 +71,12 @@ def estimate(network, splits, share, target, boards):
         storage = op.output.storage
         for a in range(boards):
             words = int(traffic[storage.name][a].sum()) * storage.width
-            if index == 0:  # the image's exchange comes first
-                words += int(traffic[network.input.storage.name][a].sum()) * network.input.storage.width
+            for given_storage in (s for s, position in given.items() if position == index):  # its exchange comes first
+                words += int(traffic[given_storage.name][a].sum()) * given_storage.width
             sent[a] = words * node.tn + (streamed[index][a] * (1 - share) * node.tn if shared else 0)
-        if index == 0:
-            place = network.input
+        for given_storage in (s for s, position in given.items() if position == index):
             for b in range(boards):
-                loaded[b] += int(produced[place.storage.name][b].sum()) * place.storage.width * node.tn
+                loaded[b] += int(produced[given_storage.name][b].sum()) * given_storage.width * node.tn
         exchanged = any(traffic[place.storage.name].any() for place in op.inputs)
         start = START_CYCLES + (target.link.latency + START_CYCLES if exchanged else 0)
         costs.append(

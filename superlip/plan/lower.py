@@ -9,6 +9,8 @@ Lowering decides where each value lies (`Placement`) and rewrites what the hardw
 * A concatenation is no operation: its inputs are written where it lies. Where lanes don't fit, an identity
   convolution moves them; it is exact.
 * Permutations of channels, DepthToSpace, SpaceToDepth, Pad and Resize are identity convolutions or copies.
+* Host operations come behind the last accelerated one where nothing accelerated needs them; others are put between two
+  operations, as late as can be, so that several of them share one stop of the boards.
 """
 
 import dataclasses
@@ -18,10 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.graph import ir
+from superlip.graph.onnxtools import reshape_model
 
 from .layout import Placement, Storage
 
-__all__ = ["LoweringError", "Network", "Op", "lower"]
+__all__ = ["HostStep", "LoweringError", "Network", "Op", "lower"]
 
 
 class LoweringError(ValueError):
@@ -101,12 +104,24 @@ class Op:
         return max(0, min(low, height)), max(0, min(high, height))
 
 
+@dataclass(frozen=True, eq=False)
+class HostStep:
+    """A node that the host computes when ``position`` operations of the network are done and before the next begins.
+
+    What it needs of the accelerator lies in DRAM by then; the host writes the result to DRAM.
+    """
+
+    node: ir.Host
+    position: int
+
+
 @dataclass(eq=False)
 class Network:
     """What a cluster computes, from its input image to its outputs.
 
-    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``host``
-    are the nodes after the accelerator's last.
+    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``steps``
+    are the host's nodes between operations, in order, ``host`` those after the last. The steps cut ``ops`` in segments:
+    segment 0 begins with the image (and the steps at position 0), each other one with the steps at one position.
     """
 
     graph: ir.Graph
@@ -117,7 +132,29 @@ class Network:
     outputs: list[str]
     contents: dict[str, tuple[str, int]]
     """Storage name -> (value, channel at which it begins): what the storage holds when all its writers are done."""
-    host: list[ir.Node] = field(default_factory=list)
+    host: list[ir.Host] = field(default_factory=list)
+    steps: list[HostStep] = field(default_factory=list)
+
+    @property
+    def cuts(self):
+        """Positions at which segments 1, 2, ... begin."""
+        return sorted({step.position for step in self.steps if step.position})
+
+    def segment_steps(self, segment):
+        """Host steps with which a segment begins."""
+        position = [0, *self.cuts][segment]
+        return [step for step in self.steps if step.position == position]
+
+    def host_reads(self, segment):
+        """Values that the host reads from DRAM before a segment: what it did not make itself."""
+        known = {self.graph.input, *(step.node.output for step in self.steps)}
+        names = [name for step in self.segment_steps(segment) for name in step.node.inputs]
+        return list(dict.fromkeys(name for name in names if name not in known))
+
+    def given(self):
+        """Storages that the host writes -> position at which it does: the image, and the results of host steps."""
+        results = {self.places[step.node.output].storage: step.position for step in self.steps}
+        return {self.input.storage: 0, **results}
 
     def users(self):
         """Storage name -> indices of the ops that read it."""
@@ -165,7 +202,7 @@ class _Lowering:
 
     def run(self):
         nodes, host = self._divide_host()
-        if not nodes:
+        if all(isinstance(node, ir.Host) for node in nodes):
             raise LoweringError(f"{self.graph.name}: no operation for the accelerator")
         needed = [name for node in host for name in node.inputs]
         made = {node.output for node in nodes} | {self.graph.input}
@@ -174,32 +211,51 @@ class _Lowering:
         storage = Storage(self.graph.input, *shape, self.tn)
         self.places[self.graph.input] = Placement(storage, 0, shape[0])
         self._place_concatenations(nodes)
+        steps, waiting = [], []
         for node in nodes:
+            if isinstance(node, ir.Host):
+                waiting.append(node)
+                continue
+            if any(name == host_node.output for name in node.inputs for host_node in waiting):
+                steps += [HostStep(host_node, len(self.ops)) for host_node in waiting]
+                for host_node in waiting:
+                    self._own_place(host_node.output)
+                waiting = []
             if node.output not in self.skipped:
                 method = getattr(self, f"_{type(node).__name__.lower()}", None)
                 if method is None:
                     raise LoweringError(f"{node.name}: {type(node).__name__} does not run on the accelerator")
                 method(node)
         return Network(
-            self.graph, self.ops, self.places, self.places[self.graph.input], prepare, self.outputs, self.contents, host
-        )
+            self.graph, self.ops, self.places, self.places[self.graph.input], prepare, self.outputs, self.contents,
+            host, steps,
+        )  # fmt: skip
 
     def _divide_host(self):
-        """Accelerator nodes, and the nodes behind them that the host runs."""
-        on_host, host, nodes = set(), [], []
-        for node in self.graph.nodes:
-            ends = isinstance(node, ir.Reshape) and all(
-                isinstance(user, ir.Host | ir.Reshape) for user in self.uses.get(node.output, [])
-            )
-            if isinstance(node, ir.Host) or ends or any(name in on_host for name in node.inputs):
-                if not isinstance(node, ir.Host | ir.Reshape):
-                    why = "which the host computes; host operations must be last"
-                    raise LoweringError(f"{node.name}: it follows {node.inputs[0]}, {why}")
-                on_host.add(node.output)
-                host.append(node)
-            else:
-                nodes.append(node)
-        return nodes, host
+        """Nodes of the accelerator with the host nodes that one of them needs, and the host nodes behind."""
+        nodes, behind, needed = [], [], set()
+        for node in reversed([self._to_host(node) for node in self.graph.nodes]):
+            if isinstance(node, ir.Host) and node.output not in needed:
+                behind.append(node)
+                continue
+            if self.graph.values[node.output].is_float:
+                raise LoweringError(f"{node.name}: its result is no int8 tensor, and the accelerator needs it")
+            nodes.append(node)
+            needed.update(node.inputs)
+        return nodes[::-1], behind[::-1]
+
+    def _to_host(self, node):
+        """A node that the host runs where the accelerator can't: a reshape that mixes channels and pixels."""
+        if not isinstance(node, ir.Reshape):
+            return node
+        source, result = (self.graph.values[name] for name in (*node.inputs, node.output))
+        if source.shape == result.shape and not source.is_float:
+            return node
+        model = reshape_model(source.shape, result.shape, is_float=source.is_float)
+        return ir.Host(
+            name=node.name, inputs=node.inputs, output=node.output, onnx_names=node.onnx_names, model=model,
+            reason="a reshape that mixes channels and pixels",
+        )  # fmt: skip
 
     # -- places --------------------------------------------------------------------------------------------
 
@@ -362,13 +418,7 @@ class _Lowering:
         self.places[node.output] = Placement(source.storage, source.offset + node.start, node.stop - node.start)
 
     def _reshape(self, node):
-        source, shape = self.places[node.inputs[0]], self.graph.values[node.output].shape
-        if (source.channels, *_size(source)) != tuple(shape):
-            raise LoweringError(
-                f"{node.name}: a reshape from {(source.channels, *_size(source))} to {tuple(shape)} inside the network "
-                f"does not run on the accelerator"
-            )
-        self.places[node.output] = source
+        self.places[node.output] = self.places[node.inputs[0]]
 
     def _pad(self, node):
         self._move(
@@ -426,7 +476,7 @@ class _Lowering:
         self.original = {}
         graph, tn = self.graph, self.tn
         value = graph.values[graph.input]
-        readers = [node for node in nodes if graph.input in node.inputs]
+        readers = [node for node in nodes if graph.input in node.inputs and not isinstance(node, ir.Host)]
         unchanged = nodes, (lambda images: images), value.shape
         if len(readers) != 1 or not isinstance(readers[0], ir.Conv) or graph.input in self.outputs:
             return unchanged

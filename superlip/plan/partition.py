@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Part", "Split", "divide", "masks", "needs", "part_of", "possible_splits", "sends"]
+__all__ = ["Part", "Split", "divide", "masks", "needs", "part_of", "possible_splits", "rows_written", "sends"]
 
 
 class Split(enum.Enum):
@@ -87,6 +87,11 @@ def needs(op, part):
     return result
 
 
+def rows_written(op, part):
+    """Rows of its output's storage that ``op`` writes for a part: a slice."""
+    return slice(part.row0, part.row1) if op.is_plain else slice(None)
+
+
 def masks(network, splits, boards):
     """Which words (group, row) each board computes and which it needs.
 
@@ -97,36 +102,44 @@ def masks(network, splits, boards):
     Returns
     -------
     produced, needed : dict of storage name to ndarray bool, shape (boards, groups, height)
-        The network's input counts as produced where a board's DRAM is given it.
+        What the host writes (image, results of host operations) counts as produced where a board's DRAM is given it.
+        Where several operations write lanes of one word, only a board that did them all has produced it.
     """
-    produced, needed = {}, {}
+    writes, needed, written = {}, {}, {}
 
-    def blank(place):
-        for table in (produced, needed):
-            table.setdefault(place.storage.name, np.zeros((boards, place.storage.groups, place.storage.height), bool))
+    def blank(storage):
+        shape = boards, storage.groups, storage.height
+        writes.setdefault(storage.name, np.zeros(shape, np.int32))
+        needed.setdefault(storage.name, np.zeros(shape, bool))
+        written.setdefault(storage.name, np.zeros(shape[1:], np.int32))
 
-    blank(network.input)
+    given = network.given()
+    for storage in given:
+        blank(storage)
     for op, split in zip(network.ops, splits, strict=True):
-        blank(op.output)
+        blank(op.output.storage)
+        written[op.output.storage.name][op.output.first_group : op.output.end_group] += 1
         for board in range(boards):
             part = part_of(op, split, board, boards)
-            rows = slice(part.row0, part.row1) if op.is_plain else slice(None)
-            produced[op.output.storage.name][board, part.group0 : part.group1, rows] = True
+            writes[op.output.storage.name][board, part.group0 : part.group1, rows_written(op, part)] += 1
             for place, need in zip(op.inputs, needs(op, part), strict=True):
                 needed[place.storage.name][board, need.group0 : need.group1, need.row0 : need.row1] = True
-    _divide_image(network, splits, boards, produced, needed)
+    produced = {name: (count > 0) & (count == written[name]) for name, count in writes.items()}
+    users = network.users()
+    for storage in given:
+        readers = [splits[index] for index in users.get(storage.name, [])]
+        _divide_given(readers, produced[storage.name], needed[storage.name])
     return produced, needed
 
 
-def _divide_image(network, splits, boards, produced, needed):
-    """Rows of the image that each board is given: those it needs where its readers divide rows, else every P-th."""
-    name = network.input.storage.name
-    readers = [splits[index] for index in network.users().get(name, [])]
+def _divide_given(readers, produced, needed):
+    """Rows that each board is given by the host: those it needs where readers divide rows, else every P-th."""
+    boards = len(produced)
     if boards == 1 or all(split is Split.ROWS for split in readers):
-        produced[name][:] = needed[name]
+        produced[:] = needed.any(axis=1, keepdims=True)
     else:
         for board in range(boards):
-            produced[name][board, :, board::boards] = True
+            produced[board, :, board::boards] = True
 
 
 def sends(produced, needed):
