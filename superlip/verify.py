@@ -91,7 +91,7 @@ class TraceChecker:
         Parameters
         ----------
         image : int
-        trace : structured ndarray (superlip.sim.cluster.trace_dtype)
+        trace : structured ndarray (superlip.sim.result.trace_dtype)
             Of this image.
         golden : dict of str to ndarray int8, shape (C, H, W)
             Every value of the graph.

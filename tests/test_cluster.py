@@ -12,7 +12,8 @@ from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, encode
 from superlip.rtl.ports import UnitError
 from superlip.sim.build import BuildError, build_simulator, shape_header, top_ports, wrapper
-from superlip.sim.cluster import Cut, Delay, Flip, Progress, SimulationError, Simulator, Waves, _node_error, trace_dtype
+from superlip.sim.cluster import Cut, Delay, Flip, HostStep, Progress, SimulationError, Simulator, Waves
+from superlip.sim.result import _node_error, trace_dtype
 from superlip.sim.toolchain import ToolError, find_toolchain
 
 TINY = TARGETS["tiny"]
@@ -44,7 +45,7 @@ def test_a_program_that_dies_is_an_error(tmp_path):
     sim = stand_in(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(SimulationError, match="SIGKILL"):
         sim.run(boards=1, programs=[0])
-    sim = stand_in(tmp_path, "print('image 0 1 2')")
+    sim = stand_in(tmp_path, "print('image 0 0 1 2')")
     with pytest.raises(SimulationError, match="exit code 0"):
         sim.run(boards=1, programs=[0])
 
@@ -260,6 +261,53 @@ def test_one_board_and_init_programs(tiny):
     assert not result.sent.any() and not len(result.trace)
 
 
+def test_the_host_computes_between_programs(tiny):
+    """The nodes exchange their data, the host adds 1 to what has come, and they exchange it again."""
+
+    def compute(image, raw):
+        assert image in range(3) and [len(part) for part in raw] == [WORDS * TN] * 2
+        return [(node, SOURCE, part + np.uint8(1)) for node, part in enumerate(raw)]
+
+    step = HostStep([(n, RESULT, WORDS * TN) for n in range(2)], compute, [PROGRAM, PROGRAM])
+    data, result = run_exchange(tiny, host=[step])
+    result.check()
+    for image, outputs in zip(data, result.outputs, strict=True):
+        np.testing.assert_array_equal(outputs, image + np.uint8(1))
+    _, once = run_exchange(tiny)
+    assert (result.cycles >= 1.9 * once.cycles).all() and (result.cycles <= 2.1 * once.cycles).all()
+    assert (result.cycles == result.node_cycles.max(axis=1)).all()
+    assert (np.diff(result.starts) > result.cycles[:-1]).all()
+    worked = result.profile[result.profile["taken"] > 0]
+    first, second = (worked[worked["segment"] == segment] for segment in range(2))
+    assert len(first) == len(second) and (result.stored == 2 * once.stored).all()
+    for record in second:
+        assert once.cycles.min() * 0.9 < record["first_taken"] < record["last_done"] < result.cycles[record["image"]]
+
+
+def test_what_a_host_step_may_not_do(tiny):
+    def wrong(image, raw):
+        raise ZeroDivisionError
+
+    outside = HostStep([], lambda image, raw: [(2, 0, b"12345678")], [PROGRAM, PROGRAM])
+    with pytest.raises(ValueError, match="result of host step 0: there is no node 2"):
+        run_exchange(tiny, host=[outside])
+    with pytest.raises(ZeroDivisionError):
+        run_exchange(tiny, host=[HostStep([], wrong, [PROGRAM, PROGRAM])])
+    with pytest.raises(ValueError, match="programs of host step 0 must have one item for each of 2 boards"):
+        run_exchange(tiny, host=[HostStep([], wrong, [PROGRAM])])
+    assert not processes_of(tiny.program)
+
+
+def test_a_failure_behind_a_host_step(tiny):
+    """Its cycle counts from the start of the image."""
+    bad = encode(Opcode.STORE, memory=Memory.ACT, local=1 << 19, count0=1, count1=1, count2=1) + encode(Opcode.END)
+    step = HostStep([], lambda image, raw: [(0, PROGRAM, bad)], [PROGRAM, PROGRAM])
+    _, result = run_exchange(tiny, images=1, host=[step], watchdog=2000)
+    _, once = run_exchange(tiny, images=1)
+    assert result.errors[0].node == 0 and result.errors[0].unit == "STORE" and result.errors[0].cycle > once.cycles[0]
+    assert not len(result.cycles)
+
+
 def test_a_late_start_delays_by_as_much(tiny):
     data, late = run_exchange(tiny, faults=[Delay(1, 500)])
     _, result = run_exchange(tiny)
@@ -305,7 +353,7 @@ def test_outside_the_dram(tiny):
 
 def test_a_full_disk_is_reported(tiny, tmp_path):
     """The program itself, with a limit on the size of files in place of a full disk."""
-    job = "boards 1\nimages 1\noutput 0 0 4000000\nprogram 0 0\n"
+    job = "boards 1\nimages 1\noutput 0 0 4000000\nprogram 0 0 0\n"
     (tmp_path / "job.txt").write_text(job)
     (tmp_path / "bytes.bin").write_bytes(b"")
     (tmp_path / "end.bin").write_bytes(encode(Opcode.END))

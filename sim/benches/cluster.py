@@ -21,8 +21,8 @@ from superlip.rtl.registers import registers
 from superlip.sim.benches._streams import tick
 from superlip.sim.build import TOP as NODE
 from superlip.sim.build import node_text, top_ports
-from superlip.sim.cluster import trace_dtype
 from superlip.sim.models import Address, Dram, HostBus, LinkThrottle, Wire, link_rate, timing
+from superlip.sim.result import trace_dtype
 from superlip.sim.runner import case
 
 from superlip import golden

@@ -6,16 +6,21 @@
 // image), profile.bin (profile.h), trace-N.bin (node.h) and waves-N.vcd. Standard output carries one line a fact:
 //
 //     progress DONE CYCLE           images done, cycles simulated: about five times a second
-//     image I START CYCLES          I = -1: the init programs; START: cycle in which the first node took its start command;
-//                                   CYCLES: from there to the first cycle in which all nodes raise irq
-//     node I N FINISHED             cycles from START until this node raised irq
-//     error I N CYCLE CODE SYNDROME registers ERROR and SYNDROME of a node that failed, and when, from START
-//     late I N                      a node that had not finished when the simulation was given up
+//     host I S                      host.bin holds what the host reads before segment S of image I: it computes now
+//     image I S START CYCLES        a segment is over. I = -1: the init programs; START: cycle in which the first node took
+//                                   its start command; CYCLES: from there to the first in which all nodes raise irq
+//     node I S N FINISHED           cycles from START until this node raised irq
+//     error I S N CYCLE CODE SYNDROME  registers ERROR and SYNDROME of a node that failed, and when, from START
+//     late I S N                    a node that had not finished when the simulation was given up
 //     state N U STATUS              trace_status of a unit at that moment
 //     bytes N LOADED FETCHED STORED SENT
 //     end CYCLE SECONDS             everything was written; SECONDS of simulation alone
 //
 // Exit code 0: the line `end` was written, whether or not nodes failed. 1: message on standard error. 130: asked to stop.
+// To `host` the host answers on standard input, meanwhile no cycle passes:
+//
+//     write NODE OFFSET LENGTH BLOB bytes at BLOB of the file host-answer.bin, to be written to DRAM
+//     go                            last line of an answer
 //
 // All nodes run in quanta of the link latency: a flit that leaves in one quantum arrives in the next at the earliest, so
 // threads need to meet only between quanta, and the result is the same for any number of threads. What the host does
@@ -27,6 +32,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <iostream>
 #include <memory>
 #include <unistd.h>
 
@@ -66,7 +72,7 @@ class Blob {
 class Simulation {
   public:
     Simulation(const Job &job, const Blob &blob, const std::string &folder)
-        : job_(job), blob_(blob), outputs_(folder + "/outputs.bin"), profile_(folder + "/profile.bin") {
+        : job_(job), blob_(blob), folder_(folder), outputs_(folder + "/outputs.bin"), profile_(folder + "/profile.bin") {
         const size_t count = job.boards.size();
         for (size_t n = 0; n < count; ++n) nodes_.emplace_back(new Node(int(n), job, folder));
         for (size_t n = 0; n < count && count > 1; ++n) {  // a ring: of two, each sends to the other
@@ -74,20 +80,25 @@ class Simulation {
             nodes_[n]->tx = nodes_[(n + 1) % count]->rx = wires_.back().get();
         }
         for (const auto &c : job.outputs) check(c);
+        for (const auto &[segment, reads] : job.reads)
+            for (const auto &c : reads) check(c);
         team_.reset(new Team(nodes_, std::min(job.threads, int(count))));
     }
 
     void run() {
-        for (const auto &c : job_.memory) load(c);
+        for (const auto &c : job_.memory) load(c, blob_);
         for (size_t n = 0; n < nodes_.size(); ++n)
             for (const auto &s : job_.boards[n].registers) nodes_[n]->host.push({true, s.offset, s.value, 0});
         settle();
-        bool good = run_programs(-1);
+        bool good = run_programs(-1, 0);
         for (int image = 0; good && image < job_.images; ++image) {
             auto inputs = job_.inputs.find(image);
             if (inputs != job_.inputs.end())
-                for (const auto &c : inputs->second) load(c);
-            good = run_programs(image);
+                for (const auto &c : inputs->second) load(c, blob_);
+            for (int segment = 0; good && segment < job_.segments; ++segment) {
+                if (segment > 0) ask_host(image, segment);
+                good = run_programs(image, segment);
+            }
             for (const auto &c : job_.outputs)
                 if (good) outputs_.write(nodes_[c.node]->memory.data() + c.offset, c.length);
             images_done_ += good;
@@ -112,9 +123,37 @@ class Simulation {
                                      " are outside the " + std::to_string(job_.dram_megabytes) + " MB of DRAM");
     }
 
-    void load(const Job::Copy &c) {
+    void load(const Job::Copy &c, const Blob &blob) {
         check(c);
-        blob_.copy(c, nodes_[c.node]->memory);
+        blob.copy(c, nodes_[c.node]->memory);
+    }
+
+    // Let the host compute what comes before a segment.
+    void ask_host(int image, int segment) {
+        const double asked = now();
+        OutputFile question(folder_ + "/host.bin");
+        auto reads = job_.reads.find(segment);
+        if (reads != job_.reads.end())
+            for (const auto &c : reads->second) question.write(nodes_[c.node]->memory.data() + c.offset, c.length);
+        question.finish();
+        std::printf("host %d %d\n", image, segment);
+        std::fflush(stdout);
+        std::vector<Job::Copy> writes;
+        for (std::string line; line != "go";) {
+            if (!std::getline(std::cin, line)) throw std::runtime_error("the host gave no answer");
+            std::istringstream words(line);
+            std::string key;
+            Job::Copy c{};
+            if (words >> key >> c.node >> c.offset >> c.length >> c.blob && key == "write")
+                writes.push_back(c);
+            else if (line != "go")
+                throw std::runtime_error("host: can't understand: " + line);
+        }
+        if (!writes.empty()) {
+            Blob answer(folder_ + "/host-answer.bin");
+            for (const auto &c : writes) load(c, answer);
+        }
+        began_ += now() - asked;
     }
 
     void quantum() {
@@ -138,8 +177,8 @@ class Simulation {
         while (std::any_of(nodes_.begin(), nodes_.end(), busy)) quantum();
     }
 
-    // Run the init programs (image -1) or the programs of one image. False if it did not end well.
-    bool run_programs(int image) {
+    // Run the init programs (image -1) or the programs of one segment of an image. False if it did not end well.
+    bool run_programs(int image, int segment) {
         std::vector<Node *> running;
         // Far enough for PROGRAM to be written before.
         const uint64_t start = cycle_ + job_.link_latency * (1 + 64 / job_.link_latency);
@@ -148,8 +187,9 @@ class Simulation {
             Node &node = *nodes_[n];
             node.image = image;
             node.tracing = job_.traces.count(image) != 0;
-            if (!(image < 0 ? board.has_init : board.has_program)) continue;
-            node.start(image < 0 ? board.init : board.program, start + board.delay);
+            auto program = board.programs.find(segment);
+            if (!(image < 0 ? board.has_init : program != board.programs.end())) continue;
+            node.start(image < 0 ? board.init : program->second, start + board.delay);
             running.push_back(&node);
         }
         if (running.empty()) return true;
@@ -157,7 +197,7 @@ class Simulation {
             for (auto &unit : node->profile) unit.clear();
         wait(running, start);
         settle();
-        return report(image, running);
+        return report(image, segment, running);
     }
 
     // Until all are finished, or long enough.
@@ -182,8 +222,8 @@ class Simulation {
         return node.host.read.back();
     }
 
-    // Say how the programs of an image ended, and write its counters. False if a node failed or is late.
-    bool report(int image, const std::vector<Node *> &running) {
+    // Say how the programs of a segment ended, and write its counters. False if a node failed or is late.
+    bool report(int image, int segment, const std::vector<Node *> &running) {
         uint64_t start = UINT64_MAX, finish = 0;
         std::vector<uint32_t> statuses;
         for (const auto &node : nodes_)
@@ -193,33 +233,34 @@ class Simulation {
             finish = std::max(finish, node->finished() ? node->finished_at : cycle_);
         }
         bool good = true;
-        for (Node *node : running) good &= report(image, *node, start);
+        for (Node *node : running) good &= report(image, segment, *node, start);
         for (size_t i = 0; !good && i < statuses.size(); ++i)
             std::printf("state %zu %zu %u\n", i / shape::UNITS, i % shape::UNITS, statuses[i]);
-        std::printf("image %d %llu %llu\n", image, number(start), number(finish - start));
+        std::printf("image %d %d %llu %llu\n", image, segment, number(start), number(finish - start));
         if (job_.profile)
             for (size_t n = 0; n < nodes_.size(); ++n)
-                for (int u = 0; u < shape::UNITS; ++u) nodes_[n]->profile[u].drain(profile_, image, int(n), u);
+                for (int u = 0; u < shape::UNITS; ++u) nodes_[n]->profile[u].drain(profile_, image, segment, int(n), u);
         return good;
     }
 
-    bool report(int image, Node &node, uint64_t start) {
+    bool report(int image, int segment, Node &node, uint64_t start) {
         if (!node.finished()) {
-            std::printf("late %d %d\n", image, node.index);
+            std::printf("late %d %d %d\n", image, segment, node.index);
             return false;
         }
         unsigned long long finished = number(node.finished_at - start);
         if (failed(node)) {
             uint32_t error = ask(node, shape::ERROR), syndrome = ask(node, shape::SYNDROME);
-            std::printf("error %d %d %llu %u %u\n", image, node.index, finished, error, syndrome);
+            std::printf("error %d %d %d %llu %u %u\n", image, segment, node.index, finished, error, syndrome);
             return false;
         }
-        std::printf("node %d %d %llu\n", image, node.index, finished);
+        std::printf("node %d %d %d %llu\n", image, segment, node.index, finished);
         return true;
     }
 
     const Job &job_;
     const Blob &blob_;
+    const std::string folder_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Wire<Flit>>> wires_;
     OutputFile outputs_, profile_;

@@ -3,9 +3,11 @@
 //     boards N | threads N | images N | max_cycles N | stop_after N
 //     dram_megabytes N | dram_rate N | dram_overhead N | dram_latency N | link_rate N | link_latency N
 //     register NODE OFFSET VALUE             written once, before anything runs
-//     init NODE ADDRESS | program NODE ADDRESS
+//     init NODE ADDRESS
+//     program SEGMENT NODE ADDRESS           an image is one segment or several, one after the other
 //     memory NODE OFFSET LENGTH BLOB         bytes at BLOB of the bytes file, written to DRAM before anything runs
 //     input IMAGE NODE OFFSET LENGTH BLOB    the same before an image
+//     read SEGMENT NODE OFFSET LENGTH        read from DRAM before a segment (1, 2, ...) of each image, for the host
 //     output NODE OFFSET LENGTH              read from DRAM after each image
 //     trace IMAGE                            -1: the init programs
 //     flip NODE FLIT BIT | cut NODE FLIT     faults on the link out of a node; flits count from 0
@@ -16,6 +18,7 @@
 // Rates are bytes a cycle << 16 (models.h). sim/cluster.py writes it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <map>
@@ -41,13 +44,14 @@ struct Job {
     // Of one node.
     struct Board {
         std::vector<Setting> registers;
-        bool has_init = false, has_program = false;
-        uint64_t init = 0, program = 0, delay = 0;
+        bool has_init = false;
+        uint64_t init = 0, delay = 0;
+        std::map<int, uint64_t> programs;  // by segment
         std::set<std::pair<uint64_t, unsigned>> flips;
         uint64_t cut = UINT64_MAX;
     };
 
-    int threads = 1, images = 0;
+    int threads = 1, images = 0, segments = 1;
     uint64_t max_cycles = UINT64_MAX, stop_after = 10000;
     uint64_t dram_megabytes = 64, link_latency = 32;
     DramTiming dram{8 << FRACTION_BITS, 0, 40};
@@ -57,6 +61,7 @@ struct Job {
     std::vector<Board> boards;
     std::vector<Copy> memory, outputs;
     std::map<int, std::vector<Copy>> inputs;  // by image
+    std::map<int, std::vector<Copy>> reads;   // by segment
     std::set<int> traces;
 
     explicit Job(const std::string &path) {
@@ -121,7 +126,19 @@ struct Job {
             inputs[image].push_back(copy(words, true));
             return true;
         }
+        if (key == "read") {
+            int at = segment(words);
+            reads[at].push_back(copy(words, false));
+            return true;
+        }
         return of_board(key, words);
+    }
+
+    int segment(std::istringstream &words) {
+        int number = 0;
+        words >> number;
+        segments = std::max(segments, number + 1);
+        return number;
     }
 
     bool of_board(const std::string &key, std::istringstream &words) {
@@ -134,8 +151,9 @@ struct Job {
             Board &b = board(words);
             b.has_init = bool(words >> b.init);
         } else if (key == "program") {
+            int at = segment(words);
             Board &b = board(words);
-            b.has_program = bool(words >> b.program);
+            words >> b.programs[at];
         } else if (key == "delay") {
             Board &b = board(words);
             words >> b.delay;

@@ -17,7 +17,7 @@ constexpr int TAGS = 1 << 16;
 // One record of profile.bin; sim/cluster.py has the same layout as a numpy dtype.
 struct ProfileRecord {
     int32_t image;  // -1: the init programs
-    uint16_t node, unit, tag, reserved;
+    uint16_t node, unit, tag, segment;
     uint32_t taken;
     uint64_t first_taken, last_done;
     uint64_t busy, stalled, waiting;
@@ -51,11 +51,12 @@ class UnitProfile {
     uint32_t status() const { return status_; }
 
     // Append all counters to a file and start again from zero.
-    void drain(OutputFile &file, int image, int node, int unit) {
+    void drain(OutputFile &file, int image, int segment, int node, int unit) {
         flush();
         for (ProfileRecord &r : records_) {
             slots_[r.tag] = 0;
             r.image = image;
+            r.segment = uint16_t(segment);
             r.node = uint16_t(node);
             r.unit = uint16_t(unit);
             file.write(&r, sizeof r);
