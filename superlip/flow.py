@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -161,12 +161,14 @@ class Simulated:
 
 def _simulate(simulator, design, quantized, expected, progress):
     compiled = design.compiled
+    works = [compiled.host(image) for image in quantized]
     result = simulator.run(
         boards=len(compiled.boards),
-        programs=[board.frame_program for board in compiled.boards],
+        programs=[board.programs[0] for board in compiled.boards],
+        host=[_host_step(compiled, works, segment) for segment in range(1, compiled.segments)],
         init_programs=[board.init_program for board in compiled.boards],
         memory=[board.dram.segments for board in compiled.boards],
-        inputs=[compiled.input_writes(image) for image in quantized],
+        inputs=[work.begin() for work in works],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,
         trace_images="all",
@@ -187,6 +189,16 @@ def _simulate(simulator, design, quantized, expected, progress):
     return Simulated(result, comparison, outputs, layer_rows(design, result, comparison))
 
 
+def _host_step(compiled, works, segment):
+    from superlip.sim.cluster import HostStep  # noqa: PLC0415 - the simulator's tools are an extra
+
+    return HostStep(
+        reads=compiled.host_ranges(segment),
+        compute=lambda image, raw: works[image].between(segment, [part.tobytes() for part in raw]),
+        programs=[board.programs[segment] for board in compiled.boards],
+    )
+
+
 def _sorted(values):
     return bool((np.diff(values) >= 0).all())
 
@@ -200,7 +212,11 @@ def _finish(graph, design, outputs):
 
 
 def build(design: Design, folder: str | Path) -> Path:
-    """Write what a board needs: Verilog of the node, programs and DRAM images, with a manifest.
+    """Write what a board needs: Verilog of the node, programs, DRAM images and host operations, with a manifest.
+
+    For each image a driver writes the pieces of ``image``; then, for each segment, it runs the host operations before
+    it (reads their pieces, runs the model, writes the result's) and starts that segment's program on all boards; at
+    last it reads ``results`` and runs what is left of ``host``. A piece is some rows of one group (Tn channels).
 
     Parameters
     ----------
@@ -221,8 +237,8 @@ def build(design: Design, folder: str | Path) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (partial / "node.v").write_text(node_verilog(design.target.node))
-        boards = []
-        for number, board in enumerate(design.compiled.boards):
+        boards, compiled = [], design.compiled
+        for number, board in enumerate(compiled.boards):
             path = partial / f"board{number}"
             path.mkdir()
             segments = []
@@ -235,10 +251,12 @@ def build(design: Design, folder: str | Path) -> Path:
                     "stripe_bytes": board.dram.stripe_bytes,
                     "init_program": board.init_program,
                     "frame_program": board.frame_program,
+                    "segments": board.programs,
                     "instructions": board.instructions,
                     "dram": segments,
                 }
             )
+        host = _write_host_models(design, partial)
         manifest = {
             "model": design.graph.name,
             "node": design.target.name,
@@ -251,6 +269,9 @@ def build(design: Design, folder: str | Path) -> Path:
                 {"board": board, "offset": offset, "length": length}
                 for board, offset, length in design.compiled.output_ranges()
             ],
+            "image": _image(design),
+            "host": host,
+            "results": [_described(design, name, compiled.read_pieces(name)) for name in design.network.outputs],
         }
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
         os.chmod(partial, 0o755)
@@ -261,3 +282,44 @@ def build(design: Design, folder: str | Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
+
+
+def _write_host_models(design, folder):
+    """Write the ONNX models of host operations; what a driver does with them, in order.
+
+    ``segment`` is the one that an operation comes before (null: it comes last). An input has ``pieces`` where it is
+    read from DRAM; others are the image or results of operations before. A result has pieces where it is written there.
+    """
+    compiled, network = design.compiled, design.network
+    items = [(segment, step.node) for segment in range(compiled.segments) for step in network.segment_steps(segment)]
+    items += [(None, node) for node in network.host]
+    read = {name for segment in range(1, compiled.segments) for name in network.host_reads(segment)} | set(
+        network.outputs
+    )
+    rows = []
+    for number, (segment, node) in enumerate(items):
+        file = f"host{number}.onnx"
+        (folder / file).write_bytes(node.model)
+        inputs = [_described(design, name, compiled.read_pieces(name) if name in read else []) for name in node.inputs]
+        result = _described(design, node.output, compiled.write_pieces(node.output) if segment is not None else [])
+        rows.append({"name": node.name, "model": file, "segment": segment, "inputs": inputs, "result": result})
+    return rows
+
+
+def _image(design):
+    """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees."""
+    network = design.network
+    im2col = network.prepare.settings() if hasattr(network.prepare, "settings") else None
+    name = design.graph.input
+    return _described(design, name, design.compiled.write_pieces(name)) | {"im2col": im2col}
+
+
+def _described(design, name, pieces):
+    """A value as a driver needs it: a piece has ``rows`` rows of ``width`` words, ``ranges`` of bytes by port."""
+    value = design.graph.values[name]
+    described = {"value": name, "shape": value.shape}
+    if pieces:
+        place = design.network.places[name]
+        described |= {"first_channel": place.offset, "width": place.storage.width}
+        described["pieces"] = [asdict(piece) for piece in pieces]
+    return described

@@ -28,6 +28,8 @@ class LayerRow:
     dram_bytes: int
     link_bytes: int
     mismatches: int = 0
+    host_bytes: int = 0
+    """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
 
 
 def layer_rows(design, result, comparison):
@@ -59,7 +61,37 @@ def layer_rows(design, result, comparison):
     if rows and total > done:  # from the last unit's end to the end of the program
         last = rows[-1]
         rows[-1] = LayerRow(**{**asdict(last), "cycles": last.cycles + total - done})
-    return rows
+    return _with_host(design, rows, first=1)
+
+
+def _with_host(design, rows, *, first):
+    """Rows with one for each host operation, where it is done; ``rows[first]`` is operation 0."""
+    compiled, network = design.compiled, design.network
+    steps = [
+        (step.position, segment, step.node)
+        for segment in range(compiled.segments)
+        for step in network.segment_steps(segment)
+    ]
+    steps += [(len(network.ops), None, node) for node in network.host]
+    result, seen = list(rows[:first]), set()
+    for index in range(len(network.ops) + 1):
+        for position, segment, node in steps:
+            if position == index:
+                result.append(_host_row(compiled, segment, node, seen))
+        result += rows[first + index : first + index + 1]
+    return result
+
+
+def _host_row(compiled, segment, node, seen):
+    """Row of a host operation: what it reads that no earlier one at this stop has read, and what it writes."""
+    network = compiled.network
+    names = network.outputs if segment is None else network.host_reads(segment)
+    new = [name for name in dict.fromkeys(node.inputs) if name in names and (segment, name) not in seen]
+    seen.update((segment, name) for name in new)
+    pieces = [piece for name in new for piece in compiled.read_pieces(name)]
+    pieces += compiled.write_pieces(node.output) if segment is not None else []
+    moved = sum(length for piece in pieces for _, length in piece.ranges)
+    return LayerRow(node.name, "host", 0, "host", 0, 0, 0, host_bytes=moved)
 
 
 _RESOURCES = {
@@ -85,10 +117,11 @@ def _bound(moves, cycles):
 def plan_rows(design):
     """Rows as the planner expects them."""
     plan = design.plan
-    return [
+    rows = [
         LayerRow(op.name, split.value, round(cost.cycles), cost.bound, op.macs, cost.dram_bytes, cost.link_bytes)
         for op, split, cost in zip(design.network.ops, plan.splits, plan.costs, strict=True)
     ]
+    return _with_host(design, rows, first=0)
 
 
 def layer_table(rows, title, *, estimated=False):
@@ -99,19 +132,24 @@ def layer_table(rows, title, *, estimated=False):
     for column in ("cycles", "MACs"):
         table.add_column(column, justify="right")
     table.add_column("bound by")
-    for column in ("DRAM bytes", "link bytes"):
+    with_host = any(row.host_bytes for row in rows)
+    for column in ("DRAM bytes", "link bytes", *(["host bytes"] if with_host else [])):
         table.add_column(column, justify="right")
     if not estimated:
         table.add_column("bits")
     for row in rows:
+        if row.partition == "host":
+            table.add_row(row.name, "host", *[""] * 5, f"{row.host_bytes:,}", style="yellow")
+            continue
         cells = [row.name, row.partition, f"{row.cycles:,}", f"{row.macs:,}", row.bound]
-        cells += [f"{row.dram_bytes:,}", f"{row.link_bytes:,}"]
+        cells += [f"{row.dram_bytes:,}", f"{row.link_bytes:,}", *([""] if with_host else [])]
         if not estimated:
             cells.append("equal" if not row.mismatches else f"[red]{row.mismatches} differ[/red]")
         table.add_row(*cells)
     table.add_section()
     total = ["total", "", f"{sum(r.cycles for r in rows):,}", f"{sum(r.macs for r in rows):,}", ""]
     total += [f"{sum(r.dram_bytes for r in rows):,}", f"{sum(r.link_bytes for r in rows):,}"]
+    total += [f"{sum(r.host_bytes for r in rows):,}"] if with_host else []
     table.add_row(*total, *([] if estimated else [""]))
     return table
 
@@ -224,6 +262,12 @@ class Report:
                 f"traffic      {moved:,} bytes over the links; DRAM bytes of all boards "
                 f"{'down' if saved >= 0 else 'up'} by {abs(saved):,} against one board",
             ]
+        if moved := sum(row.host_bytes for row in self.layers):
+            count = sum(row.partition == "host" for row in self.layers)
+            lines.append(
+                f"host         {count} operation{'s' if count > 1 else ''}, {moved:,} bytes from and to DRAM; "
+                f"the host's time is not counted"
+            )
         lines.append(
             f"bits         RTL {'equals' if self.bit_exact else 'DIFFERS FROM'} the golden in every layer of "
             f"{self.images} images ({self.source}){'' if self.bit_exact else f': {self.mismatches} values differ'}"

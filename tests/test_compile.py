@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from nets import Builder, random_graph
 from superlip.boards import TARGETS
+from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
 from superlip.sim.functional import FunctionalCluster
 
 from superlip.compile.compiler import compile_network
+from superlip.compile.program import Access, Emitter
 from superlip.golden.run import run as run_golden
 from superlip.plan.layout import pack_words
 from superlip.plan.lower import lower
@@ -139,6 +141,21 @@ def test_fused_pooling(boards, split):
     x = net.pool(net.conv(x, 16, (3, 3), pads=(1, 1, 1, 1)), "max", (3, 2), strides=(3, 2))
     compiled = run(net.graph(x), net.image(), boards, split=split)
     assert len(compiled.network.ops) == 2
+
+
+def test_a_cut_waits_for_words_on_a_link():
+    """All units have ended at a cut; what another board sent may still be on its way."""
+    emitter = Emitter(TINY.node, 2)
+    copy = dict(count0=1, count1=1, count2=1)
+    emitter.emit(0, Opcode.SEND, tag=1, writes=[Access(Memory.ACT, np.array([5]), 1)], node=1, remote=5, **copy)
+    emitter.emit(1, Opcode.LOAD, tag=1, writes=[Access(Memory.ACT, np.array([7]))], local=7, **copy)
+    emitter.cut()
+    loaded = emitter.emit(1, Opcode.STORE, tag=2, reads=[Access(Memory.ACT, np.array([7]))], local=7, **copy)
+    sent = emitter.emit(1, Opcode.STORE, tag=2, reads=[Access(Memory.ACT, np.array([5]))], local=5, **copy)
+    assert not loaded.waits and sent.waits == {LINK_SOURCES[0]: 1}
+    programs = emitter.finish()
+    assert [len(program) // INSTRUCTION_BYTES for program in programs[0]] == [2, 1]
+    assert [len(program) // INSTRUCTION_BYTES for program in programs[1]] == [2, 3]
 
 
 SPLITS = [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)]

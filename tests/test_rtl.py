@@ -57,3 +57,22 @@ def test_weights_through_the_link():
     x = net.conv(x, 72, (3, 3), pads=(1, 1, 1, 1))
     report = check(net.graph(net.conv(x, 64, (3, 3))), [net.image()], 2)
     assert sum(row.link_bytes for row in report.layers) > 0
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_host_operations_between_layers(boards):
+    """Convolution, LRN, convolution, product with LRN of a branch, Softmax: three segments on the boards."""
+    net = Builder(np.random.default_rng(5), (3, 12, 12))
+    a = net.conv("image", 24, (3, 3), pads=(1, 1, 1, 1))
+    b = net.conv(net.host(a), 12, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    c = net.mul(net.host(b), b)
+    graph = net.graph(net.host(net.conv(c, 10, (6, 6)), "Softmax"))
+    report = check(graph, [net.image(), net.image()], boards)
+    rows = {row.name: row for row in report.layers}
+    assert list(rows) == ["input", "conv0", "host1", "conv2", "host3", "mul4", "conv5", "host6"]
+    assert sum(row.cycles for row in report.layers) == report.cycles
+    # Read and written: 24 channels of 12 x 12, then 12 (in words of 8) of 6 x 6, then 10 are read.
+    least = {"host1": 2 * 24 * 144, "host3": 2 * 16 * 36, "host6": 16}
+    for name, size in least.items():
+        assert rows[name].partition == "host" and rows[name].cycles == rows[name].mismatches == 0
+        assert size <= rows[name].host_bytes <= (1.5 * size if boards > 1 else size)

@@ -152,8 +152,9 @@ class _Compiler:
                 count += storage.height
         self.region_count = max(1, count)
         self.given_rows = {name: self.produced[name].any(axis=1) for name in self.given}
-        for rows in self.given_rows.values():
-            rows[0] |= ~rows.any(axis=0)  # what no board needs may be an output
+        for name, rows in self.given_rows.items():
+            if name in self.stored:  # an output lies somewhere, also where no board needs it
+                rows[0] |= ~rows.any(axis=0)
 
     def _owner(self, name):
         """Board that the host reads each (group, row) of a storage from: the first that has it."""

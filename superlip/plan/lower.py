@@ -506,6 +506,14 @@ class _Taps:
     rows: int
     cols: int
 
+    def settings(self):
+        """What a driver needs to do the same."""
+        conv = self.conv
+        return {
+            "kernel": conv.weights.shape[2:], "strides": conv.strides, "pads": conv.pads, "dilations": conv.dilations,
+            "pad_value": self.zero_point,
+        }  # fmt: skip
+
     def __call__(self, images):
         conv, rows, cols = self.conv, self.rows, self.cols
         n, kh, kw = conv.weights.shape[1:]
