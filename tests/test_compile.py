@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from nets import Builder, random_graph
 from superlip.boards import TARGETS
@@ -13,12 +15,14 @@ from superlip.sim.functional import FunctionalCluster
 from superlip.compile.compiler import compile_network
 from superlip.compile.program import Access, Emitter
 from superlip.golden.run import run as run_golden
+from superlip.graph import load
 from superlip.plan.layout import pack_words
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
 
 TINY = TARGETS["tiny"]
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
 
 def run_frame(cluster, compiled, image, seed):
@@ -33,7 +37,7 @@ def run_frame(cluster, compiled, image, seed):
         cluster.run([board.programs[segment] for board in compiled.boards], seed + segment)
 
 
-def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY):
+def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
     network = lower(graph, target.node.tn)
     uniform = split if isinstance(split, Split) else None
@@ -44,7 +48,7 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY):
     expected = run_golden(graph, image[None])
     for seed in seeds:
         images = [board.dram.segments for board in compiled.boards]
-        cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, 1 << 17)
+        cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
         cluster.run([board.init_program for board in compiled.boards], seed)
         for frame in range(2):  # what stays on chip must survive a frame
             run_frame(cluster, compiled, image, seed + frame)
@@ -210,3 +214,14 @@ def test_more_boards_than_there_can_be():
     graph, _ = random_graph(np.random.default_rng(1))
     with pytest.raises(PlanError, match="3 boards asked for; node tiny can be joined 1 or 2"):
         make_plan(lower(graph, 8), TINY, 3)
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("name", ["inception_v1", pytest.param("bvlc_alexnet", marks=pytest.mark.slow)])
+def test_networks_with_lrn_on_large_nodes(name, boards):
+    """Two stops for LRN; 11x11 kernels, groups, a dense layer over 256 x 6 x 6, 60 million weights from DRAM."""
+    graph = load(LIGHT / f"light_{name}.onnx", random_weights=0)
+    image = np.random.default_rng(0).integers(-128, 128, graph.values[graph.input].shape).astype(np.int8)
+    target, split = TARGETS["zcu102"], Split.ROWS if boards > 1 else None
+    compiled = run(graph, image, boards, seeds=(0,), split=split, target=target, dram_words=1 << 20)
+    assert compiled.segments == 3 and len(compiled.network.steps) == 2 and len(compiled.network.host) == 1
