@@ -63,9 +63,11 @@ def _user_errors():
     from superlip.sim.toolchain import ToolError  # noqa: PLC0415
 
     from .data import DataError  # noqa: PLC0415
+    from .resources import SynthesisError  # noqa: PLC0415
 
     return (
         TargetError, CompileError, ModelError, LoweringError, PlanError, SimulationError, ToolError, DataError,
+        SynthesisError,
     )  # fmt: skip
 
 
@@ -94,6 +96,11 @@ def _parser():
     command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
     command = model_command("build", _build, "write Verilog, programs and memory images")
     command.add_argument("-o", "--output", required=True, metavar="DIR")
+    command = commands.add_parser("resources", help="what a node takes of its FPGA: synthesise it for UltraScale+")
+    command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help="zcu102, tiny or a TOML file")
+    command.add_argument("--json", metavar="FILE", help="write the table as JSON")
+    command.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
+    command.set_defaults(work=_resources)
     command = commands.add_parser("doctor", help="which tools are there, and how to get the others")
     command.set_defaults(work=_doctor)
     simulate = commands.add_parser("sim", help="simulate parts of the hardware").add_subparsers(
@@ -186,6 +193,30 @@ def _build(arguments, console, errors):
     folder = flow.build(_design(arguments, flow), arguments.output)
     console.print(f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
     return 0
+
+
+def _resources(arguments, console, errors):
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from superlip.boards import load_target  # noqa: PLC0415
+
+    from .resources import resources  # noqa: PLC0415
+
+    _writable(arguments.json)
+    _writable(arguments.markdown)
+    target = load_target(arguments.node)
+    columns = (TextColumn("synthesising {task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, speed_estimate_period=600) as bar:
+        task = bar.add_task("the node", total=None)
+        report = resources(
+            target,
+            progress=lambda name, done, total: bar.update(task, description=name, completed=done, total=total),
+        )
+    report.print(console)
+    for path, text in ((arguments.json, report.json()), (arguments.markdown, report.markdown())):
+        if path:
+            Path(path).write_text(text)
+    return 0 if report.fits else 1
 
 
 def _design(arguments, flow):

@@ -1,5 +1,7 @@
 """Node files: presets, changes to them, and messages that name the mistake."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,13 @@ def test_a_file_changes_what_it_names(tmp_path):
     assert (target.node.act_words, target.node.tm, target.node.weight_words) == (16384, 64, base.node.weight_words)
     assert (target.dram.latency, target.dram.bytes_per_cycle) == (90, base.dram.bytes_per_cycle)
     assert (target.link.latency, target.link.bytes_per_cycle) == (7, base.link.bytes_per_cycle)
+
+
+def test_a_file_describes_another_fpga(tmp_path):
+    target = load(tmp_path, 'preset = "zcu102"\n[resources]\ndsp = 1728\nuram = 96\n')
+    base = TARGETS["zcu102"]
+    assert target.resources == dataclasses.replace(base.resources, dsp=1728, uram=96)
+    assert base.resources.dsp == 2520
 
 
 def test_an_empty_file_is_tiny(tmp_path):

@@ -10,6 +10,8 @@ Presets and files share one format (TOML)::
     bytes_per_cycle = 8
     [link]
     bytes_per_cycle = 4.0
+    [resources]                # of the FPGA, for `superlip resources`
+    dsp = 1728
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from superlip.rtl.config import NodeConfig
 
-__all__ = ["Dram", "Link", "Target", "TARGETS", "TargetError", "load_target"]
+__all__ = ["Dram", "Link", "Resources", "Target", "TARGETS", "TargetError", "load_target"]
 
 
 class TargetError(ValueError):
@@ -68,14 +70,51 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an FPGA has, or what a design takes of it. Can be added, and multiplied by a number.
+
+    Parameters
+    ----------
+    dsp : int
+        DSP48E2.
+    bram36 : float
+        Block RAMs of 36 kbit; half a one is a block RAM of 18 kbit.
+    uram : int
+        UltraRAMs.
+    lut, ff : int
+        6-input look-up tables, flip-flops.
+    """
+
+    dsp: float = 0
+    bram36: float = 0
+    uram: float = 0
+    lut: float = 0
+    ff: float = 0
+
+    def __add__(self, other):
+        return Resources(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)})
+
+    def __mul__(self, factor):
+        return Resources(**{f.name: getattr(self, f.name) * factor for f in dataclasses.fields(self)})
+
+
+ZCU102 = Resources(dsp=2520, bram36=912, uram=0, lut=274_080, ff=548_160)
+"""Of the ZCU102's XCZU9EG (Zynq UltraScale+ data sheet, DS891)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
-    """A node with its surroundings. ``max_boards`` is how many can be joined today."""
+    """A node with its surroundings.
+
+    ``resources`` are those of the FPGA it has to fit in, ``max_boards`` is how many can be joined today.
+    """
 
     name: str
     node: NodeConfig = field(default_factory=NodeConfig)
     dram: Dram = field(default_factory=Dram)
     link: Link = field(default_factory=Link)
     clock_mhz: float = 200.0
+    resources: Resources = ZCU102
     max_boards: int = 2
 
 
@@ -93,6 +132,9 @@ TARGETS = {
         link=Link(bytes_per_cycle=25.0, latency=60),
     ),
 }  # fmt: skip
+
+
+_SETTINGS = "preset, clock_mhz, [node], [dram], [link], [resources]"
 
 
 def load_target(name):
@@ -118,12 +160,12 @@ def load_target(name):
     base = dataclasses.replace(TARGETS[preset], name=path.stem)
     changes = {}
     for key, value in table.items():
-        if key in ("node", "dram", "link"):
+        if key in ("node", "dram", "link", "resources"):
             changes[key] = _replace(getattr(base, key), value, f"{path}: [{key}]")
         elif key == "clock_mhz" and isinstance(value, int | float) and value > 0:
             changes[key] = float(value)
         else:
-            raise TargetError(f"{path}: {key} = {value!r} is not a setting (preset, clock_mhz, [node], [dram], [link])")
+            raise TargetError(f"{path}: {key} = {value!r} is not a setting ({_SETTINGS})")
     return dataclasses.replace(base, **changes)
 
 
@@ -134,7 +176,7 @@ def _replace(base, table, where):
     for key, value in table.items():
         if key not in known:
             raise TargetError(f"{where} {key}: unknown; known are {', '.join(sorted(known))}")
-        if isinstance(base, Dram | Link) and not (isinstance(value, int | float) and value >= 0):
+        if isinstance(base, Dram | Link | Resources) and not (isinstance(value, int | float) and value >= 0):
             raise TargetError(f"{where} {key} = {value!r} must be a number of at least 0")
     try:
         return dataclasses.replace(base, **table)
