@@ -36,8 +36,8 @@ class Accumulators(wiring.Component):
 
     VECTOR reads a bank in any cycle in which no update does.
 
-    A platform with a method ``get_accumulator_banks`` builds banks and adders its own way: the method gets the component,
-    its module, in which all but ``read.data`` is already driven, and the stages of the updates.
+    A platform with a method ``get_accumulator_banks`` builds banks and adders its own way: the method gets the
+    component, its module, in which all but ``read.data`` is already driven, and the stages of the updates.
 
     Parameters
     ----------

@@ -103,8 +103,8 @@ class PEArray(wiring.Component):
     overwritten at the end of the cycle in which stage k copies the one before. (Were the write not delayed, it would
     overtake the swap on its way down the chain.)
 
-    A platform with a method ``get_pe_array`` builds the array its own way: the method gets the component and its module,
-    in which ``psum_valid`` is already driven.
+    A platform with a method ``get_pe_array`` builds the array its own way: the method gets the component and its
+    module, in which ``psum_valid`` is already driven.
 
     Parameters
     ----------

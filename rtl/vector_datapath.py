@@ -17,8 +17,8 @@ class VectorDatapath(wiring.Component):
 
     One step a cycle; a result comes out ``latency`` cycles after its last step. There is no handshake.
 
-    A platform with a method ``get_vector_datapath`` builds it its own way: the method gets the component and its module,
-    in which ``o_valid`` is already driven.
+    A platform with a method ``get_vector_datapath`` builds it its own way: the method gets the component and its
+    module, in which ``o_valid`` is already driven.
 
     Parameters
     ----------

@@ -7,13 +7,13 @@ between layers cut the program in segments: STORE, the host, LOAD.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import numpy as np
 
 from superlip.graph import ir
 from superlip.plan.layout import View
-from superlip.plan.partition import masks, part_of, sends
+from superlip.plan.partition import Part, masks, needs, part_of, sends
 from superlip.rtl.isa import Memory, Opcode, VectorOp
 
 from .allocate import DoesNotFit
@@ -22,11 +22,17 @@ from .compiled import BoardImage, Compiled, Written
 from .memory import DramImage
 from .memory_plan import params_region, plan_memory
 from .program import ACC, DRAM, Access, Emitter
-from .vector import vector_body, vector_params, vector_reads, vector_steps
+from .schedule import Task, order
+from .vector import vector_body, vector_cycles, vector_params, vector_reads, vector_steps
 from .weight_stream import WeightStream, load, pieces
 from .weights import conv_tiles, table_block
 
 __all__ = ["CompileError", "compile_network"]
+
+
+PIECE_WORDS = 1024
+"""Words, about, in which the image is loaded at a time: less, and LOAD has many instructions; more, and others wait."""
+PIECES_AHEAD = 2
 
 
 class CompileError(ValueError):
@@ -55,6 +61,10 @@ class Step:
     address: int = 0
     held: object = None
     fresh: bool = False
+
+    def matmul_cycles(self, tm):
+        """Cycles of the array: a pass takes at least the ``tm`` cycles of the next weight load."""
+        return self.block.sets * max(self.sums, tm * len(self.chunks))
 
 
 def compile_network(network, plan, target):
@@ -114,10 +124,9 @@ class _Compiler:
         self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
         self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
         self._place_dram()
-        self.groups = self._groups()
-        self.weights = WeightStream(
-            self.network, self.plan, self.target, self.images, [steps for _, _, steps in self.groups]
-        )
+        self.order = self._order()
+        steps = [task.steps if self.network.ops[task.op].is_conv else [] for task in self.order]
+        self.weights = WeightStream(self.network, self.plan, self.target, self.images, steps)
         self._emit_init()
         self._emit_frame()
         owners = {name: self._owner(name) for name in sorted(self.stored)}
@@ -167,38 +176,80 @@ class _Compiler:
 
     # -- order ---------------------------------------------------------------------------------------------
 
-    def _groups(self):
-        """The order of the program: list of (op, strip or None, steps).
+    def _order(self):
+        """The tasks of all operations in the order of the program."""
+        tasks = [
+            self._conv_tasks(index) if op.is_conv else self._vector_tasks(index)
+            for index, op in enumerate(self.network.ops)
+        ]
+        return order(self.network, tasks, self.memory[0].after)
 
-        A convolution's steps, those that the boards do at the same time side by side; other operations strip by
-        strip, without steps.
-        """
-        groups = []
-        for index, op in enumerate(self.network.ops):
-            if op.is_conv:
-                queues = [self._board_steps(index, board) for board in range(self.boards)]
-                for number in range(max(map(len, queues))):
-                    groups.append((index, None, [queue[number] for queue in queues if number < len(queue)]))
-            else:
-                count = max(len(memory.strips[index]) for memory in self.memory)
-                groups += [(index, strip, []) for strip in range(count)]
-        return groups
+    def _conv_tasks(self, index):
+        """Steps of the boards, those at the same time side by side."""
+        op = self.network.ops[index]
+        queues = [self._board_steps(index, board) for board in range(self.boards)]
+        tasks = []
+        for steps in _side_by_side(queues):
+            needs, makes, matmul, vector = [], [], 0, 0
+            for step in steps:
+                for chunk in step.chunks:
+                    block = step.block
+                    rows = op.input_rows(chunk.row0, chunk.row1)
+                    needs.append((op.inputs[0].storage.name, block.n0, block.n1, *rows))
+                    if step.last:
+                        makes.append((step.tile.group, step.tile.group + 1, _output_rows(op, chunk.row0, chunk.row1)))
+                matmul = max(matmul, step.matmul_cycles(self.config.tm))
+                vector = max(vector, step.sums if step.last else 0)
+            tasks.append(Task(index, steps, needs, makes, matmul, vector))
+        return tasks
 
     def _board_steps(self, index, board):
+        """A board's weight steps. Weights that stay in the buffer are used chunk by chunk, so that the rows of all
+        channels are complete early; others by as many chunks as can be while they are there."""
         part, op = self.parts[index][board], self.network.ops[index]
+        tiles = [tile for tile in self.tiles[index] if part.group0 <= tile.group < part.group1]
+        stays = sum(len(block.words) for tile in tiles for block in tile.blocks) <= self.config.weight_words // 4
         steps = []
         for number, strip in enumerate(self.memory[board].strips[index]):
-            for tile in self.tiles[index]:
-                if not part.group0 <= tile.group < part.group1:
-                    continue
-                count = len(tile.blocks)
-                runs = [strip.chunks] if count == 1 else [(chunk,) for chunk in strip.chunks]
-                for run in runs:
-                    sums = sum(chunk.sums(op.pooling) for chunk in run)
-                    for at, block in enumerate(tile.blocks):
-                        key = (index, tile.group, at)
-                        steps.append(Step(board, index, number, tile, block, run, sums, at == 0, at == count - 1, key))
+            if stays:
+                runs = [(tile, (chunk,)) for chunk in strip.chunks for tile in tiles]
+            else:
+                runs = [
+                    (tile, run)
+                    for tile in tiles
+                    for run in ([strip.chunks] if len(tile.blocks) == 1 else [(chunk,) for chunk in strip.chunks])
+                ]
+            for tile, run in runs:
+                count, sums = len(tile.blocks), sum(chunk.sums(op.pooling) for chunk in run)
+                for at, block in enumerate(tile.blocks):
+                    key = (index, tile.group, at)
+                    steps.append(Step(board, index, number, tile, block, run, sums, at == 0, at == count - 1, key))
         return steps
+
+    def _vector_tasks(self, index):
+        """Steps (board, strip, VectorStep), those of the boards side by side."""
+        op = self.network.ops[index]
+        queues = []
+        for board, part in enumerate(self.parts[index]):
+            queues.append(
+                [
+                    (board, number, step)
+                    for number, strip in enumerate(self.memory[board].strips[index])
+                    for chunk in strip.chunks
+                    for step in vector_steps(op, part, chunk.row0, chunk.row1)
+                ]
+            )
+        tasks = []
+        for steps in _side_by_side(queues):
+            wanted, makes, cycles = [], [], 0
+            for _, _, step in steps:
+                part = Part(step.group, step.group + 1, step.row0, step.row1)
+                for place, need in zip(op.inputs, needs(op, part), strict=True):
+                    wanted.append((place.storage.name, need.group0, need.group1, need.row0, need.row1))
+                makes.append((step.group, step.group + 1, _output_rows(op, step.row0, step.row1)))
+                cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * vector_cycles(op))
+            tasks.append(Task(index, steps, wanted, makes, 0, cycles))
+        return tasks
 
     # -- programs ------------------------------------------------------------------------------------------
 
@@ -223,27 +274,27 @@ class _Compiler:
         self.staged = [{} for _ in range(self.boards)]
         self.loaded_stages = set()
         segment = 0
-        self._emit_given(0)
-        for number, (index, strip, steps) in enumerate(self.groups):
-            while segment + 1 < self.segments and index >= self.network.cuts[segment]:
+        self._give(0)
+        for number, task in enumerate(self.order):
+            while segment + 1 < self.segments and task.op >= self.network.cuts[segment]:
                 segment += 1
                 self._cut(segment)
-            if not steps:
-                for board in range(self.boards):
-                    if strip < len(self.memory[board].strips[index]):
-                        self._stage(index, strip, board)
-                self._emit_vector(index, strip)
-                self.weights.after(number, self.emitter)
-                continue
-            for step in steps:
-                self._stage(index, step.strip, step.board)
+            is_conv = self.network.ops[task.op].is_conv
+            for step in task.steps:
+                board, strip = (step.board, step.strip) if is_conv else step[:2]
+                self._stage(task.op, strip, board)
             self.weights.before(number, self.emitter)
-            for step in steps:
-                self._emit_conv(step)
+            self._emit_given(task)
+            for step in task.steps:
+                if is_conv:
+                    self._emit_conv(step)
+                else:
+                    self._emit_vector(task.op, *step)
             self.weights.after(number, self.emitter)
         while segment + 1 < self.segments:
             segment += 1
             self._cut(segment)
+        self._emit_given(None)
         self._emit_stores(self.network.outputs)
         for image, programs, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
             image.programs = [image.dram.place_program(program) for program in programs]
@@ -252,26 +303,51 @@ class _Compiler:
 
     def _cut(self, segment):
         """End a segment with what the host reads of it in DRAM, and begin the next with what the host wrote."""
+        self._emit_given(None)
         self._emit_stores(self.network.host_reads(segment))
         self.emitter.cut()
         self.loaded_params = [None] * self.boards
-        self._emit_given(self.network.cuts[segment - 1])
+        self._give(self.network.cuts[segment - 1])
 
-    def _emit_given(self, position):
-        """Load each board's rows of what the host wrote, and send on what the others need of them."""
+    def _give(self, position):
+        """Note which rows each board is to load of what the host wrote: pieces (name, end row, tag, rows a board)."""
         tag = position + 1 if position else 0
+        self.pieces = []
         for name in (name for name, at in self.given.items() if at == position):
             if name in self.memory[0].in_dram:
                 continue
-            storage, count = self.storages[name], 4
-            for piece in range(count):
+            storage = self.storages[name]
+            count = max(4, min(storage.height, storage.words // PIECE_WORDS))
+            edges = [storage.height * i // count for i in range(count + 1)]
+            for low, high in pairwise(edges):
+                rows = []
                 for board in range(self.boards):
                     wanted = self.produced[name][board, 0] & self.needed[name].any(axis=(0, 1))
-                    rows = np.flatnonzero(wanted)
-                    rows = rows[len(rows) * piece // count : len(rows) * (piece + 1) // count]
-                    view = self.memory[board].views[name]
-                    self._load_rows(board, storage, view, rows, tag)
-                    self._send_rows(storage.name, board, range(storage.groups), rows, tag, view)
+                    rows.append(low + np.flatnonzero(wanted[low:high]))
+                self.pieces.append((name, high, tag, rows))
+
+    def _emit_given(self, task):
+        """Load what a task reads of what the host wrote, and a little more; all of it, if ``task`` is None.
+
+        Each board loads its rows and sends on what the others need of them.
+        """
+        last = len(self.pieces) - 1
+        if task is not None:
+            ends = {}
+            for name, _, _, _, row1 in task.needs:
+                ends[name] = max(ends.get(name, 0), row1)
+            reached = [i for i, (name, high, *_) in enumerate(self.pieces) if high < ends.get(name, 0)]
+            touched = [i for i, (name, *_) in enumerate(self.pieces) if ends.get(name, 0)]
+            if not touched:
+                return
+            last = min(last, max([touched[0], *(i + 1 for i in reached)]) + PIECES_AHEAD)
+        for name, _, tag, rows in self.pieces[: last + 1]:
+            storage = self.storages[name]
+            for board in range(self.boards):
+                view = self.memory[board].views[name]
+                self._load_rows(board, storage, view, rows[board], tag)
+                self._send_rows(storage.name, board, range(storage.groups), rows[board], tag, view)
+        del self.pieces[: last + 1]
 
     def _load_rows(self, board, storage, view, rows, tag):
         """LOAD rows of all groups of a storage from DRAM to a view."""
@@ -499,32 +575,23 @@ class _Compiler:
         if index in self.memory[board].slots:
             self._store_rows(board, storage.name, group, rows, tag, dest)
 
-    def _emit_vector(self, index, strip):
-        """One strip of an operation without weights: VECTOR on every board, group by group."""
+    def _emit_vector(self, index, board, strip, step):
+        """One step of an operation without weights, on one board."""
+        del strip  # staged already
         op = self.network.ops[index]
-        queues = []
-        for memory, part in zip(self.memory, self.parts[index], strict=True):
-            strips = memory.strips[index]
-            chunks = strips[strip].chunks if strip < len(strips) else ()
-            queues.append([step for chunk in chunks for step in vector_steps(op, part, chunk.row0, chunk.row1)])
-        lanes = {group: (a, b) for group, a, b, _, _ in op.output.tiles()}
-        for number in range(max(map(len, queues))):
-            for board, queue in enumerate(queues):
-                if number >= len(queue):
-                    continue
-                step = queue[number]
-                views = [self._source(place, board) for place in op.inputs]
-                reads = [Access(Memory.ACT, region) for region in vector_reads(op, step, views)]
-                is_table = isinstance(op.node, ir.Table)
-                params = {}
-                if step.params is not None:
-                    params = self._params(board, index, step.params, is_table, reads)
-                    if params and is_table:
-                        params["load_params"] = 0
-                chunk = Chunk(step.row0, step.row1, step.col0, step.col1)
-                dest = self._dest(index, board, step.group, chunk)
-                body = {**vector_body(op, step, views), **params}
-                self._emit_vector_op(index, board, step.group, lanes[step.group], chunk, dest, reads, body)
+        views = [self._source(place, board) for place in op.inputs]
+        reads = [Access(Memory.ACT, region) for region in vector_reads(op, step, views)]
+        is_table = isinstance(op.node, ir.Table)
+        params = {}
+        if step.params is not None:
+            params = self._params(board, index, step.params, is_table, reads)
+            if params and is_table:
+                params["load_params"] = 0
+        chunk = Chunk(step.row0, step.row1, step.col0, step.col1)
+        dest = self._dest(index, board, step.group, chunk)
+        lanes = next((a, b) for group, a, b, _, _ in op.output.tiles() if group == step.group)
+        body = {**vector_body(op, step, views), **params}
+        self._emit_vector_op(index, board, step.group, lanes, chunk, dest, reads, body)
 
     def _emit_stores(self, names):
         """Each board stores the part of some values that it computed (the first board, what several did)."""
@@ -539,6 +606,16 @@ class _Compiler:
                 for group in range(place.first_group, place.end_group):
                     rows = np.flatnonzero((owner[group] == board) & self.produced[storage.name][board, group])
                     self._store_rows(board, storage.name, group, rows, tag, self.memory[board].views[storage.name])
+
+
+def _side_by_side(queues):
+    """The first of every queue, the second of every queue, ...: list of lists."""
+    return [[item for item in items if item is not None] for items in zip_longest(*queues)]
+
+
+def _output_rows(op, row0, row1):
+    """Rows of the output's storage in which grid rows [row0, row1) lie."""
+    return op.origin[0] + np.arange(row0, row1) * op.step[0]
 
 
 def _runs(rows):

@@ -5,6 +5,9 @@ board holds the rows that it computes or reads. If not all fit, the largest goes
 write to small *slots* that STORE empties, and its readers work in *strips* of rows that LOAD brings to a *stage* (two
 of them, so that one is filled while the other is read). Rows of such a storage that another board computes arrive in
 an *inbox*.
+
+Operations overlap (`schedule`), so a place is free only when the operations that may run beside its last reader are
+over, too. Where that leaves too little room, fewer overlap.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +21,16 @@ from superlip.rtl.isa import PARAM_WORDS
 
 from .allocate import Allocator, DoesNotFit
 from .chunks import Chunk, Strip, chunks_of, strips_of
+from .schedule import starts_after
+from .vector import vector_cycles
 
 __all__ = ["MemoryPlan", "plan_memory"]
 
 SLOTS = 4
+DEPTHS = (2, 3, 4, 6, 8)
+"""Operations that may overlap, where the activation buffer has room: tried in this order."""
+VECTOR_TASK = 1024
+"""Cycles of a task of VECTOR's own, at most: what a convolution's results may have to wait for."""
 
 
 @dataclass(eq=False)
@@ -41,6 +50,8 @@ class MemoryPlan:
         Where writes of a storage in DRAM are put before they are stored.
     inboxes : dict of storage name to View
     in_dram : set of str
+    after : list of int
+        `schedule.starts_after`: the last operation that must be complete before each one begins.
     """
 
     params: list = field(default_factory=list)
@@ -50,6 +61,7 @@ class MemoryPlan:
     slots: dict = field(default_factory=dict)
     inboxes: dict[str, View] = field(default_factory=dict)
     in_dram: set[str] = field(default_factory=set)
+    after: list[int] = field(default_factory=list)
 
 
 def plan_memory(network, parts, needed, produced, param_words, config):
@@ -67,30 +79,58 @@ def plan_memory(network, parts, needed, produced, param_words, config):
     DoesNotFit
         If a storage can't even be worked on in strips of one chunk.
     """
-    boards = len(parts[0])
     in_dram: set[str] = set()
+
+    def planners(depths):
+        after = _starts_after(network, depths, in_dram)
+        for board in range(len(parts[0])):
+            board_parts = [row[board] for row in parts]
+            yield _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram, after)
+
+    depths = [1] * len(network.ops)
     while True:
         plans = []
-        for board in range(boards):
-            board_parts = [row[board] for row in parts]
-            planner = _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram)
-            try:
+        try:
+            for planner in planners(depths):
                 plans.append(planner.run())
-            except DoesNotFit:
-                spilled = planner.largest_resident()
-                if spilled is None:
-                    raise
-                in_dram = in_dram | {spilled}
-                break
-        else:
-            return plans
+            break
+        except DoesNotFit:
+            spilled = planner.largest_resident()
+            if spilled is None:
+                raise
+            in_dram = in_dram | {spilled}
+
+    def accept(trial):
+        nonlocal depths, plans
+        try:
+            plans = [planner.run() for planner in planners(trial)]
+        except DoesNotFit:
+            return False
+        depths = trial
+        return True
+
+    for depth in DEPTHS:
+        if not accept([depth] * len(depths)):
+            for index in range(1, len(depths)):
+                accept([*depths[:index], depth, *depths[index + 1 :]])
+    return plans
+
+
+def _starts_after(network, depths, in_dram):
+    """`starts_after`. What reads DRAM loads rows ahead, so it begins when all before it is complete."""
+    barriers = set(network.cuts)
+    for index, op in enumerate(network.ops):
+        if any(place.storage.name in in_dram for place in op.inputs):
+            barriers.add(index)
+    return starts_after(network, depths, barriers)
 
 
 class _Planner:
-    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram):
+    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram, after):
         self.network, self.board, self.parts, self.config = network, board, parts, config
         self.needed, self.produced, self.param_words = needed, produced, param_words
-        self.plan = MemoryPlan(in_dram=in_dram)
+        self.plan = MemoryPlan(in_dram=in_dram, after=after)
+        self.after = after
         self.allocator = Allocator(config.act_words)
         self.failed_at = 0, len(network.ops)
         self._lifetimes()
@@ -115,6 +155,14 @@ class _Planner:
                 storage = network.places[name].storage.name
                 self.last[storage] = max(self.last[storage], step)
                 self.stored.add(storage)
+
+    def _place(self, words, first, last, name):
+        """Room from step ``first`` until all that may run beside step ``last`` is over."""
+        self.failed_at = first, last
+        end = last
+        while end < len(self.after) and self.after[end] < last - 1:  # step i is operation i - 1
+            end += 1
+        return self.allocator.place(words, first, end, name)
 
     def run(self):
         config, plan = self.config, self.plan
@@ -156,8 +204,7 @@ class _Planner:
         for root in sorted(groups, key=lambda root: -sizes[root]):
             first = min(self.first[name] for name in groups[root])
             last = max(self.last[name] for name in groups[root])
-            self.failed_at = first, last
-            base = self.allocator.place(sizes[root], first, last, root)
+            base = self._place(sizes[root], first, last, root)
             for name in groups[root]:
                 storage = self.storages[name]
                 low, high = self._rows(name)
@@ -171,7 +218,7 @@ class _Planner:
         """Results of element-wise operations that may take the place of an operand that is used no more."""
         aliases = {}
         taken = set()
-        writers = self.network.writers()
+        writers, users = self.network.writers(), self.network.users()
         for index, op in enumerate(self.network.ops):
             name = op.output.storage.name
             if not isinstance(op.node, ir.Add | ir.Mul | ir.Table) or len(writers[name]) > 1:
@@ -181,7 +228,9 @@ class _Planner:
                 dead = self.last[source] == index + 1 and source not in self.stored and source not in taken
                 same = self._rows(source) == self._rows(name) and place.storage.groups == op.output.storage.groups
                 resident = source not in self.plan.in_dram and name not in self.plan.in_dram
-                if dead and same and resident and place.storage.width == op.output.storage.width:
+                others = [i for i in users.get(source, []) if i != index]
+                read = all(i <= self.after[index] for i in others)
+                if dead and same and resident and read and place.storage.width == op.output.storage.width:
                     aliases[name] = source
                     taken.add(source)
                     break
@@ -219,9 +268,8 @@ class _Planner:
             name = op.output.storage.name
             if name not in self.plan.in_dram:
                 continue
-            self.failed_at = index + 1, index + 1
             words = self.config.acc_words // 2
-            base = self.allocator.place(SLOTS * words, index + 1, index + 1, f"{op.name}: slots")
+            base = self._place(SLOTS * words, index + 1, index + 1, f"{op.name}: slots")
             self.plan.slots[index] = [base + words * i for i in range(SLOTS)]
             foreign = (self.needed[name][self.board] & ~self.produced[name][self.board]).any(axis=0)
             rows = np.flatnonzero(foreign)
@@ -230,7 +278,7 @@ class _Planner:
                 low, high = int(rows[0]), int(rows[-1]) + 1
                 words = (high - low) * storage.width * storage.groups
                 last = max(self.network.writers()[name]) + 1
-                base = self.allocator.place(words, index + 1, last, f"{name}: inbox")
+                base = self._place(words, index + 1, last, f"{name}: inbox")
                 self.plan.inboxes[name] = View(base, low, high - low, storage.width, 0, storage.groups)
 
     def _strips(self, index, op, config):
@@ -242,14 +290,12 @@ class _Planner:
         if op.is_conv:
             chunks = chunks_of(op, part, most)
         else:
-            rows = max(1, most // op.grid[1])
+            rows = max(1, min(most, VECTOR_TASK // vector_cycles(op)) // op.grid[1])
             chunks = [
                 Chunk(row, min(row + rows, part.row1), 0, op.grid[1]) for row in range(part.row0, part.row1, rows)
             ]
         staged = {p.storage.name: p.storage for p in op.inputs if p.storage.name in self.plan.in_dram}
         if not staged:
-            if not op.is_conv and index not in self.plan.slots:
-                chunks = [Chunk(part.row0, part.row1, 0, op.grid[1])]
             return [Strip(part.row0, part.row1, tuple(chunks))]
         per_row = sum(s.width * s.groups for s in staged.values())
 
@@ -259,12 +305,11 @@ class _Planner:
 
         least = max(words(c.row0, c.row1) for c in chunks)
         limit = max(least, config.act_words // 16)
-        self.failed_at = index + 1, index + 1
         while True:
             strips = strips_of(chunks, lambda row0, row1, most=limit: words(row0, row1) <= most)
             size = max(words(s.row0, s.row1) for s in strips)
             try:
-                base = self.allocator.place(2 * size, index + 1, index + 1, f"{op.name}: stages")
+                base = self._place(2 * size, index + 1, index + 1, f"{op.name}: stages")
                 break
             except DoesNotFit:
                 if limit <= least:

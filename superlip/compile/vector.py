@@ -11,7 +11,7 @@ from superlip.rtl.isa import VectorOp
 
 from .weights import add_params, lane_params, table_block
 
-__all__ = ["VectorStep", "vector_body", "vector_params", "vector_reads", "vector_steps"]
+__all__ = ["VectorStep", "vector_body", "vector_cycles", "vector_params", "vector_reads", "vector_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +114,12 @@ def vector_body(op, step, views):
         "zp_b": op.zero_points[1],
         "shift": getattr(node, "shift", 0),
     }
+
+
+def vector_cycles(op):
+    """Cycles that VECTOR takes for a word of the result."""
+    (kh, kw), *_ = op.window
+    return kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
 
 
 def vector_reads(op, step, views):

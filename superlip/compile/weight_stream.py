@@ -140,7 +140,7 @@ class WeightStream:
             if step.held is not None:
                 self.rings[step.board].release(step.held)
         node, dram = self.target.node, self.target.dram
-        cycles = max((s.block.sets * max(s.sums, node.tm * len(s.chunks)) for s in group), default=0)
+        cycles = max((step.matmul_cycles(node.tm) for step in group), default=0)
         limit = max(ring.words for ring in self.rings)
         self.credit = min(limit, self.credit + cycles * dram.bytes_per_cycle / node.tn)
         while self.ahead < len(self.groups) and self.credit > 0:
