@@ -1,0 +1,157 @@
+"""The order of a program: which part of which layer comes next, so that MATMUL and VECTOR both have work.
+
+Layers are cut in *tasks*: a convolution in weight blocks and chunks of rows, an operation of VECTOR's own in blocks of
+rows of a channel group. A task may come as soon as those that make its inputs have come, so the layers of a window overlap:
+while VECTOR adds or pools what is there already, MATMUL goes on with the next convolution. The order is decided once,
+with a simple model of the two units, and the program is emitted in it; whatever happens when it runs, `Emitter` sees to
+that the order is kept where it matters.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Task", "order", "starts_after"]
+
+REQUANTIZE_LATENCY = 40
+"""Cycles from the last sum of a chunk to its results: the array, VECTOR's pipeline and the posts between them."""
+
+
+@dataclass(eq=False)
+class Task:
+    """A part of an operation that all boards do at the same time.
+
+    Parameters
+    ----------
+    op : int
+    steps : list
+        What the compiler emits for it: of a convolution the boards' weight steps, else (board, strip, step).
+    needs : list of (storage name, group0, group1, row0, row1)
+        What it reads.
+    makes : list of (group0, group1, rows)
+        What of the operation's output it completes; ``rows`` an index array. Nothing for a part of the sums.
+    matmul, vector : int
+        Cycles of the slowest board.
+    """
+
+    op: int
+    steps: list
+    needs: list
+    makes: list
+    matmul: int
+    vector: int
+
+
+def starts_after(network, depths, barriers=()):
+    """For each operation the last one that must be complete before it begins (-1: none).
+
+    Parameters
+    ----------
+    depths : list of int
+        Operation i may begin before the ``depths[i] - 1`` operations in front of it are complete; 1: none overlaps it.
+    barriers : collection of int
+        Operations that begin after all before them: where the host works in between.
+    """
+    result, floor = [], -1
+    for index, depth in enumerate(depths):
+        floor = max(floor, index - 1 if index in barriers else index - depth)
+        result.append(floor)
+    return result
+
+
+class _Progress:
+    """What the tasks so far have completed: for each word (group, row) of each operation's output, and when."""
+
+    def __init__(self, network, tasks):
+        self.writers = network.writers()
+        self.left, self.time = [], []
+        for op, mine in zip(network.ops, tasks, strict=True):
+            storage = op.output.storage
+            left = np.zeros((storage.groups, storage.height), np.int32)
+            for task in mine:
+                for group0, group1, rows in task.makes:
+                    left[group0:group1, rows] += 1
+            self.left.append(left)
+            self.time.append(np.zeros(left.shape))
+
+    def ready(self, task):
+        """When the inputs of a task are complete; None if tasks that make them are still to come."""
+        latest = 0.0
+        for name, group0, group1, row0, row1 in task.needs:
+            for writer in self.writers.get(name, ()):
+                if writer >= task.op:
+                    break
+                if self.left[writer][group0:group1, row0:row1].any():
+                    return None
+                latest = max(latest, self.time[writer][group0:group1, row0:row1].max(initial=0.0))
+        return latest
+
+    def done(self, task, time):
+        """A task is complete at ``time``."""
+        for group0, group1, rows in task.makes:
+            self.left[task.op][group0:group1, rows] -= 1
+            times = self.time[task.op]
+            times[group0:group1, rows] = np.maximum(times[group0:group1, rows], time)
+
+
+def order(network, tasks, after):
+    """All tasks in the order of the program.
+
+    Among the convolutions that may come, the one that MATMUL can begin first, the earlier operation on a tie; in front of
+    it VECTOR's own tasks that VECTOR can begin before the sums of that convolution are there.
+
+    Parameters
+    ----------
+    tasks : list of list of Task
+        Of each operation, in an order in which they can come.
+    after : list of int
+        `starts_after`.
+
+    Returns
+    -------
+    list of Task
+    """
+    progress = _Progress(network, tasks)
+    at = [0] * len(tasks)
+    result, total = [], sum(map(len, tasks))
+    matmul = vector = 0.0
+    banks = [0.0, 0.0]  # when VECTOR has emptied the accumulators of the last two convolution tasks
+    first = 0
+    while len(result) < total:
+        while at[first] == len(tasks[first]):
+            first += 1
+        conv = own = None
+        for index in range(first, len(tasks)):
+            if after[index] >= first:
+                break
+            if at[index] == len(tasks[index]):
+                continue
+            task = tasks[index][at[index]]
+            is_conv = network.ops[index].is_conv
+            free = max(matmul, banks[0]) if is_conv else vector
+            best = conv if is_conv else own
+            if best is not None and best[0] <= free:
+                continue
+            ready = progress.ready(task)
+            if ready is None:
+                continue
+            start = max(free, ready)
+            if best is None or start < best[0]:
+                if is_conv:
+                    conv = start, task
+                else:
+                    own = start, task
+        if own is not None and (conv is None or own[0] < conv[0] + conv[1].matmul):
+            start, task = own
+            vector = start + task.vector
+            progress.done(task, vector + REQUANTIZE_LATENCY)
+        else:
+            start, task = conv
+            matmul = start + task.matmul
+            if task.vector:
+                vector = max(vector, matmul) + task.vector
+                banks = [banks[1], vector]
+            progress.done(task, max(vector, matmul) + REQUANTIZE_LATENCY)
+        at[task.op] += 1
+        result.append(task)
+    return result
