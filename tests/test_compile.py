@@ -147,6 +147,16 @@ def test_fused_pooling(boards, split):
     assert len(compiled.network.ops) == 2
 
 
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_words_in_dram_that_operations_share(boards, split):
+    """A concatenation in DRAM whose parts begin and end within words: nobody's lanes are lost."""
+    net = Builder(np.random.default_rng(13), (8, 24, 16))
+    a, b, c = (net.conv("image", m, (1, 1)) for m in (12, 5, 11))
+    x = net.conv(net.concat(a, b, c), 8, (1, 1))
+    compiled = run(net.graph(x), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards]))
+    assert "concat3.y" in compiled.in_dram
+
+
 def test_a_cut_waits_for_words_on_a_link():
     """All units have ended at a cut; what another board sent may still be on its way."""
     emitter = Emitter(TINY.node, 2)

@@ -6,6 +6,7 @@ written, STORE writes what goes to DRAM. The order is sequential; `Emitter` make
 between layers cut the program in segments: STORE, the host, LOAD.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
@@ -124,6 +125,7 @@ class _Compiler:
         self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
         self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
         self._place_dram()
+        self.shared_groups = self._shared_groups()
         self.order = self._order()
         steps = [task.steps if self.network.ops[task.op].is_conv else [] for task in self.order]
         self.weights = WeightStream(self.network, self.plan, self.target, self.images, steps)
@@ -164,6 +166,15 @@ class _Compiler:
         for name, rows in self.given_rows.items():
             if name in self.stored:  # an output lies somewhere, also where no board needs it
                 rows[0] |= ~rows.any(axis=0)
+
+    def _shared_groups(self):
+        """(storage name, group) of the words that several operations write, each its lanes."""
+        writers = Counter(
+            (op.output.storage.name, group)
+            for op in self.network.ops
+            for group in range(op.output.first_group, op.output.end_group)
+        )
+        return {place for place, count in writers.items() if count > 1}
 
     def _owner(self, name):
         """Board that the host reads each (group, row) of a storage from: the first that has it."""
@@ -550,8 +561,21 @@ class _Compiler:
             raise CompileError(f"{op.name}: rows of {op.grid[1]} pixels do not fit the accumulators and the buffer")
         slots = memory.slots[index]
         self.next_slot[board] = (self.next_slot[board] + 1) % len(slots)
-        base = slots[self.next_slot[board]]
-        return View(base, chunk.row0, chunk.row1 - chunk.row0, op.output.storage.width, group, 1)
+        base, storage = slots[self.next_slot[board]], op.output.storage
+        view = View(base, chunk.row0, chunk.row1 - chunk.row0, storage.width, group, 1)
+        if (storage.name, group) in self.shared_groups:
+            self._fill_slot(board, storage, group, view, index + 1)
+        return view
+
+    def _fill_slot(self, board, storage, group, view, tag):
+        """LOAD what DRAM holds of a slot's words: STORE writes whole words, and others write some of their lanes."""
+        rows = np.arange(view.row0, view.row0 + view.rows)
+        dram = self.images[board].base[storage.name] + (group * storage.height + view.row0) * storage.width
+        self.emitter.emit(
+            board, Opcode.LOAD, tag=tag, reads=[self._dram_rows(storage.name, rows)],
+            writes=[Access(Memory.ACT, np.arange(view.base, view.base + view.words))],
+            memory=Memory.ACT, local=view.base, dram=dram, count0=view.words, count1=1, count2=1,
+        )  # fmt: skip
 
     def _emit_vector_op(self, index, board, group, lanes, chunk, dest, reads, body):
         """VECTOR for one group and chunk, then SEND and STORE of what it wrote."""

@@ -246,20 +246,8 @@ class _Planner:
             and self.first[name] <= last
             and first <= self.last[name]
             and self._words(name) > self.config.acc_words
-            and not self._has_shared_words(name)
         ]
         return max(alive, key=self._words, default=None)
-
-    def _has_shared_words(self, name):
-        """Whether operations share words of it: STORE, which writes whole words, would undo one of them."""
-        writers = [self.network.ops[index] for index in self.network.writers().get(name, [])]
-        taken = set()
-        for op in (op for op in writers if op.is_plain):
-            groups = set(range(op.output.first_group, op.output.end_group))
-            if groups & taken:
-                return True
-            taken |= groups
-        return False
 
     # -- storages in DRAM ----------------------------------------------------------------------------------
 
