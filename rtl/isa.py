@@ -21,7 +21,7 @@ from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
     "Unit", "Opcode", "Memory", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
-    "INSTRUCTION_BYTES", "WAIT_BITS", "encode", "decode",
+    "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode", "decode",
 ]  # fmt: skip
 
 INSTRUCTION_BYTES = 64
@@ -139,6 +139,10 @@ class Format:
         return values
 
 
+MAX_FOLD = 2
+"""Largest ``fold`` of MATMUL: four lane groups."""
+
+
 def _address(name, doc):
     return Field(name, ADDRESS_BITS, doc)
 
@@ -226,8 +230,11 @@ FORMATS = {
             Field("acc", 16, "first accumulator word; output (r, c) goes to acc + r * cols + c"),
             Field("accumulate", 1, "1: add to what the accumulators hold, 0: the first pass overwrites"),
             Field("zero_point", 8, "int8 value of padding pixels", True),
+            Field("fold", 2, f"log2 of the lane groups, at most {MAX_FOLD}: group g of x is of column c + g"),
         ),
-        "For n, kh, kw (one weight set each, in this order): for r, c: acc += W . x.",
+        "For n, kh, kw (one weight set each, in this order): for r, c: acc += W . x. With ``fold``, the lanes of x are "
+        "in 1 << fold groups, and group g at output column c is of the pixel for column c + g: so one pass does as many "
+        "kernel columns, if the words hold their channels as many times.",
     ),
     Opcode.VECTOR: Format(
         "VECTOR",

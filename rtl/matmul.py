@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .accumulators import Accumulators, update_layout
-from .isa import Opcode
+from .isa import MAX_FOLD, Opcode
 from .pixel_walk import PixelWalk
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface
 
@@ -23,7 +23,8 @@ class MatMul(wiring.Component):
     * a pixel whose accumulator word is still being updated by one of the last few pixels waits for
       that: only passes shorter than Accumulators.UPDATE_CYCLES, or accumulating instructions that meet the end of the
       one before, ever do;
-    * an instruction takes 3 cycles to prepare, overlapping with the one before (see PixelWalk).
+    * an instruction takes 3 cycles to prepare, overlapping with the one before (see PixelWalk);
+    * with ``fold``, each row of a pass begins with (1 << fold) - 1 pixels that are only read.
 
     ``x`` of a pixel leaves ``ISSUE_CYCLES`` cycles after its read was issued. ``done`` is ``retired`` with
     ``last``, in the cycle in which the accumulators are written.
@@ -82,24 +83,25 @@ class MatMul(wiring.Component):
         ]
 
         update = Signal(update_layout(self.config))
-        failed = Signal()
-        allowed = Signal()
+        failed, allowed, issued = Signal(), Signal(), Signal()
+        hazard = self._hazard(m, update) & ~pixel.lead
         m.d.comb += [
             failed.eq(waiting & (pixel.code != UnitError.NONE)),
-            allowed.eq(waiting & ~failed & ~unit.halt & (~pixel.first | self.shadow_ready) & ~self._hazard(m, update)),
+            allowed.eq(waiting & ~failed & ~unit.halt & (~pixel.first | self.shadow_ready) & ~hazard),
             self.read.valid.eq(allowed & pixel.inside),
             self.read.addr.eq(pixel.address),
-            update.valid.eq(allowed & (self.read.ready | ~pixel.inside)),
+            issued.eq(allowed & (self.read.ready | ~pixel.inside)),
+            update.valid.eq(issued & ~pixel.lead),
             update.overwrite.eq(pixel.overwrite),
             update.address.eq(pixel.acc),
             update.last.eq(pixel.last),
             # A failed pixel stays where it is, so that code and syndrome stay too.
             update.fail.eq(failed),
-            walk.pixels.ready.eq(update.valid),
-            self.swap.eq(update.valid & pixel.first),
-            unit.stalled.eq(waiting & ~update.valid),
+            walk.pixels.ready.eq(issued),
+            self.swap.eq(issued & pixel.first),
+            unit.stalled.eq(waiting & ~issued),
         ]
-        self._to_array(m, pixel, update)
+        self._to_array(m, pixel, update, issued)
         self._retire(m, pixel)
         return m
 
@@ -115,29 +117,51 @@ class MatMul(wiring.Component):
             hits.append(valid & (issued == address))
         return Cat(hits).any() & ~update.overwrite
 
-    def _to_array(self, m, pixel, update):
+    def _to_array(self, m, pixel, update, issued):
         """Pixel, swap and update, ``ISSUE_CYCLES`` later: the buffer's read and a register."""
-        swap, inside, padding = self.swap, pixel.inside, pixel.zero_point
+        swap, inside, padding, fold = self.swap, pixel.inside, pixel.zero_point, pixel.fold
         for d in range(1, READ_LATENCY + 1):
             stage = (
                 Signal.like(update, name=f"update_d{d}"),
                 Signal(name=f"swap_d{d}"),
                 Signal(name=f"inside_d{d}", reset_less=True),
                 Signal(8, name=f"padding_d{d}", reset_less=True),
+                Signal(2, name=f"fold_d{d}", reset_less=True),
+                Signal(name=f"pixel_d{d}"),
             )
-            m.d.sync += [now.eq(then) for now, then in zip(stage, (update, swap, inside, padding), strict=True)]
-            update, swap, inside, padding = stage
+            before = (update, swap, inside, padding, fold, issued)
+            m.d.sync += [now.eq(then) for now, then in zip(stage, before, strict=True)]
+            update, swap, inside, padding, fold, issued = stage
         x = Signal(8 * self.config.tn, reset_less=True)
+        word = Signal(8 * self.config.tn)
         arrived, swapping = Signal.like(update), Signal()
         m.d.sync += [arrived.eq(update), swapping.eq(swap)]
-        with m.If(update.valid):
-            m.d.sync += x.eq(Mux(inside, self.read.data, padding.replicate(self.config.tn)))
+        m.d.comb += word.eq(Mux(inside, self.read.data, padding.replicate(self.config.tn)))
+        with m.If(issued):
+            m.d.sync += x.eq(self._fold(m, word, fold, issued))
         m.d.comb += [
             self.x.eq(x),
             self.x_valid.eq(arrived.valid),
             self.x_swap.eq(swapping),
             self.update.eq(arrived),
         ]
+
+    def _fold(self, m, word, fold, issued):
+        """The lane groups of ``word``: the last as it is, each one before it as it was a pixel earlier."""
+        lanes = self.config.tn
+        delayed = [word]
+        for d in range(1, 1 << MAX_FOLD):  # in 2**f groups, lanes from (2**f - d) * tn / 2**f on are never delayed by d
+            kept = max(((1 << f) - d) * lanes >> f for f in range(MAX_FOLD + 1) if 1 << f > d)
+            before = Signal(8 * kept, name=f"word_d{d}", reset_less=True)
+            with m.If(issued):
+                m.d.sync += before.eq(delayed[-1])
+            delayed.append(before)
+        result = delayed[0]
+        for f in range(1, MAX_FOLD + 1):
+            size = 8 * lanes >> f
+            groups = [delayed[(1 << f) - 1 - g][g * size : (g + 1) * size] for g in range(1 << f)]
+            result = Mux(fold == f, Cat(groups), result)
+        return result
 
     def _retire(self, m, pixel):
         unit = self.unit
@@ -179,9 +203,10 @@ def model(instruction, act, weights, acc):
     IndexError
         If a pixel or an accumulator lies outside its memory.
     """
-    i = {"accumulate": 0, "zero_point": 0, "y0": 0, "x0": 0, **instruction}
+    i = {"accumulate": 0, "zero_point": 0, "y0": 0, "x0": 0, "fold": 0, **instruction}
     y = i["y0"] + np.arange(i["rows"])[:, None] * i["stride_y"]
-    x = i["x0"] + np.arange(i["cols"])[None, :] * i["stride_x"]
+    groups = 1 << i["fold"]
+    x = i["x0"] + np.arange(i["cols"] + groups - 1)[None, :] * i["stride_x"]
     words = slice(i["acc"], i["acc"] + i["rows"] * i["cols"])
     if words.stop > len(acc):
         raise IndexError(f"accumulators {words.start} to {words.stop - 1} of {len(acc)}")
@@ -192,6 +217,8 @@ def model(instruction, act, weights, acc):
         inside = (iy >= 0) & (iy < i["height"]) & (ix >= 0) & (ix < i["width"])
         pixels = np.full((*iy.shape, act.shape[1]), i["zero_point"], np.int64)
         pixels[inside] = act[(i["act"] + n * i["plane"] + iy * i["pitch"] + ix)[inside]]
+        lanes = np.split(pixels, groups, axis=2)
+        pixels = np.concatenate([lanes[g][:, g : g + i["cols"]] for g in range(groups)], axis=2)
         total += pixels.reshape(-1, act.shape[1]) @ weight.T.astype(np.int64)
     result = acc.copy()
     before = acc[words] if i["accumulate"] else 0

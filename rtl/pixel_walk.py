@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .isa import FORMATS, Opcode
+from .isa import FORMATS, MAX_FOLD, Opcode
 from .ports import UnitError, instruction_layout
 
 __all__ = ["PIXEL_ADDRESS_BITS", "PixelWalk", "pixel_layout"]
@@ -34,6 +34,10 @@ def pixel_layout(config):
         First pixel of a pass, last one of the instruction.
     ``acc``, ``overwrite``
         Accumulator word, and whether it is overwritten.
+    ``lead``
+        Only read ahead for the lane groups of the columns that follow: nothing is accumulated.
+    ``fold``
+        Of the instruction.
     """
     return data.StructLayout(
         {
@@ -45,6 +49,8 @@ def pixel_layout(config):
             "last": 1,
             "acc": ceil_log2(config.acc_words),
             "overwrite": 1,
+            "lead": 1,
+            "fold": 2,
         }
     )
 
@@ -52,12 +58,15 @@ def pixel_layout(config):
 class PixelWalk(wiring.Component):
     """Runs the loops ``n, ky, kx, row, column`` of MATMUL instructions, one pixel a cycle, without gaps.
 
+    With ``fold``, each row begins with (1 << fold) - 1 pixels in front of the ``cols``: see ``lead``.
+
     An instruction takes 3 cycles to prepare (products of its fields, once), which overlaps with the one
     before it: there is no gap between instructions of four pixels or more. Per pixel there are only adders.
 
     An instruction that can't run gives one item with a ``code`` other than NONE, after the pixels before the
-    mistake, and then nothing more until reset. OPERAND: a count is zero (syndrome 0), or ``acc + rows * cols``
-    (syndrome) exceeds acc_words; before any pixel. ADDRESS: the address that is outside the activation buffer.
+    mistake, and then nothing more until reset. OPERAND: a count is zero (syndrome 0), ``acc + rows * cols``
+    (syndrome) exceeds acc_words, or ``fold`` (syndrome) is too large; before any pixel. ADDRESS: the address that is
+    outside the activation buffer.
 
     Parameters
     ----------
@@ -88,7 +97,7 @@ class PixelWalk(wiring.Component):
 
         active, stopped = Signal(), Signal()
         advance, failed = Signal(), Signal()
-        ends = self._count(m, load, advance, prepared.body, job.body)
+        ends = self._count(m, load, advance, prepared, job)
         turns = [_all(ends[:level]) & ~ends[level] for level in range(_N + 1)]
         m.d.comb += [
             advance.eq(active & (~self.pixels.valid | self.pixels.ready)),
@@ -101,6 +110,7 @@ class PixelWalk(wiring.Component):
 
         pixel = Signal(self.layout)
         self._positions(m, load, advance, turns, prepared, job, pixel)
+        self._lead(m, load, advance, ends[_COLUMN], prepared.body, job.body, pixel)
         self._progress(m, load, advance, _all(ends[: _ROW + 1]), prepared.body, job.body, pixel)
         m.d.comb += [pixel.last.eq(_all(ends)), failed.eq(pixel.code != UnitError.NONE)]
         with m.If(advance):
@@ -127,6 +137,7 @@ class PixelWalk(wiring.Component):
                 m.d.sync += [
                     base.eq(body.y0 * body.pitch + body.x0),
                     area.eq(body.rows * body.cols),
+                    job.columns.eq(body.cols + _ahead(body.fold)),
                     job.stride_pitch.eq(body.stride_y * body.pitch),
                     job.dilation_pitch.eq(body.dilation_y * body.pitch),
                     step.eq(multiplied),
@@ -134,24 +145,40 @@ class PixelWalk(wiring.Component):
             with m.Case(multiplied):
                 end = body.acc + area
                 zero = ~_all([body[name].any() for name in ("kh", "kw", "n_tiles", "rows", "cols")])
-                m.d.sync += [job.body.eq(body), job.refused.eq(zero | (end > self.acc_words)), step.eq(ready)]
-                m.d.sync += job.start.eq(Mux(zero, 0, Mux(end > self.acc_words, end, body.act + base)))
+                deep, long = body.fold > MAX_FOLD, end > self.acc_words
+                m.d.sync += [job.body.eq(body), job.refused.eq(zero | long | deep), step.eq(ready)]
+                m.d.sync += job.start.eq(Mux(zero, 0, Mux(long, end, Mux(deep, body.fold, body.act + base))))
             with m.Case(ready), m.If(load):
                 m.d.sync += step.eq(empty)
         return step == ready, job
 
     def _count(self, m, load, advance, prepared, job):
         """The loop counters, down to 1. Returns for each loop whether it is at its end."""
-        names = ("cols", "rows", "kw", "kh", "n_tiles")
-        left = [Signal(_BODY[name].shape, name=f"{name}_left", reset_less=True) for name in names]
+        names = ("columns", "rows", "kw", "kh", "n_tiles")
+        starts = [prepared.columns, *(prepared.body[name] for name in names[1:])]
+        again = [job.columns, *(job.body[name] for name in names[1:])]
+        left = [
+            Signal(len(start), name=f"{name}_left", reset_less=True) for name, start in zip(names, starts, strict=True)
+        ]
         ends = [Signal(name=f"{name}_end") for name in names]
         m.d.comb += [end.eq(count == 1) for end, count in zip(ends, left, strict=True)]
-        for level, (name, count) in enumerate(zip(names, left, strict=True)):
+        for level, count in enumerate(left):
             with m.If(load):
-                m.d.sync += count.eq(prepared[name])
+                m.d.sync += count.eq(starts[level])
             with m.Elif(advance & _all(ends[:level])):
-                m.d.sync += count.eq(Mux(ends[level], job[name], count - 1))
+                m.d.sync += count.eq(Mux(ends[level], again[level], count - 1))
         return ends
+
+    def _lead(self, m, load, advance, row_ends, prepared, job, pixel):
+        """Counts the pixels in front of each row."""
+        left = Signal(range(1 << MAX_FOLD), name="lead_left", reset_less=True)
+        with m.If(load):
+            m.d.sync += left.eq(_ahead(prepared.fold))
+        with m.Elif(advance & row_ends):
+            m.d.sync += left.eq(_ahead(job.fold))
+        with m.Elif(advance & left.any()):
+            m.d.sync += left.eq(left - 1)
+        m.d.comb += [pixel.lead.eq(left.any()), pixel.fold.eq(job.fold)]
 
     def _positions(self, m, load, advance, turns, prepared, job, pixel):
         """Address, source row and source column, and what follows from them."""
@@ -188,17 +215,32 @@ class PixelWalk(wiring.Component):
         with m.If(load):
             m.d.sync += [first.eq(1), overwrite.eq(~prepared.accumulate), acc.eq(prepared.acc)]
         with m.Elif(advance):
-            m.d.sync += [first.eq(pass_ends), acc.eq(acc + 1)]
+            m.d.sync += [first.eq(pass_ends), acc.eq(acc + ~pixel.lead)]
             with m.If(pass_ends):
                 m.d.sync += [overwrite.eq(0), acc.eq(job.acc)]
         m.d.comb += [pixel.first.eq(first), pixel.overwrite.eq(overwrite), pixel.acc.eq(acc)]
 
 
 def _job_layout():
-    """An instruction with what was computed from it; ``start`` is the syndrome if it is refused."""
+    """An instruction with what was computed from it; ``start`` is the syndrome if it is refused.
+
+    ``columns``: pixels of a row, those in front of it included.
+    """
     return data.StructLayout(
-        {"body": _BODY, "start": PIXEL_ADDRESS_BITS, "stride_pitch": 20, "dilation_pitch": 20, "refused": 1}
+        {
+            "body": _BODY,
+            "start": PIXEL_ADDRESS_BITS,
+            "stride_pitch": 20,
+            "dilation_pitch": 20,
+            "refused": 1,
+            "columns": 13,
+        }
     )
+
+
+def _ahead(fold):
+    """Pixels in front of a row: (1 << fold) - 1."""
+    return ((1 << fold) - 1)[:MAX_FOLD]
 
 
 def _all(conditions):

@@ -196,6 +196,11 @@ class FunctionalCluster:
             board.sets.append(weights.astype(np.int32))
 
     @staticmethod
+    def _folded(x, groups, cols):
+        """Lane group g of column c is that of column c + g; ``x`` has shape (rows, cols + groups - 1, lanes)."""
+        return np.concatenate([part[:, g : g + cols] for g, part in enumerate(np.split(x, groups, axis=2))], axis=2)
+
+    @staticmethod
     def _window(body, rows, cols, ky, kx, dilation=(1, 1)):
         """Source rows and columns of all output pixels for one kernel position, and which of them exist."""
         iy = body["y0"] + np.arange(rows)[:, None] * body["stride_y"] + ky * dilation[0]
@@ -207,14 +212,15 @@ class FunctionalCluster:
         del header
         rows, cols = body["rows"], body["cols"]
         sums = np.zeros((rows * cols, self.config.tm), np.int32)
-        dilation = body["dilation_y"], body["dilation_x"]
+        dilation, groups = (body["dilation_y"], body["dilation_x"]), 1 << body["fold"]
         for n in range(body["n_tiles"]):
             for ky in range(body["kh"]):
                 for kx in range(body["kw"]):
                     weights = board.sets.popleft()
-                    offset, inside = self._window(body, rows, cols, ky, kx, dilation)
+                    offset, inside = self._window(body, rows, cols + groups - 1, ky, kx, dilation)
                     x = board.act[(body["act"] + n * body["plane"] + offset) % len(board.act)]
-                    x = np.where(inside[:, :, None], x, body["zero_point"]).reshape(rows * cols, -1)
+                    x = np.where(inside[:, :, None], x, body["zero_point"])
+                    x = self._folded(x, groups, cols).reshape(rows * cols, -1)
                     sums[:, : len(weights)] += x.astype(np.int32) @ weights.T
         at = slice(body["acc"], body["acc"] + rows * cols)
         board.acc[at] = sums + (board.acc[at] if body["accumulate"] else 0)

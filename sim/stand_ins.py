@@ -1,11 +1,11 @@
 """C++ in place of a node's data paths, for speed: PE array, accumulators, buffers, and VECTOR's lanes.
 
-The components of ``superlip.rtl`` ask their platform for these (``PEArray``: ``get_pe_array``, and so on). ``StandIns`` is
-such a platform: it puts an instance of a module of ``native/stand_ins.sv`` there, whose work ``native/stand_ins.cpp``
-does. Handshakes, valid bits and all else that a reset resets stay RTL. A stand-in has the RTL's latency to the cycle and
-its bits; what the RTL's contract leaves open (data without its valid, parameters that change under a value, what is
-inside at a soft reset) may differ. That this is so is tested by the benches of the components, which run with the
-stand-ins as well, and by whole runs of nodes with and without them.
+The components of ``superlip.rtl`` ask their platform for these (``PEArray``: ``get_pe_array``, and so on).
+``StandIns`` is such a platform: it puts an instance of a module of ``native/stand_ins.sv`` there, whose work
+``native/stand_ins.cpp`` does. Handshakes, valid bits and all else that a reset resets stay RTL. A stand-in has the RTL's
+latency to the cycle and its bits; what the RTL's contract leaves open (data without its valid, parameters that change
+under a value, what is inside at a soft reset) may differ. That this is so is tested by the benches of the components,
+which run with the stand-ins as well, and by whole runs of nodes with and without them.
 """
 
 from pathlib import Path
@@ -99,7 +99,8 @@ class StandIns:
         flags = {f"i_{name}": step[name] for name in ("present", "second", "first", "last", "use_table", "op", "shift")}
         m.submodules.stand_in = Instance(
             "superlip_vector_stand_in",
-            i_clk=ClockSignal(), i_clear=_clear(m), i_valid=datapath.valid, i_act=datapath.act, i_acc=datapath.acc, **flags,
+            i_clk=ClockSignal(), i_clear=_clear(m), i_valid=datapath.valid,
+            i_act=datapath.act, i_acc=datapath.acc, **flags,
             i_zp=step.zp, i_zp_out=step.zp_out, i_low=step.low, i_high=step.high,
             i_params_valid=datapath.params.valid, i_params_index=_wide(m, datapath.params.index, 8),
             i_row_valid=datapath.row_valid, i_row_index=_wide(m, datapath.row_index, 8), i_row=datapath.row,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.compile.compiled import Compiled
-from superlip.plan.layout import pack_words
 
 __all__ = ["Comparison", "FirstDifference", "TraceChecker"]
 
@@ -73,6 +72,7 @@ class TraceChecker:
                 flat = (self.bases[storage.name] + row * storage.width + cols).ravel()
                 mask = np.zeros(self.tn, bool)
                 mask[written.lane0 : written.lane1] = True
+                mask &= network.ops[written.op].lanes
                 index.append(flat)
                 ops.append(np.full(len(flat), written.op, np.int32))
                 lanes.append(np.broadcast_to(mask, (len(flat), self.tn)))
@@ -99,10 +99,7 @@ class TraceChecker:
         network = self.compiled.network
         expected = np.zeros((self.words, self.tn), np.int8)
         for name, base in self.bases.items():
-            value, offset = network.contents[name]
-            values = golden[value]
-            groups = -(-(offset + len(values)) // self.tn)
-            words = pack_words(values, offset, groups, self.tn).reshape(-1, self.tn)
+            words = network.words(name, golden).reshape(-1, self.tn)
             expected[base : base + len(words)] = words
         for board in range(len(self.compiled.boards)):
             got = trace[trace["node"] == board]
@@ -124,11 +121,12 @@ class TraceChecker:
             return
         lane = int(np.argmax(wrong[at]))
         op = self.compiled.network.ops[int(self.op[board][at])]
+        channel_lane = lane % (self.tn // op.copies)
         storage = op.output.storage
         offset = int(self.index[board][at]) - self.bases[storage.name]
         group, rest = divmod(offset, storage.height * storage.width)
         row, col = divmod(rest, storage.width)
-        channel = group * self.tn + lane - op.output.offset
+        channel = group * self.tn + channel_lane - op.output.offset
         comparison.first = FirstDifference(
             image, board, op.name, channel, row, col, cycle, int(got["data"][at, lane]), int(want[at, lane])
         )

@@ -16,7 +16,6 @@ from superlip.compile.compiler import compile_network
 from superlip.compile.program import Access, Emitter
 from superlip.golden.run import run as run_golden
 from superlip.graph import load
-from superlip.plan.layout import pack_words
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
@@ -58,10 +57,9 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_wor
             for written, (tag, _, words) in zip(board.written * 2, state.written, strict=True):
                 op = network.ops[written.op]
                 storage = op.output.storage
-                name, offset = network.contents[storage.name]
-                value = pack_words(expected[name][0], offset, storage.groups, target.node.tn)
+                value = network.words(storage.name, {name: values[0] for name, values in expected.items()})
                 block = value[(written.group, *written.places())].reshape(-1, target.node.tn)
-                lanes = slice(written.lane0, written.lane1)
+                lanes = np.flatnonzero(op.lanes[written.lane0 : written.lane1]) + written.lane0
                 assert tag == written.op + 1
                 np.testing.assert_array_equal(words[:, lanes], block[:, lanes], err_msg=f"{op.name} seed {seed}")
         raw = [cluster.read(*piece) for piece in compiled.output_ranges()]

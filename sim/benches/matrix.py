@@ -126,7 +126,7 @@ class Bench:
             "stride_y": r.randint(1, 3), "stride_x": r.randint(1, 3), "kh": r.randint(1, 3), "kw": r.randint(1, 3),
             "dilation_y": r.randint(1, 3), "dilation_x": r.randint(1, 3), "n_tiles": n_tiles,
             "rows": rows, "cols": cols, "zero_point": r.choice((0, -128, 127, 5)),
-            "acc": r.randint(0, self.config.acc_words - rows * cols), "accumulate": 0,
+            "acc": r.randint(0, self.config.acc_words - rows * cols), "accumulate": 0, "fold": r.choice((0, 0, 1, 2)),
         }  # fmt: skip
 
     async def finished(self, feeds, matmuls, *, within=20000):

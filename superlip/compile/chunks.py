@@ -19,6 +19,10 @@ class Chunk:
         """Accumulators it takes, with a fused pooling of that kernel (y, x)."""
         return (self.row1 - self.row0) * pooling[0] * (self.col1 - self.col0) * pooling[1]
 
+    def pixels(self, pooling, fold):
+        """Pixels that a pass over it reads: those ahead of each row, which a fold needs, included."""
+        return (self.row1 - self.row0) * pooling[0] * ((self.col1 - self.col0) * pooling[1] + fold - 1)
+
 
 @dataclass(frozen=True)
 class Strip:

@@ -44,6 +44,7 @@ class CompileError(ValueError):
 class Step:
     """One weight block at work on one board: the chunks that use it; does it begin, does it end their sums?
 
+    ``sums`` are the accumulators that it takes, ``pixels`` those that each of its passes reads.
     ``load`` identifies the LOAD that brings it (None: it stays on chip), ``held`` its place in the ring.
     """
 
@@ -54,6 +55,7 @@ class Step:
     block: object
     chunks: tuple[Chunk, ...]
     sums: int
+    pixels: int
     first: bool
     last: bool
     key: tuple
@@ -65,7 +67,7 @@ class Step:
 
     def matmul_cycles(self, tm):
         """Cycles of the array: a pass takes at least the ``tm`` cycles of the next weight load."""
-        return self.block.sets * max(self.sums, tm * len(self.chunks))
+        return self.block.sets * max(self.pixels, tm * len(self.chunks))
 
 
 def compile_network(network, plan, target):
@@ -120,7 +122,8 @@ class _Compiler:
         """All of it, in the order of the file."""
         limit = self.config.weight_words // 4
         self.tiles = [
-            conv_tiles(op.node, op.inputs[0], op.output, limit) if op.is_conv else None for op in self.network.ops
+            conv_tiles(op.node, op.inputs[0], op.output, limit, fold=op.fold, copies=op.copies) if op.is_conv else None
+            for op in self.network.ops
         ]
         self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
         self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
@@ -232,9 +235,11 @@ class _Compiler:
                 ]
             for tile, run in runs:
                 count, sums = len(tile.blocks), sum(chunk.sums(op.pooling) for chunk in run)
+                pixels = sum(chunk.pixels(op.pooling, op.fold) for chunk in run)
                 for at, block in enumerate(tile.blocks):
                     key = (index, tile.group, at)
-                    steps.append(Step(board, index, number, tile, block, run, sums, at == 0, at == count - 1, key))
+                    ends = at == 0, at == count - 1
+                    steps.append(Step(board, index, number, tile, block, run, sums, pixels, *ends, key))
         return steps
 
     def _vector_tasks(self, index):
@@ -516,8 +521,8 @@ class _Compiler:
                 # Rows that are not held are rows outside the image: the height ends where the image ends.
                 height=source.rows, width=source.width,
                 y0=chunk.row0 * py * sy - top + block.ky0 * dy - source.row0, x0=chunk.col0 * px * sx - left,
-                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=node.weights.shape[3],
-                dilation_y=dy, dilation_x=dx, n_tiles=block.n1 - block.n0,
+                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=-(-node.weights.shape[3] // op.fold),
+                fold=op.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * op.fold, n_tiles=block.n1 - block.n0,
                 rows=(chunk.row1 - chunk.row0) * py, cols=(chunk.col1 - chunk.col0) * px,
                 acc=acc, accumulate=int(not step.first), zero_point=op.zero_points[0],
             )  # fmt: skip

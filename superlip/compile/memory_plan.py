@@ -109,9 +109,11 @@ def plan_memory(network, parts, needed, produced, param_words, config):
         depths = trial
         return True
 
+    # What follows an operation of VECTOR's own gains most: convolutions that go on meanwhile.
+    waits = [index for index in range(1, len(depths)) if not network.ops[index - 1].is_conv]
     for depth in DEPTHS:
         if not accept([depth] * len(depths)):
-            for index in range(1, len(depths)):
+            for index in sorted(range(1, len(depths)), key=lambda index: index not in waits):
                 accept([*depths[:index], depth, *depths[index + 1 :]])
     return plans
 

@@ -1,10 +1,10 @@
 """The order of a program: which part of which layer comes next, so that MATMUL and VECTOR both have work.
 
 Layers are cut in *tasks*: a convolution in weight blocks and chunks of rows, an operation of VECTOR's own in blocks of
-rows of a channel group. A task may come as soon as those that make its inputs have come, so the layers of a window overlap:
-while VECTOR adds or pools what is there already, MATMUL goes on with the next convolution. The order is decided once,
-with a simple model of the two units, and the program is emitted in it; whatever happens when it runs, `Emitter` sees to
-that the order is kept where it matters.
+rows of a channel group. A task may come as soon as those that make its inputs have come, so the layers of a window
+overlap: while VECTOR adds or pools what is there already, MATMUL goes on with the next convolution. The order is decided
+once, with a simple model of the two units, and the program is emitted in it; whatever happens when it runs, `Emitter`
+sees to that the order is kept where it matters.
 """
 
 from dataclasses import dataclass
@@ -97,8 +97,8 @@ class _Progress:
 def order(network, tasks, after):
     """All tasks in the order of the program.
 
-    Among the convolutions that may come, the one that MATMUL can begin first, the earlier operation on a tie; in front of
-    it VECTOR's own tasks that VECTOR can begin before the sums of that convolution are there.
+    Among the convolutions that may come, the one that MATMUL can begin first, the earlier operation on a tie; in front
+    of it VECTOR's own tasks that VECTOR can begin before the sums of that convolution are there.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class ConvTile:
     params: np.ndarray
 
 
-def conv_tiles(conv, source, dest, limit):
+def conv_tiles(conv, source, dest, limit, *, fold=1, copies=1):
     """All tiles of a convolution.
 
     Parameters
@@ -51,15 +51,17 @@ def conv_tiles(conv, source, dest, limit):
     source, dest : Placement
     limit : int
         Largest block, in words.
+    fold, copies : int
+        As of the operation: kernel columns of a pass, and copies of the channels in a word of the output.
 
     Returns
     -------
     list of ConvTile, in order of the destination's groups
     """
     tn = dest.storage.tn
-    m_per_group = conv.weights.shape[0] // conv.groups
-    n_per_group = conv.weights.shape[1]
-    kh, kw = conv.weights.shape[2:]
+    weights = _fold(conv.weights, fold, tn)
+    m_per_group = len(weights) // conv.groups
+    n_per_group, kh, kw = weights.shape[1:]
     tiles = []
     for group, lane0, lane1, m0, m1 in dest.tiles():
         first = source.offset + (m0 // m_per_group) * n_per_group
@@ -68,18 +70,35 @@ def conv_tiles(conv, source, dest, limit):
         dense = np.zeros((lane1, (n1 - n0) * tn, kh, kw), np.int8)
         for m in range(m0, m1):
             at = source.offset + (m // m_per_group) * n_per_group - n0 * tn
-            dense[lane0 + m - m0, at : at + n_per_group] = conv.weights[m]
-        # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
-        sets = dense.reshape(lane1, n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
-        blocks = [
-            Block(n0 + a, n0 + b, ky0, ky1, lane1, np.ascontiguousarray(sets[a:b, ky0:ky1]).reshape(-1, tn))
-            for a, b, ky0, ky1 in _cut(n1 - n0, kh, kw * lane1, limit)
-        ]
+            dense[lane0 + m - m0, at : at + n_per_group] = weights[m]
         bias, scale = np.zeros(tn, np.int32), np.zeros(tn, np.float32)
         bias[lane0:lane1] = conv.bias[m0:m1]
         scale[lane0:lane1] = conv.scale[m0:m1]
-        tiles.append(ConvTile(group, lane0, lane1, tuple(blocks), lane_params(bias, scale)))
+        if copies > 1:
+            bias, scale = (np.resize(v[: tn // copies], tn) for v in (bias, scale))
+            rows = np.zeros((copies, tn // copies, *dense.shape[1:]), np.int8)
+            rows[:, :lane1] = dense
+            dense = rows.reshape(tn, *dense.shape[1:])[: lane1 + (copies - 1) * (tn // copies)]
+        # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
+        end = len(dense)
+        sets = dense.reshape(end, n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
+        blocks = [
+            Block(n0 + a, n0 + b, ky0, ky1, end, np.ascontiguousarray(sets[a:b, ky0:ky1]).reshape(-1, tn))
+            for a, b, ky0, ky1 in _cut(n1 - n0, kh, kw * end, limit)
+        ]
+        tiles.append(ConvTile(group, lane0, end, tuple(blocks), lane_params(bias, scale)))
     return tiles
+
+
+def _fold(weights, fold, tn):
+    """Weights (m, n, kh, kw) for words that hold the n channels ``fold`` times: (m, tn, kh, kw / fold)."""
+    if fold == 1:
+        return weights
+    m, n, kh, kw = weights.shape
+    passes, lanes = -(-kw // fold), tn // fold
+    columns = np.zeros((m, lanes, kh, passes * fold), np.int8)
+    columns[:, :n, :, :kw] = weights
+    return columns.reshape(m, lanes, kh, passes, fold).transpose(0, 4, 1, 2, 3).reshape(m, tn, kh, passes)
 
 
 def _cut(n_tiles, kh, row_words, limit):

@@ -97,10 +97,9 @@ def _weights(op, part):
     """Words of weights that a part needs."""
     if not op.is_conv or part.empty:
         return 0
-    kh, kw = op.node.weights.shape[2:]
     source = op.inputs[0]
     lanes = sum(lane1 for group, _, lane1, *_ in op.output.tiles() if part.group0 <= group < part.group1)
-    return lanes * (source.end_group - source.first_group) * kh * kw
+    return lanes * op.copies * (source.end_group - source.first_group) * op.kernel_passes
 
 
 def _streamed(weights, parts, node, boards):
@@ -123,12 +122,11 @@ def _compute(op, part, node):
     """Cycles of the array: every pass takes at least the tm cycles of a weight load."""
     if not op.is_conv or part.empty:
         return 0
-    kh, kw = op.node.weights.shape[2:]
     source = op.inputs[0]
-    passes = (source.end_group - source.first_group) * kh * kw
+    passes = (source.end_group - source.first_group) * op.kernel_passes
     if op.node.groups > 1:  # a tile reads only the n-tiles of its groups
-        passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * kh * kw
-    pixels = (part.row1 - part.row0) * op.pooling[0] * op.sums_width
+        passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * op.kernel_passes
+    pixels = (part.row1 - part.row0) * op.pooling[0] * (op.sums_width + op.fold - 1)
     chunks = -(-pixels // (node.acc_words // 2))
     return (part.group1 - part.group0) * passes * max(pixels, chunks * node.tm)
 

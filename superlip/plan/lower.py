@@ -21,8 +21,9 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.graph.onnxtools import reshape_model
+from superlip.rtl.isa import MAX_FOLD
 
-from .layout import Placement, Storage
+from .layout import Placement, Storage, pack_words
 
 __all__ = ["HostStep", "LoweringError", "Network", "Op", "lower"]
 
@@ -52,6 +53,10 @@ class Op:
         A maximum pooling that is fused into a convolution; ``grid`` is then the pooling's.
     macs : int
         Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
+    fold : int
+        Kernel columns that one pass of a convolution does: as many times its input's words hold their channels.
+    copies : int
+        How often the output's words hold its channels, ``tn // copies`` lanes apart, for convolutions that fold.
     """
 
     name: str
@@ -64,6 +69,20 @@ class Op:
     origin: tuple[int, int] = (0, 0)
     pool: ir.Pool | None = None
     macs: int = 0
+    fold: int = 1
+    copies: int = 1
+
+    @property
+    def kernel_passes(self):
+        """Passes of a convolution for each n-tile."""
+        kh, kw = self.node.weights.shape[2:]
+        return kh * -(-kw // self.fold)
+
+    @property
+    def lanes(self):
+        """Lanes of a word that hold channels, where its copies leave some that don't: ndarray bool, shape (tn,)."""
+        tn = self.output.storage.tn
+        return np.arange(tn) % (tn // self.copies) < (self.output.channels if self.copies > 1 else tn)
 
     @property
     def is_conv(self):
@@ -156,6 +175,20 @@ class Network:
         results = {self.places[step.node.output].storage: step.position for step in self.steps}
         return {self.input.storage: 0, **results}
 
+    def words(self, name, values):
+        """What a storage holds when all its writers are done, from all values by name (ndarray int8, shape (C, H, W)).
+
+        Returns
+        -------
+        ndarray int8, shape (groups, H, W, tn); 0 in lanes that hold nothing.
+        """
+        value, offset = self.contents[name]
+        ops = [self.ops[index] for index in self.writers().get(name, ())]
+        tn = self.input.storage.tn
+        words = pack_words(values[value], offset, -(-(offset + len(values[value])) // tn), tn)
+        copies = max((op.copies for op in ops), default=1)
+        return words if copies == 1 else np.tile(words[..., : tn // copies], copies)
+
     def users(self):
         """Storage name -> indices of the ops that read it."""
         users = {}
@@ -226,6 +259,7 @@ class _Lowering:
                 if method is None:
                     raise LoweringError(f"{node.name}: {type(node).__name__} does not run on the accelerator")
                 method(node)
+        self._fold_columns()
         return Network(
             self.graph, self.ops, self.places, self.places[self.graph.input], prepare, self.outputs, self.contents,
             host, steps,
@@ -468,6 +502,28 @@ class _Lowering:
         )  # fmt: skip
         grid = (dest.storage.height, dest.storage.width)
         self.ops.append(Op(node.name, conv, (source,), dest, (0, 0), grid))
+
+    def _fold_columns(self):
+        """Let kernel columns share a pass where a convolution's input leaves most lanes of a word idle.
+
+        The convolution in front writes its channels several times in each word, which costs nothing; MATMUL then takes
+        every copy from another column.
+        """
+        writers = {}
+        for index, op in enumerate(self.ops):
+            writers.setdefault(op.output.storage.name, []).append(index)
+        for index, op in enumerate(self.ops):
+            place = op.inputs[0]
+            mine = writers.get(place.storage.name, [])
+            if not op.is_conv or len(mine) != 1 or not self.ops[mine[0]].is_conv:
+                continue
+            kw, stride, dilation = op.node.weights.shape[3], op.node.strides[1], op.node.dilations[1]
+            whole = place.offset == 0 and place.channels == place.storage.channels
+            if kw == 1 or (stride, dilation) != (1, 1) or op.node.groups > 1 or not whole:
+                continue
+            copies = next((1 << f for f in range(MAX_FOLD, 0, -1) if place.channels << f <= self.tn), 1)
+            self.ops[index] = dataclasses.replace(op, fold=copies)
+            self.ops[mine[0]] = dataclasses.replace(self.ops[mine[0]], copies=copies)
 
     # -- the image -----------------------------------------------------------------------------------------
 
