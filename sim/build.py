@@ -15,7 +15,8 @@ from pathlib import Path
 
 import superlip.rtl
 from superlip.rtl.config import ADDRESS_BITS
-from superlip.rtl.isa import Unit
+from superlip.rtl.isa import LINK_SOURCES, Unit
+from superlip.rtl.matrix import pixel_latency
 from superlip.rtl.registers import registers
 
 from .runner import QUIET, cache_dir
@@ -27,6 +28,8 @@ __all__ = ["BuildError", "build_simulator", "node_text", "shape_header", "top_po
 TOP = "superlip_node"  # as node_verilog calls it
 MODEL = "cluster_node"
 SOURCES = Path(__file__).with_name("native")
+PREPARE_CYCLES = 5
+"""Cycles from the one in which MATMUL takes an instruction to its first pixel (PixelWalk)."""
 VERILATOR_FLAGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--output-split", "20000"]
 # Measured on the tiny node: -O3 is no faster than -O2 and takes longer to compile; -O1 is a tenth slower. SLOW is what
 # runs once.
@@ -115,7 +118,9 @@ def shape_header(config, *, waves):
     offsets = {r.name: r for r in registers(config) if r.name in wanted}
     values = {
         "AXI_PORTS": config.axi_ports, "AXI_BYTES": config.axi_bytes, "TN": config.tn, "LINK_BYTES": config.link_bytes,
-        "ADDRESS_BITS": ADDRESS_BITS, "UNITS": len(Unit), "LOAD": Unit.LOAD, "STORE": Unit.STORE, "SEND": Unit.SEND,
+        "ADDRESS_BITS": ADDRESS_BITS, "UNITS": len(Unit), **{unit.name: unit for unit in Unit},
+        "LINK_COUNTERS": sum(1 << source for source in LINK_SOURCES), "PIXEL_LATENCY": pixel_latency(config),
+        "PREPARE_CYCLES": PREPARE_CYCLES,
         **{name: offsets[name].offset for name in wanted},
         "CONTROL_START": _mask(offsets["CONTROL"], "START"),
         "STATUS_ERROR": _mask(offsets["STATUS"], "ERROR"),

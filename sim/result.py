@@ -1,6 +1,7 @@
 """What comes out of a run of the native cluster simulator."""
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 from superlip.rtl.isa import COUNTERS, Unit
@@ -9,7 +10,10 @@ from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK, ERROR_UNIT_WATCHDOG
 
 __all__ = [
+    "LOST_DTYPE",
+    "NO_TAG",
     "PROFILE_DTYPE",
+    "Cause",
     "Facts",
     "NodeError",
     "RunResult",
@@ -32,6 +36,47 @@ PROFILE_DTYPE = np.dtype(
 -1 if there were none; ``busy``, ``stalled`` (a part of busy) and ``waiting`` are cycles, ``lacking[s]`` those in which
 it waited for source s, among others. ``bytes``: LOAD: read from DRAM, STORE: written to DRAM, SEND: sent over the link,
 frame headers and credits included, counted for the tag that the unit was working on, or worked on last.
+"""
+
+
+class Cause(IntEnum):
+    """What MATMUL did in a cycle, or for what it waited: of every cycle exactly one is true."""
+
+    PIXEL = 0
+    """A pixel went out."""
+    FEEDING = 1
+    """The next weights were not in the array: FEED was loading them, or had no instruction."""
+    WEIGHTS_DRAM = 2
+    """They were not there since FEED waited for LOAD."""
+    WEIGHTS_LINK = 3
+    """... or for another node."""
+    LOADED = 4
+    """The next instruction waited for LOAD."""
+    VECTORS = 5
+    """It waited for VECTOR: to empty the accumulators, or to write what it reads."""
+    LINK = 6
+    """It waited for another node."""
+    OTHERS = 7
+    """It waited for another unit."""
+    NOTHING = 8
+    """There was no next instruction, or it had just arrived."""
+
+
+NO_TAG = 0xFFFF
+
+LOST_DTYPE = np.dtype(
+    [
+        ("image", "<i4"), ("node", "<u2"), ("segment", "<u2"), ("instruction", "<u4"), ("tag", "<u2"), ("other", "<u2"),
+        ("cause", "<u4"), ("cycles", "<u4"),
+    ]
+)  # fmt: skip
+"""How many cycles of an image had which `Cause` on a node: those of all records of a node are the image's cycles.
+
+They belong to the MATMUL instruction (of the segment, from 0) whose pixels they are, or that could not begin in them;
+behind the last one to a number more, with its tag. ``other`` is
+the tag that LOAD or VECTOR was at when MATMUL waited for it, or VECTOR when there was nothing to wait for; NO_TAG if it
+was idle. Where several are waited for, another node comes first, then LOAD, then VECTOR. The few cycles in which an
+instruction is prepared have the cause of the wait before them.
 """
 
 
@@ -105,6 +150,8 @@ class RunResult:
         VECTOR writes of the traced images; of each node in order of time. Its cycles, as those of ``profile`` and
         ``errors``, leave out what passes between the segments of an image.
     profile : structured ndarray (PROFILE_DTYPE)
+    lost : structured ndarray (LOST_DTYPE)
+        Every cycle of every image, with what MATMUL did in it.
     loaded, fetched, stored, sent : ndarray int64, shape (boards,)
         Bytes of the whole run: read from DRAM by LOAD, by the instruction fetch, written to DRAM, sent over the link.
     errors : list of NodeError
@@ -127,6 +174,7 @@ class RunResult:
     outputs: list[list[np.ndarray]]
     trace: np.ndarray
     profile: np.ndarray
+    lost: np.ndarray
     loaded: np.ndarray
     fetched: np.ndarray
     stored: np.ndarray
@@ -136,6 +184,12 @@ class RunResult:
     states: list[UnitState]
     simulated_cycles: int
     seconds: float
+    runs: dict[int, "_Run"] = field(default_factory=dict, repr=False)
+
+    def cluster_cycle(self, image: int, cycle: int) -> int:
+        """Cluster cycle, as ``Waves`` counts, of a cycle of an image (-1: of the init programs)."""
+        run = self.runs[image]
+        return cycle + int(run.zero[np.searchsorted(run.before, cycle, side="right") - 1])
 
     @property
     def cycles_per_second(self) -> float:
@@ -227,6 +281,7 @@ def read_result(folder, facts, *, boards, outputs, tn):
         ],
         trace=trace,
         profile=profile,
+        lost=np.fromfile(folder / "lost.bin", LOST_DTYPE),
         loaded=counts[:, 0],
         fetched=counts[:, 1],
         stored=counts[:, 2],
@@ -236,6 +291,7 @@ def read_result(folder, facts, *, boards, outputs, tn):
         states=[_unit_state(*s) for s in facts.states],
         simulated_cycles=facts.cycle,
         seconds=facts.seconds,
+        runs=runs,
     )
 
 

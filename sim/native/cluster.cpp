@@ -3,7 +3,8 @@
 //     simulator JOB BYTES FOLDER
 //
 // JOB is described in job.h, BYTES holds what is written to DRAM, FOLDER takes outputs.bin (the output ranges, image after
-// image), profile.bin (profile.h), trace-N.bin (node.h) and waves-N.vcd. Standard output carries one line a fact:
+// image), profile.bin (profile.h), lost.bin (lost.h), trace-N.bin (node.h) and waves-N.vcd. Standard output carries one
+// line a fact:
 //
 //     progress DONE CYCLE           images done, cycles simulated: about five times a second
 //     host I S                      host.bin holds what the host reads before segment S of image I: it computes now
@@ -72,7 +73,8 @@ class Blob {
 class Simulation {
   public:
     Simulation(const Job &job, const Blob &blob, const std::string &folder)
-        : job_(job), blob_(blob), folder_(folder), outputs_(folder + "/outputs.bin"), profile_(folder + "/profile.bin") {
+        : job_(job), blob_(blob), folder_(folder), outputs_(folder + "/outputs.bin"), profile_(folder + "/profile.bin"),
+          lost_(folder + "/lost.bin") {
         const size_t count = job.boards.size();
         for (size_t n = 0; n < count; ++n) nodes_.emplace_back(new Node(int(n), job, folder));
         for (size_t n = 0; n < count && count > 1; ++n) {  // a ring: of two, each sends to the other
@@ -106,6 +108,7 @@ class Simulation {
         for (auto &node : nodes_) node->close_files();
         outputs_.finish();
         profile_.finish();
+        lost_.finish();
         for (size_t n = 0; n < nodes_.size(); ++n)
             std::printf("bytes %zu %llu %llu %llu %llu\n", n, number(nodes_[n]->loaded), number(nodes_[n]->fetched),
                         number(nodes_[n]->stored), number(nodes_[n]->flits * shape::LINK_BYTES));
@@ -193,8 +196,10 @@ class Simulation {
             running.push_back(&node);
         }
         if (running.empty()) return true;
-        for (auto &node : nodes_)
+        for (auto &node : nodes_) {
             for (auto &unit : node->profile) unit.clear();
+            node->lost.clear();
+        }
         wait(running, start);
         settle();
         return report(image, segment, running);
@@ -238,8 +243,10 @@ class Simulation {
             std::printf("state %zu %zu %u\n", i / shape::UNITS, i % shape::UNITS, statuses[i]);
         std::printf("image %d %d %llu %llu\n", image, segment, number(start), number(finish - start));
         if (job_.profile)
-            for (size_t n = 0; n < nodes_.size(); ++n)
+            for (size_t n = 0; n < nodes_.size(); ++n) {
                 for (int u = 0; u < shape::UNITS; ++u) nodes_[n]->profile[u].drain(profile_, image, segment, int(n), u);
+                nodes_[n]->lost.drain(lost_, image, segment, int(n), start, finish);
+            }
         return good;
     }
 
@@ -263,7 +270,7 @@ class Simulation {
     const std::string folder_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Wire<Flit>>> wires_;
-    OutputFile outputs_, profile_;
+    OutputFile outputs_, profile_, lost_;
     std::unique_ptr<Team> team_;
     uint64_t cycle_ = 0, quanta_ = 0;
     int images_done_ = 0;

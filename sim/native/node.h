@@ -17,6 +17,7 @@
 #include "files.h"
 #include "host.h"
 #include "job.h"
+#include "lost.h"
 #include "models.h"
 #include "node_shape.h"
 #include "profile.h"
@@ -88,6 +89,7 @@ class Node {
     Dram dram;
     HostBus host;
     UnitProfile profile[shape::UNITS];
+    LostCycles lost;
     Wire<Flit> *tx = nullptr, *rx = nullptr;  // nullptr: nothing is connected
     bool tracing = false;
     int image = -1;
@@ -222,6 +224,7 @@ class Node {
         if (job_.profile) {
             for (int u = 0; u < shape::UNITS; ++u)
                 profile[u].step(t, statuses_[u], m.trace_taken >> u & 1, m.trace_done >> u & 1);
+            lost.step(t, statuses_, m.trace_taken >> shape::MATMUL & 1, m.trace_done >> shape::MATMUL & 1);
             if (moved.read[0]) profile[shape::LOAD].moved(moved.read[0]);
             if (moved.written) profile[shape::STORE].moved(moved.written);
             if (sent) profile[shape::SEND].moved(shape::LINK_BYTES);
