@@ -29,7 +29,7 @@ __all__ = ["MemoryPlan", "plan_memory"]
 SLOTS = 4
 DEPTHS = (2, 3, 4, 6, 8)
 """Operations that may overlap, where the activation buffer has room: tried in this order."""
-VECTOR_TASK = 1024
+VECTOR_TASK = 2048
 """Cycles of a task of VECTOR's own, at most: what a convolution's results may have to wait for."""
 
 
@@ -81,11 +81,11 @@ def plan_memory(network, parts, needed, produced, param_words, config):
     """
     in_dram: set[str] = set()
 
-    def planners(depths):
+    def planners(depths, *, spread=0):
         after = _starts_after(network, depths, in_dram)
         for board in range(len(parts[0])):
             board_parts = [row[board] for row in parts]
-            yield _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram, after)
+            yield _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram, after, spread)
 
     depths = [1] * len(network.ops)
     while True:
@@ -100,10 +100,10 @@ def plan_memory(network, parts, needed, produced, param_words, config):
                 raise
             in_dram = in_dram | {spilled}
 
-    def accept(trial):
+    def accept(trial, **how):
         nonlocal depths, plans
         try:
-            plans = [planner.run() for planner in planners(trial)]
+            plans = [planner.run() for planner in planners(trial, **how)]
         except DoesNotFit:
             return False
         depths = trial
@@ -115,6 +115,8 @@ def plan_memory(network, parts, needed, produced, param_words, config):
         if not accept([depth] * len(depths)):
             for index in sorted(range(1, len(depths)), key=lambda index: index not in waits):
                 accept([*depths[:index], depth, *depths[index + 1 :]])
+    size = config.act_words // config.act_banks
+    any(accept(depths, spread=most) for most in (config.act_words, size, size // 2, size // 4, size // 8))
     return plans
 
 
@@ -128,12 +130,12 @@ def _starts_after(network, depths, in_dram):
 
 
 class _Planner:
-    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram, after):
+    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram, after, spread):
         self.network, self.board, self.parts, self.config = network, board, parts, config
         self.needed, self.produced, self.param_words = needed, produced, param_words
         self.plan = MemoryPlan(in_dram=in_dram, after=after)
         self.after = after
-        self.allocator = Allocator(config.act_words)
+        self.allocator = Allocator(config.act_words, config.act_words // config.act_banks, spread)
         self.failed_at = 0, len(network.ops)
         self._lifetimes()
 

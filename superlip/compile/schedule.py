@@ -141,7 +141,7 @@ def order(network, tasks, after):
                     conv = start, task
                 else:
                     own = start, task
-        if own is not None and (conv is None or own[0] < conv[0] + conv[1].matmul):
+        if own is not None and (conv is None or (own[0] < conv[0] + conv[1].matmul and not _collide(own[1], conv[1]))):
             start, task = own
             vector = start + task.vector
             progress.done(task, vector + REQUANTIZE_LATENCY)
@@ -155,3 +155,8 @@ def order(network, tasks, after):
         at[task.op] += 1
         result.append(task)
     return result
+
+
+def _collide(own, conv):
+    """Whether both read one storage, so most likely one bank, where MATMUL comes first."""
+    return not {name for name, *_ in own.needs}.isdisjoint(name for name, *_ in conv.needs)
