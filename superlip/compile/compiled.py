@@ -51,6 +51,8 @@ class BoardImage:
     """Word address of each storage that has a place in DRAM."""
     written: list[Written] = field(default_factory=list)
     """VECTOR instructions of one image, in order."""
+    for_input: list[np.ndarray] = field(default_factory=list)
+    """For each segment ndarray bool: does that MATMUL instruction, if it waits for VECTOR, wait for its input?"""
     instructions: int = 0
     weight_words: int = 0
     """Words of weights loaded from DRAM for each image."""

@@ -234,8 +234,8 @@ class _Compiler:
                     for run in ([strip.chunks] if len(tile.blocks) == 1 else [(chunk,) for chunk in strip.chunks])
                 ]
             for tile, run in runs:
-                count, sums = len(tile.blocks), sum(chunk.sums(op.pooling) for chunk in run)
-                pixels = sum(chunk.pixels(op.pooling, op.fold) for chunk in run)
+                count, sums = len(tile.blocks), sum(chunk.sums(op) for chunk in run)
+                pixels = sum(chunk.pixels(op) for chunk in run)
                 for at, block in enumerate(tile.blocks):
                     key = (index, tile.group, at)
                     ends = at == 0, at == count - 1
@@ -312,6 +312,10 @@ class _Compiler:
             self._cut(segment)
         self._emit_given(None)
         self._emit_stores(self.network.outputs)
+        for image, parts in zip(self.images, self.emitter.segments(), strict=True):
+            image.for_input = [
+                np.array([i.for_input for i in part if i.opcode is Opcode.MATMUL], dtype=bool) for part in parts
+            ]
         for image, programs, stream in zip(self.images, self.emitter.finish(), self.emitter.streams, strict=True):
             image.programs = [image.dram.place_program(program) for program in programs]
             image.instructions = len(stream) + len(programs)
@@ -504,7 +508,7 @@ class _Compiler:
             if step.first:
                 self.next_bank[board] ^= 1
             acc = self.next_bank[board] * self.acc_half
-            sums = Access(ACC, np.arange(acc, acc + chunk.sums(op.pooling)))
+            sums = Access(ACC, np.arange(acc, acc + chunk.sums(op)))
             parts = pieces(block, self.config.tm) if step.fresh else [(0, len(block.words))]
             step.fresh = False
             for at, count in parts:

@@ -58,6 +58,8 @@ class Instruction:
     posts: int = 0
     note: object = None
     """What the compiler wants to remember: for VECTOR the `Written` region, for the trace comparison."""
+    for_input: bool = False
+    """If it waits for VECTOR: for what it reads, rather than for a place to write to."""
 
     def encode(self):
         """64 bytes."""
@@ -104,7 +106,7 @@ class Emitter:
         needed = np.full((self.boards, N_UNITS), -1, np.int64)
         for access in reads:
             self._hazards(needed, board, access, writing=False)
-        read_own = needed[board, unit]
+        read_own, read_vector = needed[board, unit], needed[board, Unit.VECTOR]
         for access in writes:
             self._hazards(needed, board if access.board is None else access.board, access, writing=True)
         known = self._known[board, unit]
@@ -116,6 +118,7 @@ class Emitter:
         if unit == Unit.VECTOR:
             self._join_itself(board, read_own, waits)
         instruction = self._append(board, opcode, tag, body, waits, note)
+        instruction.for_input = bool(0 <= read_vector == needed[board, Unit.VECTOR])
         row = board * N_UNITS + unit
         for access in reads:
             self._reads[board][access.memory][row, access.words] = instruction.index
@@ -198,12 +201,15 @@ class Emitter:
             complete[np.arange(self.boards) != board, Unit.SEND] = -1
             np.maximum(self._known[board], complete, out=self._known[board])
 
+    def segments(self):
+        """Instructions of all boards: for each a list of lists, one a segment."""
+        return [
+            [stream[a:b] for a, b in itertools.pairwise([*cuts, len(stream)])]
+            for stream, cuts in zip(self.streams, self._cuts, strict=True)
+        ]
+
     def finish(self):
         """Programs of all boards: for each a list of bytes, one a segment, END included."""
         return [
-            [
-                b"".join([*(instruction.encode() for instruction in stream[a:b]), encode(Opcode.END)])
-                for a, b in itertools.pairwise([*cuts, len(stream)])
-            ]
-            for stream, cuts in zip(self.streams, self._cuts, strict=True)
+            [b"".join([*(i.encode() for i in part), encode(Opcode.END)]) for part in parts] for parts in self.segments()
         ]
