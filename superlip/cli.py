@@ -91,6 +91,13 @@ def _parser():
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
     command.add_argument("--data", metavar="FILE.npz", help="images and labels; default: heldout.npz beside the model")
     command.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    command = model_command("bisect", _bisect, "find the first wrong value: layer, channel, pixel, cycle, instruction")
+    command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
+    command.add_argument("--data", metavar="FILE.npz", help="images; default: heldout.npz beside the model")
+    command.add_argument("--built", metavar="DIR", help="take the boards' DRAM from a folder that superlip build wrote")
+    command.add_argument("-o", "--output", default=".", metavar="DIR", help="for bisect-N.vcd (default: .)")
+    command.add_argument("--no-waves", action="store_true", help="write no waveform (it takes a simulator of its own)")
+    command.add_argument("--watchdog", type=_positive, metavar="CYCLES", help="without progress until a node stops")
     model_command("check", _check, "say for every node of a model where it runs, or why it can't", boards=False)
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
@@ -142,6 +149,29 @@ def _run(arguments, console, errors):
     if arguments.json:
         report.write_json(arguments.json)
     return 0 if report.bit_exact else 1
+
+
+def _bisect(arguments, console, errors):
+    import numpy as np  # noqa: PLC0415
+
+    from . import flow  # noqa: PLC0415
+    from .bisect import bisect, built_memory  # noqa: PLC0415
+    from .data import load_images  # noqa: PLC0415
+
+    memory = None if arguments.built is None else built_memory(arguments.built)
+    design = _design(arguments, flow)
+    shape = design.graph.values[design.graph.input].shape
+    images = load_images(arguments.model, shape, arguments.data, limit=arguments.images).images
+    finding = bisect(
+        design, images, memory=memory, waves=None if arguments.no_waves else arguments.output, progress=True,
+        watchdog=arguments.watchdog, note=lambda text: errors.print(f"superlip: {text}", style="dim"),
+    )  # fmt: skip
+    if finding is None:
+        values = sum(int(np.prod(design.graph.values[op.node.output].shape)) for op in design.network.ops)
+        console.print(f"no difference found in {len(images) * values:,} values of {len(images)} images")
+        return 0
+    console.print(str(finding), markup=False, soft_wrap=True)
+    return 1
 
 
 def _check(arguments, console, errors):

@@ -23,6 +23,7 @@ from superlip.graph import load as load_graph
 from superlip.plan.lower import lower
 from superlip.plan.planner import Plan, make_plan
 
+from .bisect import examine
 from .data import Images, calibration_file, load_images
 from .report import Report, layer_rows
 from .verify import TraceChecker
@@ -151,30 +152,47 @@ def run(
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """One cluster's run: the simulator's result, the comparison, and the outputs (name -> int8 (B, C, H, W))."""
+    """One cluster's run: the simulator's result, the comparison, the outputs (name -> int8 (B, C, H, W)).
+
+    ``finding``: what differs first, if anything does.
+    """
 
     result: object
     comparison: object
     outputs: dict[str, np.ndarray]
     layers: list
+    finding: object = None
 
 
-def _simulate(simulator, design, quantized, expected, progress):
+def simulate(simulator, design, quantized, *, memory=None, **options):
+    """Run a design on images (int8, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
+
+    ``memory``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
+    """
     compiled = design.compiled
     works = [compiled.host(image) for image in quantized]
-    result = simulator.run(
+    return simulator.run(
         boards=len(compiled.boards),
         programs=[board.programs[0] for board in compiled.boards],
         host=[_host_step(compiled, works, segment) for segment in range(1, compiled.segments)],
         init_programs=[board.init_program for board in compiled.boards],
-        memory=[board.dram.segments for board in compiled.boards],
+        memory=[board.dram.segments for board in compiled.boards] if memory is None else memory,
         inputs=[work.begin() for work in works],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,
         trace_images="all",
         expected_cycles=round(design.plan.cycles),
-        progress=progress,
-    ).check()
+        **options,
+    )
+
+
+def _simulate(simulator, design, quantized, expected, progress):
+    from superlip.sim.cluster import SimulationError  # noqa: PLC0415 - the simulator's tools are an extra
+
+    compiled = design.compiled
+    result = simulate(simulator, design, quantized, progress=progress)
+    if result.failure() is not None:
+        raise SimulationError(f"{result.failure()}\n{examine(design, result, expected, reference=compiled)}")
     checker = TraceChecker(compiled)
     comparison = checker.start()
     trace = result.trace[result.trace["image"] >= 0]
@@ -186,7 +204,8 @@ def _simulate(simulator, design, quantized, expected, progress):
     outputs = {name: np.stack([image[name] for image in per_image]) for name in design.network.outputs}
     for name, values in outputs.items():
         comparison.missing += int((values != expected[name]).sum())
-    return Simulated(result, comparison, outputs, layer_rows(design, result, comparison))
+    finding = examine(design, result, expected, reference=compiled) if comparison.total else None
+    return Simulated(result, comparison, outputs, layer_rows(design, result, comparison), finding)
 
 
 def _host_step(compiled, works, segment):

@@ -188,6 +188,7 @@ class Report:
     first_difference: str | None = None
     sim_cycles: int = 0
     source: str = ""
+    finding: str | None = None
 
     @classmethod
     def make(cls, model, designs, results, images, outputs, cross):
@@ -223,6 +224,7 @@ class Report:
             first_difference=str(firsts[0]) if firsts else None,
             sim_cycles=result.result.simulated_cycles,
             source=images.source,
+            finding=next((str(r.finding) for r in results.values() if r.finding is not None), None),
         )
 
     def to_json(self):
@@ -245,6 +247,9 @@ class Report:
         title = f"{self.model} on {unit}, node {self.node}: one image, RTL simulation"
         console.print(layer_table(self.layers, title))
         console.print(self.summary(), highlight=False)
+        if self.finding:
+            console.print(self.finding, highlight=False, markup=False, soft_wrap=True)
+            console.print("superlip bisect, with the same arguments, also writes a waveform around it", highlight=False)
 
     def summary(self):
         """The lines under the table."""

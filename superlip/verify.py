@@ -85,6 +85,23 @@ class TraceChecker:
         n = len(self.compiled.network.ops)
         return Comparison(np.zeros(n, np.int64), np.zeros(n, np.int64))
 
+    def expected(self, golden):
+        """Every word of every storage, ndarray int8, shape (words, tn): ``index`` says which one a write is."""
+        expected = np.zeros((self.words, self.tn), np.int8)
+        for name, base in self.bases.items():
+            words = self.compiled.network.words(name, golden).reshape(-1, self.tn)
+            expected[base : base + len(words)] = words
+        return expected
+
+    def place(self, board, at, lane):
+        """(op, tile, channel, row, column) of a lane of a board's ``at``-th write in an image."""
+        number = int(self.op[board][at])
+        op = self.compiled.network.ops[number]
+        storage = op.output.storage
+        group, rest = divmod(int(self.index[board][at]) - self.bases[storage.name], storage.height * storage.width)
+        channel = group * self.tn + lane % (self.tn // op.copies) - op.output.offset
+        return number, group, channel, *divmod(rest, storage.width)
+
     def compare(self, image, trace, golden, comparison):
         """Add one image to ``comparison``.
 
@@ -97,10 +114,7 @@ class TraceChecker:
             Every value of the graph.
         """
         network = self.compiled.network
-        expected = np.zeros((self.words, self.tn), np.int8)
-        for name, base in self.bases.items():
-            words = network.words(name, golden).reshape(-1, self.tn)
-            expected[base : base + len(words)] = words
+        expected = self.expected(golden)
         for board in range(len(self.compiled.boards)):
             got = trace[trace["node"] == board]
             count = min(len(got), len(self.index[board]))
@@ -120,13 +134,8 @@ class TraceChecker:
         if comparison.first is not None and (comparison.first.image, comparison.first.cycle) <= (image, cycle):
             return
         lane = int(np.argmax(wrong[at]))
-        op = self.compiled.network.ops[int(self.op[board][at])]
-        channel_lane = lane % (self.tn // op.copies)
-        storage = op.output.storage
-        offset = int(self.index[board][at]) - self.bases[storage.name]
-        group, rest = divmod(offset, storage.height * storage.width)
-        row, col = divmod(rest, storage.width)
-        channel = group * self.tn + channel_lane - op.output.offset
+        op, _, channel, row, col = self.place(board, at, lane)
+        name = self.compiled.network.ops[op].name
         comparison.first = FirstDifference(
-            image, board, op.name, channel, row, col, cycle, int(got["data"][at, lane]), int(want[at, lane])
+            image, board, name, channel, row, col, cycle, int(got["data"][at, lane]), int(want[at, lane])
         )
