@@ -64,7 +64,7 @@ class Finding:
     place : Place or None
         The first value that is wrong, where one is.
     differing, values : int
-        Values of that layer in that image that differ, and how many there are.
+        Values of that layer in that image that differ, and how many there are, as VECTOR of all boards writes them.
     instruction : Listed or None
         The one at work, as it lies in the board's DRAM.
     fed_by : list of Listed
@@ -280,11 +280,14 @@ class _Examination:
             mine = {name: values[image] for name, values in expected.items()}
             writes = trace[trace["image"] == image]
             stopped = image >= good
-            found = [self._write(image, n, writes, mine, stopped) for n in range(len(self.loaded))]
+            expected_words = self.checker.expected(mine)
+            found = [self._write(image, n, writes, expected_words, stopped) for n in range(len(self.loaded))]
             found += [self._failure(image)] if stopped else []
             found = [finding for finding in found if finding is not None]
             if found:
                 first = min(found, key=lambda finding: finding.cycle)
+                if first.kind in ("value", "address"):
+                    first.differing, first.values = self._extent(first.place.op, writes, expected_words)
                 first.details += [d for f in found if f is not first and f.kind in ("error", "hang") for d in f.details]
                 return first
             if stopped:
@@ -295,13 +298,24 @@ class _Examination:
 
     # -- writes --------------------------------------------------------------------------------------------
 
-    def _write(self, image, board, writes, golden_values, stopped):
+    def _extent(self, op, writes, expected_words):
+        """(values of an operation that differ, its values), over all boards."""
+        checker, differing, values = self.checker, 0, 0
+        for board, (ops, places, lanes) in enumerate(zip(checker.op, checker.index, checker.lane, strict=True)):
+            got = writes["data"][writes["node"] == board][: len(ops)]
+            mine = ops[: len(got)] == op
+            wrong = (got[mine] != expected_words[places[: len(got)][mine]]) & lanes[: len(got)][mine]
+            differing += int(wrong.sum())
+            values += int(lanes[ops == op].sum())
+        return differing, values
+
+    def _write(self, image, board, writes, expected_words, stopped):
         """The first wrong write of one board, or None."""
         checker = self.checker
         got = writes[writes["node"] == board]
         places, lanes = checker.index[board], checker.lane[board]
         count = min(len(got), len(places))
-        want = checker.expected(golden_values)[places]
+        want = expected_words[places]
         data = (got["data"][:count] != want[:count]) & lanes[:count]
         masks = np.unpackbits(got["mask"][:count], axis=1, bitorder="little").astype(bool)
         _, address, first_last = self.addresses[board]
@@ -314,8 +328,6 @@ class _Examination:
             lane = int(np.argmax(data[at] if data[at].any() else lanes[at]))
             kind = "address" if elsewhere[at] else "value"
             finding = self._wrong(kind, image, board, at, lane, int(got["data"][at, lane]), want, int(got["cycle"][at]))
-            finding.differing = int(data[checker.op[board][:count] == finding.place.op].sum())
-            finding.values = int(lanes[checker.op[board] == finding.place.op].sum())
             word = f"word {int(got['address'][at])} of the activation buffer, lanes {_lanes(masks[at])}"
             if kind == "address":
                 word = f"written to {word}; the compiler's program writes word {address[at]}, lanes {_lanes(right[at])}"

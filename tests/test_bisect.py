@@ -276,6 +276,26 @@ def test_only_the_second_image_is_wrong(tiny):
     assert finding.kind == "files" and "kernel (1, 1)" in str(finding.causes[0])
 
 
+def test_behind_a_host_operation(tiny):
+    """Two programs for each image: the second one has the fault."""
+    net = Builder(np.random.default_rng(43), (9, 8, 8))
+    x = net.host(net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1)))
+    graph = net.graph(net.conv(x, 16, (1, 1)))
+    design = flow.plan(graph, boards=2, node=TINY)
+    memory = contents(design)
+    image = net.image()[None]
+    matmul = next(i for i in programs(design, 1).of(Unit.MATMUL) if i.segment == 1)
+    change(memory, matmul, accumulate=1)
+    finding = bisect(design, image, memory=memory, simulator=tiny)
+    assert finding.place.layer == "conv2" and finding.board == 1 and finding.fed_by[0].address == matmul.address
+    assert (finding.instruction.segment, finding.causes[0].op) == (1, 1)
+    assert "of program 1 (MATMUL" in str(finding) and "field accumulate is 1, should be 0" in str(finding)
+    memory = contents(design)
+    change(memory, matmul, header={"post": 0})
+    finding = bisect(design, image, memory=memory, simulator=tiny, watchdog=3000)
+    assert finding.kind == "hang" and finding.culprit.address == matmul.address and finding.culprit.segment == 1
+
+
 def test_a_built_folder(tiny, tmp_path):
     folder = flow.build(DESIGNS[1], tmp_path / "built")
     assert built_memory(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.segments]]
