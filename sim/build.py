@@ -188,7 +188,7 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None):
                 files[path.name] = path.read_text() if waves else _both_edges(path.read_text())
     sources = {path.name: path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))}
     native, processor = _native(tools.cxx)
-    flags = [*VERILATOR_FLAGS, *(["--trace"] if waves else [])]
+    flags = [*VERILATOR_FLAGS, "--trace" if waves else "--savable"]
     defined = [f"-D{name}={value}" for name, value in definitions.items()]
     flags += defined
     compiler = [*native, *defined, f"-I{SOURCES}"]

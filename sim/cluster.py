@@ -26,10 +26,23 @@ from superlip.boards import Target
 from superlip.rtl.registers import registers
 
 from .build import build_simulator, node_text
+from .checkpoint import Checkpoints, SimulationInterrupted, run_key
 from .models import link_rate, timing
 from .result import Facts, RunResult, SimulationError, read_result
 
-__all__ = ["Cut", "Delay", "Flip", "HostStep", "Progress", "RunResult", "SimulationError", "Simulator", "Waves"]
+__all__ = [
+    "Checkpoints",
+    "Cut",
+    "Delay",
+    "Flip",
+    "HostStep",
+    "Progress",
+    "RunResult",
+    "SimulationError",
+    "SimulationInterrupted",
+    "Simulator",
+    "Waves",
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,10 @@ class Progress:
     cycles: int
 
 
+INTERRUPTED, UNUSABLE = 130, 3  # exit codes (native/cluster.cpp)
+END_SECONDS = 60
+"""How long a simulator that is asked to stop may take to write its checkpoint."""
+
 Bytes = bytes | bytearray | memoryview | np.ndarray
 
 
@@ -93,14 +110,18 @@ class HostStep:
         What it needs of the nodes' DRAM.
     compute : callable
         Takes the image's number and what was read (list of ndarray uint8), gives what is written to DRAM: an iterable
-        of (node, offset, bytes).
+        of (node, offset, bytes). A run that goes on from a checkpoint calls it again for the steps of its image that
+        are behind it, and drops what they give.
     programs : sequence of int, one for each node
         Started afterwards.
+    key : str
+        Says what ``compute`` does: a checkpoint is only used where it is the same.
     """
 
     reads: Sequence[tuple[int, int, int]]
     compute: Callable[[int, list[np.ndarray]], Iterable[tuple[int, int, Bytes]]]
     programs: Sequence[int | None]
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ class Simulator:
         progress: bool | Callable[[Progress], None] = False,
         threads: int | None = None,
         waves: Waves | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> RunResult:
         """Run the init programs once, then the programs for each image, all in one process.
 
@@ -180,6 +202,9 @@ class Simulator:
             At most one a node is used; by default as many as there are cores. The result does not depend on it.
         waves : Waves, optional
             Needs a simulator that was built with ``waves=True``.
+        checkpoints : Checkpoints, optional
+            Save the state now and then and upon an interrupt, and go on from what the same run has saved. Not with
+            ``waves``.
 
         Returns
         -------
@@ -192,11 +217,13 @@ class Simulator:
             If an argument does not fit the number of boards or the DRAM.
         SimulationError
             If the simulator could not work (no space on the disk, ...), or found the RTL break a bus protocol.
+        SimulationInterrupted
+            If it was interrupted and has saved its state; without ``checkpoints`` it is a plain KeyboardInterrupt.
         """
         self._check_arguments(boards, programs, memory, init_programs, inputs, outputs, host, waves)
         images = range(-1, len(inputs)) if trace_images == "all" else sorted(set(trace_images))
         lines = [
-            f"boards {boards}", f"threads {threads or _cores()}", f"images {len(inputs)}",
+            f"boards {boards}", f"images {len(inputs)}",
             f"profile {int(profile)}", *self._timing(),
             *(f"register {n} {o} {v}" for n in range(boards) for o, v in self._settings(n, stripe, watchdog)),
             *(f"init {n} {a}" for n, a in enumerate(init_programs) if a is not None),
@@ -221,11 +248,36 @@ class Simulator:
                 _write_job(folder, lines, memory, inputs)
             except OSError as error:
                 raise SimulationError(f"can't write the simulator's input to {folder}: {error.strerror}") from None
-            with _reporter(progress, len(inputs), expected_cycles) as report:
-                facts = self._execute(folder, report, host, boards)
-            if waves is not None:
-                _keep_waves(folder, waves, boards)
-            return read_result(folder, facts, boards=boards, outputs=outputs, tn=self.target.node.tn)
+            with contextlib.ExitStack() as stack:
+                run = None
+                if checkpoints is not None and waves is None:
+                    key = run_key(self.program, [folder / "job.txt", folder / "bytes.bin"], [step.key for step in host])
+                    run = stack.enter_context(checkpoints.open(key))
+                with (folder / "job.txt").open("a") as job:  # the result does not depend on it
+                    job.write(f"threads {threads or _cores()}\n")
+                report = stack.enter_context(_reporter(progress, len(inputs), expected_cycles))
+                results, facts = self._run(folder, run, report, host, boards)
+                if waves is not None:
+                    _keep_waves(folder, waves, boards)
+                return read_result(results, facts, boards=boards, outputs=outputs, tn=self.target.node.tn)
+
+    def _run(self, folder, run, report, host, boards):
+        """Folder with the output files, and the facts."""
+        if run is None:
+            return folder, self._execute(folder, folder, None, report, host, boards)
+        lines = run.facts()
+        if lines is not None:
+            facts = Facts()
+            for line in lines:
+                key, *values = line.split()
+                facts.add(key, values)
+            return run.path, facts
+        try:
+            facts = self._execute(folder, run.path, run, report, host, boards)
+        except _UnusableCheckpoint as error:
+            run.discard(str(error))
+            facts = self._execute(folder, run.path, run, report, host, boards)
+        return run.path, facts
 
     def _check_arguments(self, boards, programs, memory, init_programs, inputs, outputs, host, waves):
         if not 1 <= boards <= self.target.max_boards:
@@ -274,12 +326,14 @@ class Simulator:
         offsets = {r.name: r.offset for r in registers(self.target.node)}
         return [(offsets[name], value) for name, value in values.items()]
 
-    def _execute(self, folder, report, host, boards):
-        facts = Facts()
+    def _execute(self, folder, results, run, report, host, boards):
+        """Run the native simulator on the job in ``folder``; its files go to ``results``."""
+        facts, said = Facts(), []
+        command = [str(self.program), "job.txt", "bytes.bin", str(results), *(run.arguments if run else [])]
         with (folder / "stderr.txt").open("w+b") as errors:
             # Its own session: Ctrl-C comes to us alone, and we end the child.
             child = subprocess.Popen(
-                [str(self.program), "job.txt", "bytes.bin", "."], cwd=folder, stdout=subprocess.PIPE,
+                command, cwd=folder, stdout=subprocess.PIPE,
                 stdin=subprocess.PIPE if host else subprocess.DEVNULL, stderr=errors, start_new_session=True, text=True,
             )  # fmt: skip
             try:
@@ -288,18 +342,33 @@ class Simulator:
                     if key == "progress":
                         report(int(values[0]), int(values[1]))
                     elif key == "host":
-                        self._answer(folder, child, host, boards, *map(int, values))
+                        self._answer(results, child, host, boards, *map(int, values))
+                    elif key == "resumed":
+                        run.settings.note(f"going on from cycle {int(values[0]):,}")
+                    elif key == "warning":
+                        run.settings.note(f"no checkpoint: {' '.join(values)}")
                     else:
                         facts.add(key, values)
+                        said.append(line)
                 code = child.wait()
+            except KeyboardInterrupt:
+                _end(child)
+                _say_where(run)
+                raise
             finally:
                 _end(child)
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
+        if run and code == INTERRUPTED:
+            _say_where(run)
+        if run and code == UNUSABLE:
+            raise _UnusableCheckpoint(message)
         if code or not facts.ended:
             if code < 0:
                 message = f"{message}\nthe simulator was ended by {signal.Signals(-code).name}".strip()
             raise SimulationError(message or f"the simulator ended with exit code {code}")
+        if run:
+            run.finish(said)
         return facts
 
     def _answer(self, folder, child, host, boards, image, segment):
@@ -315,6 +384,15 @@ class Simulator:
         with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says why
             child.stdin.write("".join(lines) + "go\n")
             child.stdin.flush()
+
+
+class _UnusableCheckpoint(Exception):
+    """It is damaged, or its files are not there."""
+
+
+def _say_where(run):
+    if run is not None and run.cycle is not None:
+        raise SimulationInterrupted(run.cycle) from None
 
 
 def _cores():
@@ -355,15 +433,16 @@ def _fault_line(fault):
 
 
 def _end(child):
-    """End a child that may still run, and wait for it."""
+    """End a child that may still run, and wait for it: it may write a checkpoint, and wait for an answer or for us."""
     if child.poll() is None:
         child.terminate()
-        _close(child.stdin)  # it may wait for an answer
         try:
-            child.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+            child.communicate(timeout=END_SECONDS)
+        except BaseException as error:
             child.kill()
             child.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
     child.stdout.close()
     _close(child.stdin)
 
@@ -390,10 +469,17 @@ def _reporter(progress, images, expected_cycles) -> Iterator[Callable[[int, int]
         with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
             total = images * expected_cycles if expected_cycles else images if images > 1 else None
             task = bar.add_task("", total=total, text="")
+            first = True
 
             def show(done, cycles):
+                nonlocal first
                 completed = min(cycles, total) if expected_cycles else done
-                bar.update(task, completed=completed, text=f"image {done}/{images}, {cycles:,} cycles")
+                text = f"image {done}/{images}, {cycles:,} cycles"
+                if first:  # what a run before has done says nothing about the speed of this one
+                    bar.reset(task, completed=completed, total=total, text=text)
+                    first = False
+                else:
+                    bar.update(task, completed=completed, text=text)
 
             yield show
 

@@ -1,6 +1,6 @@
 // Native cluster simulator: runs the programs of all nodes for a list of images and writes what came out.
 //
-//     simulator JOB BYTES FOLDER
+//     simulator JOB BYTES FOLDER [SECONDS [CYCLE]]
 //
 // JOB is described in job.h, BYTES holds what is written to DRAM, FOLDER takes outputs.bin (the output ranges, image after
 // image), profile.bin (profile.h), lost.bin (lost.h), trace-N.bin (node.h) and waves-N.vcd. Standard output carries one
@@ -17,11 +17,22 @@
 //     bytes N LOADED FETCHED STORED SENT
 //     end CYCLE SECONDS             everything was written; SECONDS of simulation alone
 //
-// Exit code 0: the line `end` was written, whether or not nodes failed. 1: message on standard error. 130: asked to stop.
+// With SECONDS, FOLDER outlives an interrupt. Every SECONDS (less often, where writing takes long), upon SIGINT or SIGTERM,
+// and at CYCLE, which is as if interrupted there, the whole state goes to FOLDER/checkpoint.bin. If there is one, the run
+// goes on from it: its result is that of a run that was never interrupted. In this case the lines above come again, and
+// these are said, too:
+//
+//     resumed CYCLE                 where it goes on
+//     warning TEXT                  a checkpoint could not be written
+//
+// Exit code 0: the line `end` was written, whether or not nodes failed. 1: message on standard error. 3: the checkpoint is
+// of no use. 130: asked to stop.
 // To `host` the host answers on standard input, meanwhile no cycle passes:
 //
 //     write NODE OFFSET LENGTH BLOB bytes at BLOB of the file host-answer.bin, to be written to DRAM
 //     go                            last line of an answer
+//
+// A resumed run asks again for the segments of its image that are behind it; those answers are read and dropped.
 //
 // All nodes run in quanta of the link latency: a flit that leaves in one quantum arrives in the next at the earliest, so
 // threads need to meet only between quanta, and the result is the same for any number of threads. What the host does
@@ -31,6 +42,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <fcntl.h>
 #include <iostream>
@@ -44,6 +56,12 @@ namespace superlip {
 volatile std::sig_atomic_t stop_signal = 0;
 
 struct Interrupted {};
+
+#if defined(SUPERLIP_TM)
+void archive_stand_ins(Archive &a);
+#else
+void archive_stand_ins(Archive &) {}
+#endif
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -70,13 +88,20 @@ class Blob {
     int file_;
 };
 
+// When to write checkpoints.
+struct Schedule {
+    bool wanted = false, resume = false;
+    double seconds = 0;
+    uint64_t stop_at = UINT64_MAX;
+};
+
 class Simulation {
   public:
-    Simulation(const Job &job, const Blob &blob, const std::string &folder)
-        : job_(job), blob_(blob), folder_(folder), outputs_(folder + "/outputs.bin"), profile_(folder + "/profile.bin"),
-          lost_(folder + "/lost.bin") {
+    Simulation(const Job &job, const Blob &blob, const std::string &folder, const Schedule &schedule)
+        : job_(job), blob_(blob), folder_(folder), schedule_(schedule), outputs_(folder + "/outputs.bin", schedule.resume),
+          profile_(folder + "/profile.bin", schedule.resume), lost_(folder + "/lost.bin", schedule.resume) {
         const size_t count = job.boards.size();
-        for (size_t n = 0; n < count; ++n) nodes_.emplace_back(new Node(int(n), job, folder));
+        for (size_t n = 0; n < count; ++n) nodes_.emplace_back(new Node(int(n), job, folder, schedule.resume));
         for (size_t n = 0; n < count && count > 1; ++n) {  // a ring: of two, each sends to the other
             wires_.emplace_back(new Wire<Flit>(job.link_latency));
             nodes_[n]->tx = nodes_[(n + 1) % count]->rx = wires_.back().get();
@@ -88,35 +113,114 @@ class Simulation {
     }
 
     void run() {
-        for (const auto &c : job_.memory) load(c, blob_);
-        for (size_t n = 0; n < nodes_.size(); ++n)
-            for (const auto &s : job_.boards[n].registers) nodes_[n]->host.push({true, s.offset, s.value, 0});
-        settle();
-        bool good = run_programs(-1, 0);
-        for (int image = 0; good && image < job_.images; ++image) {
-            auto inputs = job_.inputs.find(image);
-            if (inputs != job_.inputs.end())
-                for (const auto &c : inputs->second) load(c, blob_);
-            for (int segment = 0; good && segment < job_.segments; ++segment) {
-                if (segment > 0) ask_host(image, segment);
-                good = run_programs(image, segment);
-            }
+        if (schedule_.resume)
+            resume();
+        else
+            prepare();
+        bool good = true;
+        for (; good && at_.image < job_.images; ++at_.image) {  // the init programs are image -1
+            for (; good && at_.segment < (at_.image < 0 ? 1 : job_.segments); ++at_.segment) good = run_segment();
             for (const auto &c : job_.outputs)
-                if (good) outputs_.write(nodes_[c.node]->memory.data() + c.offset, c.length);
-            images_done_ += good;
+                if (good && at_.image >= 0) outputs_.write(nodes_[c.node]->memory.data() + c.offset, c.length);
+            at_.segment = 0;
+            questions_.clear();
         }
         for (auto &node : nodes_) node->close_files();
         outputs_.finish();
         profile_.finish();
         lost_.finish();
         for (size_t n = 0; n < nodes_.size(); ++n)
-            std::printf("bytes %zu %llu %llu %llu %llu\n", n, number(nodes_[n]->loaded), number(nodes_[n]->fetched),
-                        number(nodes_[n]->stored), number(nodes_[n]->flits * shape::LINK_BYTES));
-        std::printf("end %llu %.6f\n", number(cycle_), now() - began_);
+            say("bytes %zu %llu %llu %llu %llu\n", n, number(nodes_[n]->loaded), number(nodes_[n]->fetched),
+                number(nodes_[n]->stored), number(nodes_[n]->flits * shape::LINK_BYTES));
+        say("end %llu %.6f\n", number(cycle_), now() - began_);
     }
 
   private:
+    // Where the run is. Image -1: the init programs.
+    struct Position {
+        int image = -1, segment = 0;
+        bool begun = false;  // the programs have been started, in cycle `start`
+        uint64_t start = 0, give_up = 0;
+    };
+
     static unsigned long long number(uint64_t value) { return value; }
+
+    std::string checkpoint() const { return folder_ + "/checkpoint.bin"; }
+
+    // A fact for standard output, which a resumed run repeats.
+    [[gnu::format(printf, 2, 3)]] void say(const char *format, ...) {
+        char line[256];
+        va_list values;
+        va_start(values, format);
+        std::vsnprintf(line, sizeof line, format, values);
+        va_end(values);
+        std::fputs(line, stdout);
+        if (schedule_.wanted) said_ += line;
+    }
+
+    void archive(Archive &a) {
+        double seconds = now() - began_;
+        a(at_, cycle_, quanta_, seconds, said_, questions_);
+        if (a.loading) began_ = now() - seconds;
+        for (auto &node : nodes_) node->archive(a);
+        for (auto &wire : wires_) wire->archive(a);
+        archive_stand_ins(a);
+        for (OutputFile *file : files()) {
+            uint64_t length = file->length();
+            a(length);
+            if (a.loading) file->go_on_at(length);
+        }
+    }
+
+    std::vector<OutputFile *> files() {
+        std::vector<OutputFile *> found{&outputs_, &profile_, &lost_};
+        for (auto &node : nodes_)
+            if (node->trace_file()) found.push_back(node->trace_file());
+        return found;
+    }
+
+    // In a place from which a resumed run can go on: stop, if it has been asked for, and write a checkpoint, if it is time.
+    void pause() {
+        if (cycle_ >= schedule_.stop_at) stop_signal = 1;
+        if (!stop_signal && !checkpoint_due_) return;
+        if (schedule_.wanted) save();
+        if (stop_signal) throw Interrupted();
+    }
+
+    void save() {
+        const double began = now();
+        try {
+            Saver saver(checkpoint(), cycle_);
+            archive(saver);
+            for (OutputFile *file : files()) file->sync();
+            saver.finish();
+            for (OutputFile *file : files()) file->keep();
+        } catch (const std::exception &error) {  // one more reason to go on: what has been done is not to be lost
+            std::printf("warning %s\n", error.what());
+            std::fflush(stdout);
+        }
+        const double took = now() - began;
+        began_ += took;
+        checkpoint_due_ = false;
+        next_checkpoint_ = now() + std::max(schedule_.seconds, 30 * took);
+    }
+
+    void resume() {
+        Loader loader(checkpoint());
+        archive(loader);
+        loader.check();
+        std::fputs(said_.c_str(), stdout);
+        std::printf("resumed %llu\nprogress %d %llu\n", number(cycle_), std::max(at_.image, 0), number(cycle_));
+        for (size_t i = 0; i < questions_.size(); ++i) ask_host(at_.image, int(i) + 1, questions_[i]);
+    }
+
+    // Memory and registers, before anything runs.
+    void prepare() {
+        for (const auto &c : job_.memory) load(c, blob_);
+        for (size_t n = 0; n < nodes_.size(); ++n)
+            for (const auto &s : job_.boards[n].registers) nodes_[n]->host.push({true, s.offset, s.value, 0});
+        settle();
+    }
 
     void check(const Job::Copy &c) const {
         if (c.node < 0 || size_t(c.node) >= nodes_.size())
@@ -131,19 +235,30 @@ class Simulation {
         blob.copy(c, nodes_[c.node]->memory);
     }
 
-    // Let the host compute what comes before a segment.
-    void ask_host(int image, int segment) {
-        const double asked = now();
-        OutputFile question(folder_ + "/host.bin");
+    // What the host reads before a segment.
+    std::string question(int segment) {
+        std::string bytes;
         auto reads = job_.reads.find(segment);
         if (reads != job_.reads.end())
-            for (const auto &c : reads->second) question.write(nodes_[c.node]->memory.data() + c.offset, c.length);
-        question.finish();
+            for (const auto &c : reads->second)
+                bytes.append(reinterpret_cast<const char *>(nodes_[c.node]->memory.data() + c.offset), c.length);
+        return bytes;
+    }
+
+    // Let the host compute what comes before a segment: what it wants to be written, bytes in host-answer.bin.
+    std::vector<Job::Copy> ask_host(int image, int segment, const std::string &question) {
+        const double asked = now();
+        OutputFile file(folder_ + "/host.bin");
+        file.write(question.data(), question.size());
+        file.finish();
         std::printf("host %d %d\n", image, segment);
         std::fflush(stdout);
         std::vector<Job::Copy> writes;
         for (std::string line; line != "go";) {
-            if (!std::getline(std::cin, line)) throw std::runtime_error("the host gave no answer");
+            if (!std::getline(std::cin, line)) {
+                if (stop_signal) pause();
+                throw std::runtime_error("the host gave no answer");
+            }
             std::istringstream words(line);
             std::string key;
             Job::Copy c{};
@@ -152,11 +267,26 @@ class Simulation {
             else if (line != "go")
                 throw std::runtime_error("host: can't understand: " + line);
         }
+        began_ += now() - asked;
+        return writes;
+    }
+
+    // Inputs of an image, or the host's answer, to DRAM.
+    void feed_segment() {
+        if (at_.image < 0) return;
+        if (at_.segment == 0) {
+            auto inputs = job_.inputs.find(at_.image);
+            if (inputs != job_.inputs.end())
+                for (const auto &c : inputs->second) load(c, blob_);
+            return;
+        }
+        std::string bytes = question(at_.segment);
+        auto writes = ask_host(at_.image, at_.segment, bytes);
         if (!writes.empty()) {
             Blob answer(folder_ + "/host-answer.bin");
             for (const auto &c : writes) load(c, answer);
         }
-        began_ += now() - asked;
+        questions_.push_back(std::move(bytes));
     }
 
     void quantum() {
@@ -166,12 +296,15 @@ class Simulation {
             if (!nodes_[n]->failure.empty())
                 throw std::runtime_error("node " + std::to_string(n) + ", about cycle " + std::to_string(cycle_) + ": " +
                                          nodes_[n]->failure);
-        if (stop_signal) throw Interrupted();
-        if (++quanta_ % 64 == 0 && now() > next_report_) {
-            std::printf("progress %d %llu\n", images_done_, number(cycle_));
+        if (stop_signal && ++stopping_ > 4096) throw Interrupted();  // pause() comes too late: the host bus hangs
+        if (++quanta_ % 64 != 0) return;
+        const double time = now();
+        if (time > next_report_) {
+            std::printf("progress %d %llu\n", std::max(at_.image, 0), number(cycle_));
             std::fflush(stdout);
-            next_report_ = now() + 0.2;
+            next_report_ = time + 0.2;
         }
+        checkpoint_due_ = schedule_.wanted && time > next_checkpoint_;
     }
 
     // Until the host has nothing left to do on any node.
@@ -180,42 +313,58 @@ class Simulation {
         while (std::any_of(nodes_.begin(), nodes_.end(), busy)) quantum();
     }
 
-    // Run the init programs (image -1) or the programs of one segment of an image. False if it did not end well.
-    bool run_programs(int image, int segment) {
+    // Run the init programs or the programs of one segment of an image, or what is left of them. False if it did not end
+    // well.
+    bool run_segment() {
+        std::vector<std::pair<Node *, uint64_t>> programs;
         std::vector<Node *> running;
-        // Far enough for PROGRAM to be written before.
-        const uint64_t start = cycle_ + job_.link_latency * (1 + 64 / job_.link_latency);
         for (size_t n = 0; n < nodes_.size(); ++n) {
             const Job::Board &board = job_.boards[n];
-            Node &node = *nodes_[n];
-            node.image = image;
-            node.tracing = job_.traces.count(image) != 0;
-            auto program = board.programs.find(segment);
-            if (!(image < 0 ? board.has_init : program != board.programs.end())) continue;
-            node.start(image < 0 ? board.init : program->second, start + board.delay);
-            running.push_back(&node);
+            auto program = board.programs.find(at_.segment);
+            if (!(at_.image < 0 ? board.has_init : program != board.programs.end())) continue;
+            programs.emplace_back(nodes_[n].get(), at_.image < 0 ? board.init : program->second);
+            running.push_back(nodes_[n].get());
         }
-        if (running.empty()) return true;
+        if (!at_.begun) {
+            feed_segment();
+            if (running.empty()) return true;
+            start(programs);
+        }
+        wait(running);
+        at_.begun = false;
+        settle();
+        return report(at_.image, at_.segment, running);
+    }
+
+    void start(const std::vector<std::pair<Node *, uint64_t>> &programs) {
+        // Far enough for PROGRAM to be written before.
+        at_.start = cycle_ + job_.link_latency * (1 + 64 / job_.link_latency);
+        at_.give_up = job_.max_cycles < UINT64_MAX - at_.start ? at_.start + job_.max_cycles : UINT64_MAX;
+        at_.begun = true;
+        for (auto &node : nodes_) {
+            node->image = at_.image;
+            node->tracing = job_.traces.count(at_.image) != 0;
+        }
+        for (auto &[node, program] : programs) node->start(program, at_.start + job_.boards[size_t(node->index)].delay);
         for (auto &node : nodes_) {
             for (auto &unit : node->profile) unit.clear();
             node->lost.clear();
         }
-        wait(running, start);
-        settle();
-        return report(image, segment, running);
     }
 
     // Until all are finished, or long enough.
-    void wait(const std::vector<Node *> &running, uint64_t start) {
-        uint64_t give_up = job_.max_cycles < UINT64_MAX - start ? start + job_.max_cycles : UINT64_MAX;
-        for (size_t finished = 0; cycle_ < give_up;) {
+    void wait(const std::vector<Node *> &running) {
+        auto count = [&] { return std::count_if(running.begin(), running.end(), [](Node *n) { return n->finished(); }); };
+        for (auto finished = count(); cycle_ < at_.give_up;) {
+            pause();
             quantum();
-            size_t before = finished;
-            finished = size_t(std::count_if(running.begin(), running.end(), [](Node *n) { return n->finished(); }));
-            if (finished == running.size()) break;
+            const auto before = finished;
+            finished = count();
+            if (size_t(finished) == running.size()) break;
             if (finished == before) continue;
             for (Node *node : running)  // others may wait for ever for one that has failed
-                if (node->finished() && failed(*node)) give_up = std::min(give_up, node->finished_at + job_.stop_after);
+                if (node->finished() && failed(*node))
+                    at_.give_up = std::min(at_.give_up, node->finished_at + job_.stop_after);
         }
     }
 
@@ -240,8 +389,8 @@ class Simulation {
         bool good = true;
         for (Node *node : running) good &= report(image, segment, *node, start);
         for (size_t i = 0; !good && i < statuses.size(); ++i)
-            std::printf("state %zu %zu %u\n", i / shape::UNITS, i % shape::UNITS, statuses[i]);
-        std::printf("image %d %d %llu %llu\n", image, segment, number(start), number(finish - start));
+            say("state %zu %zu %u\n", i / shape::UNITS, i % shape::UNITS, statuses[i]);
+        say("image %d %d %llu %llu\n", image, segment, number(start), number(finish - start));
         if (job_.profile)
             for (size_t n = 0; n < nodes_.size(); ++n) {
                 for (int u = 0; u < shape::UNITS; ++u) nodes_[n]->profile[u].drain(profile_, image, segment, int(n), u);
@@ -252,37 +401,42 @@ class Simulation {
 
     bool report(int image, int segment, Node &node, uint64_t start) {
         if (!node.finished()) {
-            std::printf("late %d %d %d\n", image, segment, node.index);
+            say("late %d %d %d\n", image, segment, node.index);
             return false;
         }
         unsigned long long finished = number(node.finished_at - start);
         if (failed(node)) {
             uint32_t error = ask(node, shape::ERROR), syndrome = ask(node, shape::SYNDROME);
-            std::printf("error %d %d %d %llu %u %u\n", image, segment, node.index, finished, error, syndrome);
+            say("error %d %d %d %llu %u %u\n", image, segment, node.index, finished, error, syndrome);
             return false;
         }
-        std::printf("node %d %d %d %llu\n", image, segment, node.index, finished);
+        say("node %d %d %d %llu\n", image, segment, node.index, finished);
         return true;
     }
 
     const Job &job_;
     const Blob &blob_;
     const std::string folder_;
+    const Schedule schedule_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<std::unique_ptr<Wire<Flit>>> wires_;
     OutputFile outputs_, profile_, lost_;
     std::unique_ptr<Team> team_;
+    Position at_;
     uint64_t cycle_ = 0, quanta_ = 0;
-    int images_done_ = 0;
-    double began_ = now(), next_report_ = 0;
+    double began_ = now(), next_report_ = 0, next_checkpoint_ = now() + schedule_.seconds;
+    bool checkpoint_due_ = false;
+    int stopping_ = 0;                    // quanta since it was asked to stop
+    std::string said_;                    // facts, for standard output
+    std::deque<std::string> questions_;   // what the host has read for the image
 };
 
 }  // namespace superlip
 
 int main(int argc, char **argv) {
     using namespace superlip;
-    if (argc != 4) {
-        std::fprintf(stderr, "usage: %s JOB BYTES FOLDER\n", argv[0]);
+    if (argc < 4 || argc > 6) {
+        std::fprintf(stderr, "usage: %s JOB BYTES FOLDER [SECONDS [CYCLE]]\n", argv[0]);
         return 1;
     }
     std::signal(SIGTERM, [](int) { stop_signal = 1; });
@@ -291,10 +445,21 @@ int main(int argc, char **argv) {
     try {
         Job job(argv[1]);
         Blob blob(argv[2]);
-        Simulation(job, blob, argv[3]).run();
+        Schedule schedule;
+        if (argc > 4) {
+            schedule.wanted = true;
+            schedule.seconds = std::stod(argv[4]);
+            schedule.resume = access((std::string(argv[3]) + "/checkpoint.bin").c_str(), F_OK) == 0;
+        }
+        if (argc > 5) schedule.stop_at = std::stoull(argv[5]);
+        Simulation(job, blob, argv[3], schedule).run();
         if (std::fflush(stdout)) throw std::runtime_error("can't write to standard output");
     } catch (const Interrupted &) {
+        std::fflush(stdout);
         return 130;
+    } catch (const UnusableCheckpoint &error) {
+        std::fprintf(stderr, "the checkpoint can't be used: %s\n", error.what());
+        return 3;
     } catch (const std::exception &error) {
         std::fflush(stdout);
         std::fprintf(stderr, "%s\n", error.what());

@@ -62,6 +62,8 @@ class HostBus {
         started_ = false;
     }
 
+    void archive(Archive &a) { a(to, from, read, written_at, queue_, started_); }
+
   private:
     std::deque<RegisterAccess> queue_;
     bool started_ = false;

@@ -9,6 +9,7 @@
 #include <deque>
 #include <vector>
 
+#include "archive.h"
 #include "files.h"
 #include "node_shape.h"
 #include "profile.h"
@@ -36,7 +37,7 @@ struct LostRecord {
     uint16_t node, segment;
     uint32_t instruction;  // of MATMUL in this segment, in order
     uint16_t tag;          // of the instruction
-    uint16_t other;        // what LOAD or VECTOR was at, where MATMUL waited for it or there was nothing; or NO_TAG
+    uint16_t other;        // LOADED: what LOAD was at; VECTORS, LINK, NOTHING: what VECTOR was at; or NO_TAG
     uint32_t cause, cycles;
 };
 static_assert(sizeof(LostRecord) == 24);
@@ -87,6 +88,10 @@ class LostCycles {
         before_ = {NOTHING, NO_TAG};
     }
 
+    void archive(Archive &a) {
+        a(recent_, before_, taken_, began_, seen_, settled_, instruction_, last_tag_, first_, records_);
+    }
+
   private:
     static constexpr uint64_t LATENCY = shape::PIXEL_LATENCY;
 
@@ -112,7 +117,7 @@ class LostCycles {
             return {missing >> shape::LOAD & 1 ? WEIGHTS_DRAM : FEEDING, NO_TAG};
         }
         const uint32_t missing = lacking(matmul);
-        if (missing & shape::LINK_COUNTERS) return {LINK, NO_TAG};
+        if (missing & shape::LINK_COUNTERS) return {LINK, working(statuses[shape::VECTOR])};
         if (missing >> shape::LOAD & 1) return {LOADED, working(statuses[shape::LOAD])};
         if (missing >> shape::VECTOR & 1) return {VECTORS, working(statuses[shape::VECTOR])};
         if (missing) return {OTHERS, NO_TAG};

@@ -42,6 +42,8 @@
 
 #include <sys/mman.h>
 
+#include "archive.h"
+
 namespace superlip {
 
 constexpr int FRACTION_BITS = 16;
@@ -73,7 +75,32 @@ class Memory {
     uint64_t size() const { return bytes_; }
     bool holds(uint64_t address, uint64_t length) const { return address <= bytes_ && length <= bytes_ - address; }
 
+    // Runs of pages that are not all zero: offset, length, bytes. Restored to a memory that is zero.
+    void archive(Archive &a) {
+        for (uint64_t offset = 0, length = 0;; offset += length) {
+            if (!a.loading) {
+                while (offset < bytes_ && blank(offset)) offset += PAGE;
+                for (length = 0; offset + length < bytes_ && !blank(offset + length);) length += PAGE;
+            }
+            a(offset, length);
+            if (length == 0) return;
+            if (!holds(offset, length)) throw UnusableCheckpoint("it is of another memory");
+            a.bytes(data_ + offset, length);
+        }
+    }
+
   private:
+    static constexpr uint64_t PAGE = 4096;  // a DRAM has whole megabytes
+
+    bool blank(uint64_t offset) const {
+        uint64_t bits = 0, word;
+        for (uint64_t i = 0; i < PAGE; i += sizeof word) {
+            std::memcpy(&word, data_ + offset + i, sizeof word);
+            bits |= word;
+        }
+        return bits == 0;
+    }
+
     uint8_t *data_;
     uint64_t bytes_;
 };
@@ -128,6 +155,11 @@ class Dram {
         if (pending_) grants(t, moved);
         for (size_t p = 0; p < ports.size(); ++p) respond(p, t);
         return moved;
+    }
+
+    void archive(Archive &a) {
+        a(ports, balance_, turn_, pending_);
+        for (State &s : states_) a(s.reads, s.writes, s.responses, s.buffer, s.ar, s.aw, s.w_held);
     }
 
   private:
@@ -316,6 +348,8 @@ class LinkThrottle {
         return taken;
     }
 
+    void archive(Archive &a) { a(balance_, ready_); }
+
   private:
     int64_t rate_, cost_, balance_;
     bool ready_ = true;
@@ -344,6 +378,13 @@ template <class Flit> class Wire {
         if (place.arrival != t) return nullptr;
         ++head_;
         return &place.flit;
+    }
+
+    // While neither end is at work.
+    void archive(Archive &a) {
+        size_t tail = tail_.load();
+        a(places_, head_, tail);
+        tail_.store(tail);
     }
 
   private:

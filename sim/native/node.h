@@ -14,6 +14,7 @@
 #include <string>
 #include <type_traits>
 
+#include "archive.h"
 #include "files.h"
 #include "host.h"
 #include "job.h"
@@ -24,6 +25,8 @@
 
 #if SUPERLIP_WAVES
 #include "verilated_vcd_c.h"
+#else
+#include "verilated_save.h"
 #endif
 
 namespace superlip {
@@ -34,9 +37,49 @@ using Flit = std::remove_reference_t<decltype(Model::link_tx_payload)>;
 template <class T> const uint8_t *bytes_of(const T &port) { return reinterpret_cast<const uint8_t *>(&port); }
 template <class T> uint8_t *bytes_of(T &port) { return reinterpret_cast<uint8_t *>(&port); }
 
+#if !SUPERLIP_WAVES
+// The RTL's registers and memories as bytes, and back.
+class ModelSaver final : public VerilatedSerialize {
+  public:
+    explicit ModelSaver(Model &model) {
+        *this << model;
+        flush();
+    }
+    void flush() override {
+        bytes.insert(bytes.end(), m_bufp, m_cp);
+        m_cp = m_bufp;
+    }
+
+    std::vector<uint8_t> bytes;
+};
+
+class ModelLoader final : public VerilatedDeserialize {
+  public:
+    ModelLoader(Model &model, const std::vector<uint8_t> &bytes) : bytes_(bytes) {
+        m_endp = m_bufp;
+        *this >> model;
+    }
+
+  private:
+    // What is left moves to the front; behind the last byte come zeros.
+    void fill() override {
+        size_t left = size_t(m_endp - m_cp), more = std::min(bytes_.size() - taken_, bufferSize() - left);
+        std::memmove(m_bufp, m_cp, left);
+        std::memcpy(m_bufp + left, bytes_.data() + taken_, more);
+        std::memset(m_bufp + left + more, 0, bufferSize() - left - more);
+        taken_ += more;
+        m_cp = m_bufp;
+        m_endp = m_bufp + bufferSize();
+    }
+
+    const std::vector<uint8_t> &bytes_;
+    size_t taken_ = 0;
+};
+#endif
+
 class Node {
   public:
-    Node(int index, const Job &job, const std::string &folder)
+    Node(int index, const Job &job, const std::string &folder, bool resumed)
         : index(index), memory(job.dram_megabytes << 20),
           dram(memory, job.dram, shape::AXI_PORTS, shape::AXI_BYTES), job_(job), board_(job.boards[index]), throttle_(job.link_rate, shape::LINK_BYTES),
           context_(new VerilatedContext), model_(new Model(context_.get(), "node")) {
@@ -46,7 +89,7 @@ class Node {
         waves_path_ = folder + "/waves-" + std::to_string(index) + ".vcd";
 #endif
         if (!job.traces.empty())
-            trace_file_.reset(new OutputFile(folder + "/trace-" + std::to_string(index) + ".bin"));
+            trace_file_.reset(new OutputFile(folder + "/trace-" + std::to_string(index) + ".bin", resumed));
         model_->clk = 0;
         model_->rst = 1;
         for (int i = 0; i < 8; ++i) edge();
@@ -84,6 +127,20 @@ class Node {
         if (trace_file_) trace_file_->finish();
     }
 
+    OutputFile *trace_file() { return trace_file_.get(); }
+
+    // All but the stand-ins, the wires and the files.
+    void archive(Archive &a) {
+        a(tracing, image, started_at, finished_at, loaded, fetched, stored, flits, watch_, statuses_);
+        memory.archive(a);
+        dram.archive(a);
+        host.archive(a);
+        throttle_.archive(a);
+        for (auto &unit : profile) unit.archive(a);
+        lost.archive(a);
+        archive_model(a);
+    }
+
     const int index;
     Memory memory;
     Dram dram;
@@ -101,6 +158,18 @@ class Node {
 
   private:
     enum class Watch { IDLE, STARTING, RUNNING, FINISHED };
+
+    void archive_model(Archive &a) {
+#if SUPERLIP_WAVES
+        (void)a;
+        throw std::runtime_error("a build with waves makes no checkpoints");
+#else
+        std::vector<uint8_t> bytes;
+        if (!a.loading) bytes = ModelSaver(*model_).bytes;
+        a(bytes);
+        if (a.loading) ModelLoader(*model_, bytes);
+#endif
+    }
 
     void edge() {
 #if SUPERLIP_WAVES

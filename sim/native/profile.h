@@ -5,6 +5,7 @@
 #include <deque>
 #include <vector>
 
+#include "archive.h"
 #include "files.h"
 
 namespace superlip {
@@ -71,6 +72,12 @@ class UnitProfile {
         for (const ProfileRecord &r : records_) slots_[r.tag] = 0;
         records_.clear();
         in_flight_.clear();
+    }
+
+    void archive(Archive &a) {
+        if (a.loading) clear();
+        a(status_, repeats_, busy_tag_, in_flight_, records_);
+        for (size_t i = 0; i < records_.size(); ++i) slots_[records_[i].tag] = uint32_t(i + 1);
     }
 
   private:

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "archive.h"
 #include "svdpi.h"
 
 #if defined(__AVX2__)
@@ -27,6 +28,10 @@ template <class T> class Pool {
         return int(items_.size()) - 1;
     }
     T &operator[](int h) { return *items_[size_t(h)]; }
+
+    void archive(superlip::Archive &a) {
+        for (auto &item : items_) item->archive(a);
+    }
 
   private:
     std::vector<std::unique_ptr<T>> items_;
@@ -51,6 +56,8 @@ struct alignas(64) Array {
     using Weights = int16_t[TN / 2][TM][2];
     alignas(64) Weights shadow = {}, active = {};
     Queue<int32_t, TM> sums;
+
+    void archive(superlip::Archive &a) { a(shadow, active, sums); }
 
     void swap() { std::memcpy(active, shadow, sizeof active); }
 
@@ -89,6 +96,8 @@ struct Banks {
     std::vector<int8_t> bytes;
     int8_t fetched[16][TN] = {};
 
+    void archive(superlip::Archive &a) { a(bytes, fetched); }
+
     void read(int reader, int address) {
         if (address < words)
             std::memcpy(fetched[reader], &bytes[size_t(address) * TN], TN);
@@ -112,6 +121,8 @@ struct alignas(64) Sums {
     std::vector<Word> memory;
     Word read[2] = {}, latched[2] = {}, total = {}, next = {};
 
+    void archive(superlip::Archive &a) { a(memory, read, latched, total, next); }
+
     void add(int bank, bool overwrite, const int32_t *psum) {
         const int32_t keep = overwrite ? 0 : -1;
         for (int m = 0; m < TM; ++m) next.lanes[m] = int32_t(uint32_t(latched[bank].lanes[m] & keep) + uint32_t(psum[m]));
@@ -131,6 +142,8 @@ struct alignas(64) Lanes {
     uint8_t table[256] = {};
     Queue<int8_t, TN> results;
 
+    void archive(superlip::Archive &a) { a(first, x, word, second, total, table, results); }
+
     static int64_t wrap36(int64_t v) { return int64_t(uint64_t(v) << 28) >> 28; }
     static int32_t wrap27(uint32_t v) { return int32_t(v << 5) >> 5; }
     static int32_t wrap9(int64_t v) { return int32_t(uint32_t(v) << 23) >> 23; }
@@ -141,9 +154,9 @@ struct alignas(64) Lanes {
             return;
         }
         const bool present = s.flags & PRESENT, is_acc = s.op == REQUANTIZE, is_first = s.flags & FIRST;
-        const int32_t neutral = s.op == MAX ? -128 : 0;
+        const int32_t neutral = s.op == MAX ? -128 : 0, least = is_acc ? INT32_MIN : 0;
         for (int n = 0; n < TN; ++n) {
-            const int32_t sums = present && is_acc ? acc[n] : 0;
+            const int32_t sums = present && is_acc ? acc[n] : least;
             const int32_t before = x[n];
             x[n] = present && !is_acc ? act[n] - s.zp : neutral;
             if (is_first || sums > word[n]) word[n] = sums;
@@ -183,7 +196,7 @@ struct alignas(64) Lanes {
     void requantize_one(const Step &s, const int32_t *acc) {
         int32_t sums[TN];
         for (int n = 0; n < TN; ++n) {
-            word[n] = s.flags & PRESENT ? acc[n] : 0;
+            word[n] = s.flags & PRESENT ? acc[n] : INT32_MIN;
             sums[n] = int32_t(uint32_t(word[n]) + uint32_t(first[n]));
             x[n] = 0;
             total[n] = sums[n];
@@ -235,6 +248,18 @@ const int8_t *bytes(const svBitVecVal *v) { return reinterpret_cast<const int8_t
 const int32_t *words(const svBitVecVal *v) { return reinterpret_cast<const int32_t *>(v); }
 
 }  // namespace
+
+namespace superlip {
+
+// The state of all stand-ins, for checkpoints.
+void archive_stand_ins(Archive &a) {
+    arrays.archive(a);
+    banks.archive(a);
+    sums.archive(a);
+    lanes.archive(a);
+}
+
+}  // namespace superlip
 
 extern "C" {
 
