@@ -64,7 +64,7 @@ class VectorOp(enum.IntEnum):
     """What VECTOR does with a pixel."""
 
     REQUANTIZE = 0
-    """ACC source: clip(requantize(max of the window's sums + bias, scale) + zp_out); 1x1: no pooling."""
+    """ACC source: clip(requantize(max of the window's valid sums + bias, scale) + zp_out); 1x1: no pooling."""
     MAX = 1
     """ACT source: maximum over the window's valid pixels (1x1: a copy). No arithmetic after it but clip."""
     SUM = 2

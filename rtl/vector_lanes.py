@@ -15,6 +15,7 @@ PARAM_WRITE = data.StructLayout({"valid": 1, "index": range(PARAM_WORDS)})
 
 _MULT_BITS = 27
 _MAX_NEUTRAL = -128
+_ACC_LEAST = -(1 << 31)
 
 
 class VectorLanes(wiring.Component):
@@ -22,7 +23,8 @@ class VectorLanes(wiring.Component):
 
     Every operation is a multiply-accumulate of one pixel's x = value - zero point (9 bits): by 1 in SUM, by the
     lane's factors in ADD, by the x before it in MUL. MAX keeps the larger product instead of the sum, and
-    REQUANTIZE adds the largest accumulator word of the window to the bias that sums begin with.
+    REQUANTIZE adds the largest accumulator word of the window (padding is smaller than any) to the bias that sums
+    begin with.
 
     Latency ``latency`` cycles from a result's last step; one step a cycle.
 
@@ -116,7 +118,7 @@ class VectorLanes(wiring.Component):
         mult = Signal(signed(_MULT_BITS), name=f"mult_{lane}", reset_less=True)
         word = Signal(signed(32), name=f"word_{lane}", reset_less=True)
         is_acc = step.op == VectorOp.REQUANTIZE
-        sums = Mux(step.present & is_acc, self.acc[32 * lane :][:32].as_signed(), 0)
+        sums = Mux(is_acc, Mux(step.present, self.acc[32 * lane :][:32].as_signed(), _ACC_LEAST), 0)
         with m.If(valid[0]):
             # What leaves a maximum, or else a sum, as it is.
             neutral = Mux(step.op == VectorOp.MAX, _MAX_NEUTRAL, 0)

@@ -261,9 +261,7 @@ class FunctionalCluster:
             for kx in range(body["kw"]):
                 offset, inside = self._window(body, rows, cols, ky, kx)
                 x = memory[(base + offset) % len(memory)].astype(np.int64)
-                if op is VectorOp.REQUANTIZE:
-                    values = np.maximum(values, np.where(inside[:, :, None], x, 0))
-                elif op is VectorOp.MAX:
+                if op is VectorOp.REQUANTIZE or op is VectorOp.MAX:
                     values = np.where(inside[:, :, None], np.maximum(values, x), values)
                 else:
                     values = values + np.where(inside[:, :, None], x - body["zp_a"], 0)

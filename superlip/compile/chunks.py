@@ -15,13 +15,15 @@ class Chunk:
     col0: int
     col1: int
 
-    def sums(self, pooling):
-        """Accumulators it takes, with a fused pooling of that kernel (y, x)."""
-        return (self.row1 - self.row0) * pooling[0] * (self.col1 - self.col0) * pooling[1]
+    def sums(self, op):
+        """Accumulators it takes."""
+        row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
+        return (row1 - row0) * (col1 - col0)
 
-    def pixels(self, pooling, fold):
+    def pixels(self, op):
         """Pixels that a pass over it reads: those ahead of each row, which a fold needs, included."""
-        return (self.row1 - self.row0) * pooling[0] * ((self.col1 - self.col0) * pooling[1] + fold - 1)
+        row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
+        return (row1 - row0) * (col1 - col0 + op.fold - 1)
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ def _even(first, end, most):
 
 def chunks_of(op, part, accumulators):
     """Chunks of a convolution's part, row by row; whole rows where one fits ``accumulators``."""
-    py, px = op.pooling
     cols = op.grid[1]
-    if py * px * cols > accumulators:
-        edges = _even(0, cols, accumulators // (py * px))
+    (py, px), (sy, sx) = op.pooling, op.pool.strides if op.pool is not None else (1, 1)
+    width = op.sums_size[1] if op.pool is not None else cols
+    if py * width > accumulators:
+        edges = _even(0, cols, (accumulators // py - px) // sx + 1)
         return [Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in pairwise(edges)]
-    edges = _even(part.row0, part.row1, accumulators // (py * px * cols))
+    edges = _even(part.row0, part.row1, (accumulators // width - py) // sy + 1)
     return [Chunk(a, b, 0, cols) for a, b in pairwise(edges)]
 
 

@@ -213,7 +213,7 @@ class _Compiler:
                     if step.last:
                         makes.append((step.tile.group, step.tile.group + 1, _output_rows(op, chunk.row0, chunk.row1)))
                 matmul = max(matmul, step.matmul_cycles(self.config.tm))
-                vector = max(vector, step.sums if step.last else 0)
+                vector = max(vector, sum(map(op.requantize_cycles, step.chunks)) if step.last else 0)
             tasks.append(Task(index, steps, needs, makes, matmul, vector))
         return tasks
 
@@ -503,7 +503,6 @@ class _Compiler:
         node, block, tag = op.node, step.block, step.op + 1
         source = self._source(op.inputs[0], board)
         (sy, sx), (dy, dx), (top, left, *_) = node.strides, node.dilations, node.pads
-        py, px = op.pooling
         for chunk in step.chunks:
             if step.first:
                 self.next_bank[board] ^= 1
@@ -518,25 +517,28 @@ class _Compiler:
                     weights=step.address + at, sets=count // block.rows, rows=block.rows,
                 )  # fmt: skip
             low, high = op.input_rows(chunk.row0, chunk.row1)
+            row0, row1, col0, col1 = op.sums(chunk.row0, chunk.row1, chunk.col0, chunk.col1)
             self.emitter.emit(
                 board, Opcode.MATMUL, tag=tag, writes=[sums],
                 reads=[Access(Memory.ACT, source.region(block.n0, block.n1, low, high))],
                 act=source.address(block.n0, source.row0), plane=source.plane, pitch=source.width,
                 # Rows that are not held are rows outside the image: the height ends where the image ends.
                 height=source.rows, width=source.width,
-                y0=chunk.row0 * py * sy - top + block.ky0 * dy - source.row0, x0=chunk.col0 * px * sx - left,
+                y0=row0 * sy - top + block.ky0 * dy - source.row0, x0=col0 * sx - left,
                 stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=-(-node.weights.shape[3] // op.fold),
                 fold=op.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * op.fold, n_tiles=block.n1 - block.n0,
-                rows=(chunk.row1 - chunk.row0) * py, cols=(chunk.col1 - chunk.col0) * px,
-                acc=acc, accumulate=int(not step.first), zero_point=op.zero_points[0],
+                rows=row1 - row0, cols=col1 - col0, acc=acc, accumulate=int(not step.first),
+                zero_point=op.zero_points[0],
             )  # fmt: skip
             if step.last:
                 self._emit_requantize(step, op, chunk, acc, sums)
 
     def _emit_requantize(self, step, op, chunk, acc, sums):
         tile, node, board = step.tile, op.node, step.board
-        py, px = op.pooling
-        rows, cols = chunk.row1 - chunk.row0, chunk.col1 - chunk.col0
+        (ky, kx), (sy, sx), (top, left, *_) = (
+            ((1, 1), (1, 1), (0, 0)) if op.pool is None else (op.pool.kernel, op.pool.strides, op.pool.pads)
+        )
+        row0, row1, col0, col1 = op.sums(chunk.row0, chunk.row1, chunk.col0, chunk.col1)
         reads = [sums]
         params = self._params(board, step.op, tile.group, node.table is not None, reads)
         dest = self._dest(step.op, board, tile.group, chunk)
@@ -544,8 +546,9 @@ class _Compiler:
         self._emit_vector_op(
             step.op, board, tile.group, (tile.first_lane, tile.end_lane), chunk, dest, reads,
             {
-                "op": VectorOp.REQUANTIZE, "source": acc, "pitch": cols * px, "height": rows * py, "width": cols * px,
-                "stride_y": py, "stride_x": px, "kh": py, "kw": px, "zp_out": zero_point, "low": node.low,
+                "op": VectorOp.REQUANTIZE, "source": acc, "pitch": col1 - col0, "height": row1 - row0,
+                "width": col1 - col0, "y0": chunk.row0 * sy - top - row0, "x0": chunk.col0 * sx - left - col0,
+                "stride_y": sy, "stride_x": sx, "kh": ky, "kw": kx, "zp_out": zero_point, "low": node.low,
                 "high": node.high, "use_table": int(node.table is not None), **params,
             },
         )  # fmt: skip

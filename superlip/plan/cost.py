@@ -126,7 +126,8 @@ def _compute(op, part, node):
     passes = (source.end_group - source.first_group) * op.kernel_passes
     if op.node.groups > 1:  # a tile reads only the n-tiles of its groups
         passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * op.kernel_passes
-    pixels = (part.row1 - part.row0) * op.pooling[0] * (op.sums_width + op.fold - 1)
+    row0, row1, col0, col1 = op.sums(part.row0, part.row1)
+    pixels = (row1 - row0) * (col1 - col0 + op.fold - 1)
     chunks = -(-pixels // (node.acc_words // 2))
     return (part.group1 - part.group0) * passes * max(pixels, chunks * node.tm)
 

@@ -51,6 +51,8 @@ class Op:
     step, origin : (y, x)
     pool : ir.Pool or None
         A maximum pooling that is fused into a convolution; ``grid`` is then the pooling's.
+    sums_size : (rows, cols) or None
+        The convolution's own grid, where a pooling is fused.
     macs : int
         Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
     fold : int
@@ -68,6 +70,7 @@ class Op:
     step: tuple[int, int] = (1, 1)
     origin: tuple[int, int] = (0, 0)
     pool: ir.Pool | None = None
+    sums_size: tuple[int, int] | None = None
     macs: int = 0
     fold: int = 1
     copies: int = 1
@@ -104,21 +107,32 @@ class Op:
         return (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)
 
     @property
-    def sums_width(self):
-        """Columns of the sums in front of a fused pooling."""
-        return self.grid[1] * self.pooling[1]
-
-    @property
     def pooling(self):
         """Kernel (y, x) of the fused pooling: (1, 1) without one."""
         return self.pool.kernel if self.pool is not None else (1, 1)
 
+    def requantize_cycles(self, block):
+        """Cycles that VECTOR takes for the results of a convolution in rows [row0, row1), columns [col0, col1)."""
+        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.pooling[0] * self.pooling[1]
+
+    def sums(self, row0, row1, col0=0, col1=None):
+        """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
+        col1 = self.grid[1] if col1 is None else col1
+        if self.pool is None:
+            return row0, row1, col0, col1
+        (ky, kx), (sy, sx), (top, left, *_) = self.pool.kernel, self.pool.strides, self.pool.pads
+        height, width = self.sums_size
+        return (
+            max(0, row0 * sy - top), min(height, (row1 - 1) * sy - top + ky),
+            max(0, col0 * sx - left), min(width, (col1 - 1) * sx - left + kx),
+        )  # fmt: skip
+
     def input_rows(self, row0, row1):
         """Rows of the input (clipped to it) that grid rows [row0, row1) need."""
         (kh, _), (sy, _), (top, *_), (dy, _) = self.window
-        py = self.pooling[0]
-        low = row0 * py * sy - top
-        high = (row1 * py - 1) * sy - top + (kh - 1) * dy + 1
+        row0, row1, *_ = self.sums(row0, row1)
+        low = row0 * sy - top
+        high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
         height = self.inputs[0].storage.height
         return max(0, min(low, height)), max(0, min(high, height))
 
@@ -353,7 +367,7 @@ class _Lowering:
         self.skipped.add(pool.output)
         place = self._place(pool.output)
         zero_points = self._zero(*node.inputs, node.output)
-        self._add_op(node, place, macs=macs, pool=pool, zero_points=zero_points)
+        self._add_op(node, place, macs=macs, pool=pool, sums_size=(rows, cols), zero_points=zero_points)
 
     def _fusable_pool(self, node):
         users = self.uses.get(node.output, [])
@@ -364,15 +378,27 @@ class _Lowering:
         if (
             not isinstance(pool, ir.Pool)
             or pool.kind != "max"
-            or pool.kernel != pool.strides
-            or any(pool.pads)
             or pool.kernel == (1, 1)
+            or not self._gains(node, pool)
             or not rising
             or (pool.low, pool.high) != (-128, 127)
             or (node.scale <= 0).any()
         ):
             return None
         return pool
+
+    def _gains(self, node, pool):
+        """Whether fusing a pooling pays. One whose windows overlap costs the array the rows that chunks have in common,
+        and saves VECTOR the requantization of every sum: it pays where VECTOR is the slower one."""
+        if pool.kernel == pool.strides and not any(pool.pads):
+            return True
+        m, _, kh, kw = node.weights.shape
+        channels = self.graph.values[node.inputs[0]].shape[0]
+        sums = int(np.prod(self.graph.values[node.output].shape[1:]))
+        results = int(np.prod(self.graph.values[pool.output].shape[1:]))
+        passes = -(-channels // self.tn) * kh * kw
+        overlaps = any(k > s for k, s in zip(pool.kernel, pool.strides, strict=True))
+        return not overlaps or sums + results * pool.kernel[0] * pool.kernel[1] > 0.7 * passes * sums
 
     def _pool(self, node):
         self._elementwise(node)
