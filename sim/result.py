@@ -73,10 +73,9 @@ LOST_DTYPE = np.dtype(
 """How many cycles of an image had which `Cause` on a node: those of all records of a node are the image's cycles.
 
 They belong to the MATMUL instruction (of the segment, from 0) whose pixels they are, or that could not begin in them;
-behind the last one to a number more, with its tag. ``other`` is
-the tag that LOAD or VECTOR was at when MATMUL waited for it, or VECTOR when there was nothing to wait for; NO_TAG if it
-was idle. Where several are waited for, another node comes first, then LOAD, then VECTOR. The few cycles in which an
-instruction is prepared have the cause of the wait before them.
+behind the last one to a number more, with its tag. ``other`` is the tag that LOAD (LOADED) or VECTOR (VECTORS, LINK,
+NOTHING) was at in these cycles; NO_TAG if it was idle. Where several are waited for, another node comes first, then
+LOAD, then VECTOR. The few cycles in which an instruction is prepared have the cause of the wait before them.
 """
 
 

@@ -1,23 +1,27 @@
 """The result of a run: a table for people, JSON for programs."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.table import Table
 
+from superlip.graph import ir
 from superlip.rtl.isa import Unit
 
-__all__ = ["LayerRow", "Report", "layer_rows", "layer_table", "plan_rows"]
+from .attribution import COLUMNS, attribute
+
+__all__ = ["Bound", "LayerRow", "Report", "layer_rows", "layer_table", "plan_rows"]
 
 
 @dataclass(frozen=True)
 class LayerRow:
     """One layer of a table: measured (`layer_rows`) or estimated (`plan_rows`).
 
-    ``cycles`` are those by which the layer moves the end of the image, so they add up to the latency; ``bound`` is
-    what took most of them; bytes are sums over the boards.
+    ``cycles`` of a measured layer are its own (see ``attribution``): they add up to the latency, and the columns from
+    ``busy`` to ``fill_drain`` to them. ``bound`` is what was at work in most of them; bytes are sums over the boards.
     """
 
     name: str
@@ -30,38 +34,47 @@ class LayerRow:
     mismatches: int = 0
     host_bytes: int = 0
     """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
+    busy: int = 0
+    weights: int = 0
+    ifm: int = 0
+    accumulators: int = 0
+    link: int = 0
+    fill_drain: int = 0
+    share_of_peak: float | None = None
+    """MACs of the layer against those of all arrays in its cycles. Measured rows only."""
 
 
 def layer_rows(design, result, comparison):
-    """Rows of a simulated image (the last one: all take the same program), in order of the network."""
-    profile = result.profile
-    profile = profile[profile["image"] == profile["image"].max(initial=0)]
-    rows = []
-    done = 0
+    """Rows of a simulated image, the one that took longest, in order of the network."""
+    image = int(result.cycles.argmax())
+    profile = result.profile[result.profile["image"] == image]
+    columns = attribute(design, result, image)
     everything = [("input", None, "-", 0)]
     everything += [
         (op.name, index, split.value, op.macs)
         for index, (op, split) in enumerate(zip(design.network.ops, design.plan.splits, strict=True))
     ]
+    rows = []
     for tag, (name, index, partition, macs) in enumerate(everything):
         mine = profile[(profile["tag"] == tag) & (profile["taken"] > 0)]
         moves = {unit: mine[mine["unit"] == unit] for unit in Unit}
-        end = max(int(mine["last_done"].max(initial=0)), done)
-        cycles = end - done
-        done = end
+        cycles = int(columns[tag].sum())
         rows.append(
             LayerRow(
                 name, partition, cycles, _bound(moves, cycles), macs,
                 int(moves[Unit.LOAD]["bytes"].sum() + moves[Unit.STORE]["bytes"].sum()),
                 int(moves[Unit.SEND]["bytes"].sum()),
                 0 if index is None else int(comparison.mismatches[index]),
+                **dict(zip(COLUMNS, map(int, columns[tag]), strict=True)),
+                share_of_peak=_share(macs, cycles, design),
             )
         )  # fmt: skip
-    total = int(result.cycles[-1])
-    if rows and total > done:  # from the last unit's end to the end of the program
-        last = rows[-1]
-        rows[-1] = LayerRow(**{**asdict(last), "cycles": last.cycles + total - done})
     return _with_host(design, rows, first=1)
+
+
+def _share(macs, cycles, design):
+    """Part of the array's MACs in some cycles that were needed."""
+    return macs / (cycles * design.target.node.macs_per_cycle * len(design.compiled.boards)) if cycles else 0.0
 
 
 def _with_host(design, rows, *, first):
@@ -126,42 +139,129 @@ def plan_rows(design):
 
 def layer_table(rows, title, *, estimated=False):
     """Rich table of rows."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in ("layer", "partition"):
-        table.add_column(column, no_wrap=True)
-    for column in ("cycles", "MACs"):
-        table.add_column(column, justify="right")
-    table.add_column("bound by")
     with_host = any(row.host_bytes for row in rows)
-    for column in ("DRAM bytes", "link bytes", *(["host bytes"] if with_host else [])):
-        table.add_column(column, justify="right")
-    if not estimated:
-        table.add_column("bits")
+    columns = _ESTIMATED if estimated else _MEASURED
+    columns = {name: column for name, column in columns.items() if name != "host bytes" or with_host}
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("layer", "partition"):
+        table.add_column(name, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("bound by", "bits") else "right")
     for row in rows:
         if row.partition == "host":
-            table.add_row(row.name, "host", *[""] * 5, f"{row.host_bytes:,}", style="yellow")
+            host = (f"{row.host_bytes:,}" if name == "host bytes" else "" for name in columns)
+            table.add_row(row.name, "host", *host, style="yellow")
             continue
-        cells = [row.name, row.partition, f"{row.cycles:,}", f"{row.macs:,}", row.bound]
-        cells += [f"{row.dram_bytes:,}", f"{row.link_bytes:,}", *([""] if with_host else [])]
-        if not estimated:
-            cells.append("equal" if not row.mismatches else f"[red]{row.mismatches} differ[/red]")
-        table.add_row(*cells)
+        table.add_row(row.name, row.partition, *(column.cell(row) for column in columns.values()))
     table.add_section()
-    total = ["total", "", f"{sum(r.cycles for r in rows):,}", f"{sum(r.macs for r in rows):,}", ""]
-    total += [f"{sum(r.dram_bytes for r in rows):,}", f"{sum(r.link_bytes for r in rows):,}"]
-    total += [f"{sum(r.host_bytes for r in rows):,}"] if with_host else []
-    table.add_row(*total, *([] if estimated else [""]))
+    table.add_row("total", "", *(column.total(rows) for column in columns.values()))
     return table
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a table: what of a row it shows, and what of all."""
+
+    field: str
+    sums: bool = True
+
+    def cell(self, row):
+        value = getattr(row, self.field)
+        match self.field:
+            case "bound":
+                return value
+            case "mismatches":
+                return f"[red]{value} differ[/red]" if value else "equal"
+            case "share_of_peak":
+                return f"{100 * value:.1f} %" if row.macs else ""
+            case "host_bytes":
+                return f"{value:,}" if value else ""
+        return f"{value:,}"
+
+    def total(self, rows):
+        if self.field == "share_of_peak":
+            return _total_share(rows)
+        return f"{sum(getattr(row, self.field) for row in rows):,}" if self.sums else ""
+
+
+def _total_share(rows):
+    """Share of the peak of all rows: each one's is its MACs against what was possible in its cycles."""
+    known = next((row for row in rows if row.share_of_peak), None)
+    if known is None:
+        return ""
+    possible = known.macs / known.share_of_peak / known.cycles
+    return f"{100 * sum(row.macs for row in rows) / (possible * sum(row.cycles for row in rows)):.1f} %"
+
+
+_TRAFFIC = {
+    "DRAM bytes": _Column("dram_bytes"),
+    "link bytes": _Column("link_bytes"),
+    "host bytes": _Column("host_bytes"),
+}
+_ESTIMATED = {
+    "cycles": _Column("cycles"),
+    "MACs": _Column("macs"),
+    "bound by": _Column("bound", sums=False),
+    **_TRAFFIC,
+}
+_MEASURED = {
+    "cycles": _Column("cycles"),
+    "busy": _Column("busy"),
+    "weights": _Column("weights"),
+    "IFM": _Column("ifm"),
+    "accum.": _Column("accumulators"),
+    "link": _Column("link"),
+    "fill, drain": _Column("fill_drain"),
+    "MACs": _Column("macs"),
+    "peak": _Column("share_of_peak"),
+    **_TRAFFIC,
+    "bits": _Column("mismatches", sums=False),
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What physics allow: a cluster can't be faster than its arrays multiply, nor than its DRAM brings what it must.
+
+    Parameters
+    ----------
+    macs : int
+        MACs of the network.
+    bytes_once : int
+        Bytes that must cross the DRAM interface once: the int8 weights of the model, without padding, the image, and
+        the outputs. Weights that stay on chip from the image before need not, so a network that fits may be faster.
+    cycles : int
+        The larger of ``macs`` at the peak of all arrays and ``bytes_once`` at the bandwidth of all boards.
+    """
+
+    macs: int
+    bytes_once: int
+    cycles: int
+
+    @classmethod
+    def of(cls, design):
+        """Bound of a design."""
+        graph, network, boards = design.graph, design.network, len(design.compiled.boards)
+        macs = sum(op.macs for op in network.ops)
+        once = sum(node.weights.size for node in graph.nodes if isinstance(node, ir.Conv))
+        once += sum(math.prod(graph.values[name].shape) for name in {graph.input, *network.outputs})
+        rates = design.target.node.macs_per_cycle * boards, design.target.dram.bytes_per_cycle * boards
+        return cls(macs, once, math.ceil(max(macs / rates[0], once / rates[1])))
 
 
 @dataclass
 class Report:
-    """A run. The JSON has the keys of the fields up to ``sim_cycles_per_second``, in this order.
+    """A run. The JSON has the keys of the fields, in this order.
 
     Parameters
     ----------
     cycles, cycles_one_board : int
-        Latency of one image, all boards done (the largest of all images), on all boards and on one.
+        Latency of one image, all boards done (the largest of all images), on all boards and on one. What stays on chip
+        from one image to the next is there.
+    first_image_cycles : int
+        Latency of the first image behind a start: with the init programs, which bring what stays on chip.
+    macs, share_of_peak, bytes_once, bound_cycles, over_bound
+        MACs of the network, their part of those of all arrays in ``cycles``; ``Bound``, and ``cycles`` against it.
     mismatches : int
         Values in which the RTL differs from the golden, over all layers, images and both clusters.
     onnxruntime_mismatches : int or None
@@ -189,6 +289,12 @@ class Report:
     sim_cycles: int = 0
     source: str = ""
     finding: str | None = None
+    first_image_cycles: int = 0
+    macs: int = 0
+    share_of_peak: float = 0.0
+    bytes_once: int = 0
+    bound_cycles: int = 0
+    over_bound: float = 0.0
 
     @classmethod
     def make(cls, model, designs, results, images, outputs, cross):
@@ -202,6 +308,7 @@ class Report:
         if images.labels is not None:
             accuracy = float((scores.argmax(axis=1) == images.labels).mean())
         cycles, single = int(result.result.cycles.max()), int(one.result.cycles.max())
+        bound = Bound.of(design)
         firsts = [r.comparison.first for r in results.values() if r.comparison.first is not None]
         return cls(
             model=model,
@@ -225,6 +332,12 @@ class Report:
             sim_cycles=result.result.simulated_cycles,
             source=images.source,
             finding=next((str(r.finding) for r in results.values() if r.finding is not None), None),
+            first_image_cycles=int(result.result.init_cycles + result.result.cycles[0]),
+            macs=bound.macs,
+            share_of_peak=_share(bound.macs, cycles, design),
+            bytes_once=bound.bytes_once,
+            bound_cycles=bound.cycles,
+            over_bound=cycles / bound.cycles,
         )
 
     def to_json(self):
@@ -244,7 +357,7 @@ class Report:
     def print(self, console):
         """Print tables and summary to a rich console."""
         unit = f"{self.boards} board{'s' if self.boards > 1 else ''}"
-        title = f"{self.model} on {unit}, node {self.node}: one image, RTL simulation"
+        title = f"{self.model} on {unit}, node {self.node}: cycles of one image, RTL simulation"
         console.print(layer_table(self.layers, title))
         console.print(self.summary(), highlight=False)
         if self.finding:
@@ -267,6 +380,12 @@ class Report:
                 f"traffic      {moved:,} bytes over the links; DRAM bytes of all boards "
                 f"{'down' if saved >= 0 else 'up'} by {abs(saved):,} against one board",
             ]
+        lines += [
+            f"first image  {self.first_image_cycles:>12,} cycles, with what stays on chip for the next ones",
+            f"peak         {100 * self.share_of_peak:.1f} % of {self.macs_per_cycle * self.boards:,} MACs a cycle; "
+            f"{self.over_bound:.2f} times the physical bound of {self.bound_cycles:,} cycles "
+            f"({self.macs:,} MACs; {self.bytes_once:,} bytes of weights, image and outputs)",
+        ]
         if moved := sum(row.host_bytes for row in self.layers):
             count = sum(row.partition == "host" for row in self.layers)
             lines.append(
