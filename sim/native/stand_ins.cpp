@@ -154,9 +154,9 @@ struct alignas(64) Lanes {
             return;
         }
         const bool present = s.flags & PRESENT, is_acc = s.op == REQUANTIZE, is_first = s.flags & FIRST;
-        const int32_t neutral = s.op == MAX ? -128 : 0;
+        const int32_t neutral = s.op == MAX ? -128 : 0, least = is_acc ? INT32_MIN : 0;
         for (int n = 0; n < TN; ++n) {
-            const int32_t sums = present && is_acc ? acc[n] : 0;
+            const int32_t sums = present && is_acc ? acc[n] : least;
             const int32_t before = x[n];
             x[n] = present && !is_acc ? act[n] - s.zp : neutral;
             if (is_first || sums > word[n]) word[n] = sums;
@@ -196,7 +196,7 @@ struct alignas(64) Lanes {
     void requantize_one(const Step &s, const int32_t *acc) {
         int32_t sums[TN];
         for (int n = 0; n < TN; ++n) {
-            word[n] = s.flags & PRESENT ? acc[n] : 0;
+            word[n] = s.flags & PRESENT ? acc[n] : INT32_MIN;
             sums[n] = int32_t(uint32_t(word[n]) + uint32_t(first[n]));
             x[n] = 0;
             total[n] = sums[n];
