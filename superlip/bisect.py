@@ -27,6 +27,8 @@ __all__ = ["Finding", "Place", "bisect", "built_memory", "examine"]
 
 BEFORE, AFTER = 200, 50
 """Cycles of waveform before and behind the one that was found."""
+TIME = 10
+"""Units of time of a cycle in a waveform."""
 SHOWN = 8
 """Causes that are printed."""
 
@@ -76,6 +78,8 @@ class Finding:
     causes : list of ImageDifference
         The nearest to the finding first.
     waves : list of Path
+    waves_time : int
+        Time in them of the cycle.
     """
 
     kind: str
@@ -91,6 +95,7 @@ class Finding:
     culprit: Listed | None = None
     causes: list[ImageDifference] | None = None
     waves: list[Path] = field(default_factory=list)
+    waves_time: int = 0
 
     def __str__(self):
         lines = [_TITLES[self.kind].format(image=f"image {self.image}" if self.image >= 0 else "the init programs")]
@@ -105,7 +110,7 @@ class Finding:
             lines.append(f"  at work  {self.instruction}")
         lines += [f"  {'fed by' if not i else '':8} {listed}" for i, listed in enumerate(self.fed_by)]
         lines += _cause_lines(self.causes)
-        lines += [f"waveform: {path}" for path in self.waves]
+        lines += [f"waveform: {path}; the cycle above begins at time {self.waves_time}" for path in self.waves]
         return "\n".join(lines)
 
 
@@ -178,7 +183,7 @@ def bisect(
         say("simulating again for the waveform")
         recorder = simulator if simulator.waves else Simulator.build(design.target, waves=True, note=say)
         needed = quantized[: max(finding.image, 0) + 1]
-        finding.waves = _record(recorder, design, needed, finding, result, Path(waves), memory, options)
+        _record(recorder, design, needed, finding, result, Path(waves), memory, options)
     return finding
 
 
@@ -187,13 +192,12 @@ def _record(simulator, design, quantized, finding, result, folder, memory, optio
 
     from .flow import simulate  # noqa: PLC0415
 
-    first = max(0, result.cluster_cycle(finding.image, max(0, finding.cycle - BEFORE)))
-    last = result.cluster_cycle(finding.image, finding.cycle) + AFTER
+    at = result.cluster_cycle(finding.image, finding.cycle)
+    window = Waves(folder / "bisect.vcd", max(0, at - BEFORE), at + AFTER)
     folder.mkdir(parents=True, exist_ok=True)
-    simulate(
-        simulator, design, quantized, memory=memory, waves=Waves(folder / "bisect.vcd", first, last), **options
-    )  # fmt: skip
-    return [path for n in range(result.boards) if (path := folder / f"bisect-{n}.vcd").exists()]
+    simulate(simulator, design, quantized, memory=memory, waves=window, **options)
+    finding.waves = [folder / f"bisect-{n}.vcd" for n in range(result.boards)]
+    finding.waves_time = TIME * at
 
 
 def _memory(design, memory):

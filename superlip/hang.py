@@ -137,7 +137,7 @@ def _lacking(hang, progress, waiting, source, loaded, reference):
     done = progress.done[other, sender]
     posted, expected = (sum(i.number < done for i in posters) for posters in (mine, right))
     hang.poster = right[need - 1] if need <= len(right) else None
-    whose = sender.name if board == other else f"board {other}'s {sender.name}"
+    whose = sender.name if source < len(Unit) else f"board {other}'s {sender.name}"
     hang.steps.append(f"board {board}: {unit.name} waits at {_short(waiting)} for post {need} of {whose}")
     if hang.poster is None:
         hang.steps.append(f"the compiler's {sender.name} posts to {unit.name} {len(right)} times only")

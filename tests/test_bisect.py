@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from nets import Builder
 from rich.console import Console
 from superlip.boards import TARGETS
+from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, decode, encode
-from superlip.rtl.ports import UnitError
 from superlip.sim.cluster import Cut, SimulationError, Simulator
 from superlip.sim.toolchain import ToolError
 
@@ -136,8 +137,15 @@ def test_a_swapped_weight(tiny, name, m):
     finding = find(tiny, memory)
     assert finding.kind == "value" and finding.place.layer == name
     assert (finding.place.tile, finding.place.channel) == (m // 8, m)
+    # The pixel: the first in which a golden with these weights differs, and its value.
+    nodes = [dataclasses.replace(n, weights=wrong) if n.name == name else n for n in GRAPH.nodes]
+    values = golden.run(dataclasses.replace(GRAPH, nodes=nodes), IMAGE)[op.node.output][0]
+    place, true = finding.place, GOLDEN[op.node.output][0]
+    assert (place.channel, place.row, place.col) == tuple(np.argwhere(values != true)[0])
+    assert place.got == values[place.channel, place.row, place.col] and finding.differing == (values != true).sum()
+    assert place.expected == true[place.channel, place.row, place.col]
     assert [i.opcode for i in finding.fed_by] == [Opcode.MATMUL, Opcode.FEED, Opcode.LOAD, Opcode.LOAD]
-    assert finding.fed_by[2] is not None and finding.fed_by[2].body["memory"] == Memory.WEIGHT
+    assert finding.fed_by[2].body["memory"] == Memory.WEIGHT
     assert len(finding.causes) == 2 and {cause.kind for cause in finding.causes} == {"weights"}
     for cause, (n, ky, kx) in zip(sorted(finding.causes, key=lambda c: c.address), [(0, 0, 1), (1, 2, 2)], strict=True):
         place = f"layer {name}, tile {m // 8}, differ at output channel {m}, input channel {n}, kernel ({ky}, {kx})"
@@ -196,7 +204,7 @@ def test_an_address_outside(tiny):
     matmul = next(i for i in programs(DESIGNS[1]).of(Unit.MATMUL) if i.tag == index("conv3") + 1)
     change(memory, matmul, act=TINY.node.act_words + 10)
     finding = find(tiny, memory)
-    assert finding.kind == "error" and UnitError.ADDRESS.name == "ADDRESS"
+    assert finding.kind == "error"
     assert (finding.instruction.opcode, finding.instruction.number) == (Opcode.MATMUL, matmul.number)
     assert "MATMUL: address" in str(finding) and "outside the memory" in str(finding)
     right = f"field act is {TINY.node.act_words + 10}, should be {matmul.body['act']}"
@@ -308,15 +316,21 @@ def test_a_built_folder(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_the_waveform(tiny, tmp_path):
+    """It shows the write that was found, at the time that the finding says."""
     memory = contents(DESIGNS[2])
     matmul = programs(DESIGNS[2]).of(Unit.MATMUL)[0]
-    change(memory, matmul, zero_point=0, act=matmul.body["act"] + 1)
+    change(memory, matmul, act=matmul.body["act"] + 1)
     finding = find(tiny, memory, 2, waves=tmp_path)
     assert finding.waves == [tmp_path / "bisect-0.vcd", tmp_path / "bisect-1.vcd"]
     text = finding.waves[0].read_text()
-    assert "now_axi" in text or "$var" in text
-    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
-    assert 10 * 240 <= times[-1] - times[0] <= 10 * 255
+    times = [int(time) for time in re.findall(r"^#(\d+)$", text, re.MULTILINE)]
+    assert (times[0], times[-1]) == (finding.waves_time - 10 * 200, finding.waves_time + 10 * 50 + 5)
+    code = re.search(r"\$var \w+ +\d+ (\S+) trace_write ", text).group(1)
+    then = text[text.index(f"#{finding.waves_time}\n") :]
+    write = int(re.search(rf"^b([01]+) {re.escape(code)}$", then, re.MULTILINE).group(1), 2)
+    word = write >> 1 & (1 << ADDRESS_BITS) - 1
+    assert write & 1 and f"word {word} of the activation buffer" in finding.details[0]
+    assert "begins at time" in str(finding)
 
 
 def test_command(tiny, tmp_path, monkeypatch, capsys):
