@@ -152,8 +152,6 @@ def _run(arguments, console, errors):
 
 
 def _bisect(arguments, console, errors):
-    import numpy as np  # noqa: PLC0415
-
     from . import flow  # noqa: PLC0415
     from .bisect import bisect, built_memory  # noqa: PLC0415
     from .data import load_images  # noqa: PLC0415
@@ -167,7 +165,7 @@ def _bisect(arguments, console, errors):
         watchdog=arguments.watchdog, note=lambda text: errors.print(f"superlip: {text}", style="dim"),
     )  # fmt: skip
     if finding is None:
-        values = sum(int(np.prod(design.graph.values[op.node.output].shape)) for op in design.network.ops)
+        values = sum(op.output.channels * op.grid[0] * op.grid[1] for op in design.network.ops)
         console.print(f"no difference found in {len(images) * values:,} values of {len(images)} images")
         return 0
     console.print(str(finding), markup=False, soft_wrap=True)
