@@ -296,10 +296,10 @@ class _Compiler:
                 segment += 1
                 self._cut(segment)
             is_conv = self.network.ops[task.op].is_conv
+            self.weights.before(number, self.emitter)
             for step in task.steps:
                 board, strip = (step.board, step.strip) if is_conv else step[:2]
                 self._stage(task.op, strip, board)
-            self.weights.before(number, self.emitter)
             self._emit_given(task)
             for step in task.steps:
                 if is_conv:
