@@ -193,11 +193,17 @@ def _simulate(simulator, design, quantized, expected, progress):
     result = simulate(simulator, design, quantized, progress=progress)
     if result.failure() is not None:
         raise SimulationError(f"{result.failure()}\n{examine(design, result, expected, reference=compiled)}")
+    return compare(design, result, expected)
+
+
+def compare(design, result, expected):
+    """Compare a run that ended well with the golden (``expected``, of all its images): Simulated."""
+    compiled = design.compiled
     checker = TraceChecker(compiled)
     comparison = checker.start()
     trace = result.trace[result.trace["image"] >= 0]
-    edges = np.searchsorted(trace["image"], np.arange(len(quantized) + 1)) if _sorted(trace["image"]) else None
-    for image in range(len(quantized)):
+    edges = np.searchsorted(trace["image"], np.arange(len(result.outputs) + 1)) if _sorted(trace["image"]) else None
+    for image in range(len(result.outputs)):
         mine = trace[edges[image] : edges[image + 1]] if edges is not None else trace[trace["image"] == image]
         checker.compare(image, mine, {name: values[image] for name, values in expected.items()}, comparison)
     per_image = [compiled.outputs([np.asarray(part).tobytes() for part in parts]) for parts in result.outputs]

@@ -241,12 +241,18 @@ class Bound:
     @classmethod
     def of(cls, design):
         """Bound of a design."""
-        graph, network, boards = design.graph, design.network, len(design.compiled.boards)
+        graph, network = design.graph, design.network
         macs = sum(op.macs for op in network.ops)
         once = sum(node.weights.size for node in graph.nodes if isinstance(node, ir.Conv))
         once += sum(math.prod(graph.values[name].shape) for name in {graph.input, *network.outputs})
-        rates = design.target.node.macs_per_cycle * boards, design.target.dram.bytes_per_cycle * boards
-        return cls(macs, once, math.ceil(max(macs / rates[0], once / rates[1])))
+        return cls.within(macs, once, design)
+
+    @classmethod
+    def within(cls, macs, bytes_once, design):
+        """The same for a part of a design's network."""
+        target, boards = design.target, len(design.compiled.boards)
+        compute, memory = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle
+        return cls(macs, bytes_once, math.ceil(max(compute, memory) / boards))
 
 
 @dataclass

@@ -31,8 +31,7 @@ def digits():
 
 def simulate(tiny, graph, quantized, boards):
     design = flow.plan(graph, boards=boards, node=TINY)
-    expected = golden.run(graph, quantized)
-    simulated = flow._simulate(tiny, design, quantized, expected, False)
+    simulated = flow.compare(design, flow.simulate(tiny, design, quantized).check(), golden.run(graph, quantized))
     assert not simulated.comparison.total
     return design, simulated
 
@@ -119,7 +118,7 @@ def test_bound_and_first_image(tiny, digits):
     weights = sum(node.weights.size for node in graph.nodes if hasattr(node, "weights"))
     assert bound.bytes_once == weights + images.images[0].size + 10
     assert bound.macs == sum(row.macs for row in simulated.layers)
-    assert bound.cycles == max(-(-bound.macs // 64), -(-bound.bytes_once // 4))
+    assert bound.cycles == max(-(-bound.macs // 64), -(-bound.bytes_once // TINY.dram.bytes_per_cycle))
     outputs = flow._finish(graph, design, simulated.outputs)
     report = Report.make("digits", {1: design}, {1: simulated}, images, outputs, None)
     result = simulated.result

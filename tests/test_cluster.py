@@ -197,7 +197,7 @@ def run_exchange(sim, *, images=3, programs=None, **options):
 
 
 def same(a, b):
-    fields = ("cycles", "node_cycles", "starts", "trace", "profile", "loaded", "fetched", "stored", "sent")
+    fields = ("cycles", "node_cycles", "starts", "trace", "profile", "lost", "loaded", "fetched", "stored", "sent")
     return all(np.array_equal(getattr(a, f), getattr(b, f)) for f in fields) and all(
         np.array_equal(x, y) for p, q in zip(a.outputs, b.outputs, strict=True) for x, y in zip(p, q, strict=True)
     )
