@@ -184,7 +184,7 @@ def _convolutions(design, simulated, whole):
     names = {graph.input, ops[last].output.storage.name}
     once += sum(int(np.prod(graph.values[name].shape)) for name in names if name in graph.values)
     bound = Bound.within(sum(op.macs for op in convolutions), once, design)
-    layers = [row for row in simulated.layers if row.partition != "host"][: last + 2]
+    layers = [row for row in simulated.layers if row.partition != "host"][: last + 2]  # the input's is the first
     return whole | {
         "network": f"{whole['network']}, convolutions",
         "title": f"{whole['title']}, convolution layers",
@@ -193,6 +193,11 @@ def _convolutions(design, simulated, whole):
         **_against(bound, cycles, design),
         "dram_bytes": sum(layer.dram_bytes for layer in layers),
         "link_bytes": sum(layer.link_bytes for layer in layers),
+        "host_bytes": 0,
+        "values_compared": int(simulated.comparison.values[: last + 1].sum()),
+        "mismatches": sum(layer.mismatches for layer in layers),
+        "onnxruntime_values": None,
+        "onnxruntime_mismatches": None,
         "columns": None,
         "layers": [],
     }
