@@ -4,6 +4,7 @@ What is built is kept in ``cache_dir() / "sim" / KEY``, where KEY is a hash of e
 the Verilog, the C++ sources, the flags, the versions of the tools and, since the code is made for it, the processor.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -147,7 +148,7 @@ def _mask(register, name):
     return next(1 << b.offset for b in register.bits if b.name == name)
 
 
-def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None):
+def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None, progress=None):
     """Build the simulator of one design, or find it in the cache.
 
     Parameters
@@ -161,6 +162,8 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None):
         A build that can write VCD files. It is several times slower.
     note : callable of str, optional
         Told before a build starts, which may take minutes for a large node.
+    progress : callable of float, optional
+        Told the part that is compiled.
 
     Returns
     -------
@@ -207,7 +210,8 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None):
     try:
         for name, content in files.items():
             (partial / name).write_text(content)
-        _compile(tools, partial, flags, compiler, [name for name in files if name.endswith("v")] + extra, log)
+        names = [name for name in files if name.endswith("v")] + extra
+        _compile(tools, partial, flags, compiler, names, log, progress)
         finished = partial / "finished"
         finished.mkdir()
         (partial / "obj" / f"V{MODEL}").rename(finished / "simulator")
@@ -242,7 +246,7 @@ def _both_edges(text):
     return doubled
 
 
-def _compile(tools, folder, flags, compiler, sources, log):
+def _compile(tools, folder, flags, compiler, sources, log, progress):
     """Verilate and compile in ``folder``; keeps the output in ``log`` only if it fails."""
     verilate = [
         tools.verilator, "--cc", "--exe", *flags, *QUIET, "--prefix", f"V{MODEL}", "--top-module", MODEL,
@@ -262,7 +266,11 @@ def _compile(tools, folder, flags, compiler, sources, log):
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             try:
-                failed = process.wait()
+                while (failed := process.poll()) is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=0.5)
+                    if progress is not None and command is make:
+                        progress(_compiled_part(folder / "obj"))
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -274,6 +282,13 @@ def _compile(tools, folder, flags, compiler, sources, log):
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         raise BuildError(f"building the simulator failed in {Path(command[0]).name}; the log is {log}\n{tail}")
     log.unlink(missing_ok=True)
+
+
+def _compiled_part(folder):
+    """Part of Verilator's C++ that has been compiled, by size: a file that runs every cycle takes longest."""
+    sizes = {path: path.stat().st_size for path in folder.glob("*.cpp")}
+    done = sum(size for path, size in sizes.items() if path.with_suffix(".o").exists())
+    return done / max(1, sum(sizes.values()))
 
 
 def _native(cxx):

@@ -134,7 +134,13 @@ class Simulator:
 
     @classmethod
     def build(
-        cls, target: Target, *, waves: bool = False, pure_rtl: bool = False, note: Callable[[str], None] | None = None
+        cls,
+        target: Target,
+        *,
+        waves: bool = False,
+        pure_rtl: bool = False,
+        note: Callable[[str], None] | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> "Simulator":
         """Build the simulator for ``target.node``, or find it in the cache (see ``build_simulator``).
 
@@ -142,7 +148,7 @@ class Simulator:
         cycle by cycle, and much faster.
         """
         text = node_text(target.node, pure_rtl=pure_rtl, note=note)
-        program = build_simulator(text, target.node, waves=waves, pure_rtl=pure_rtl, note=note)
+        program = build_simulator(text, target.node, waves=waves, pure_rtl=pure_rtl, note=note, progress=progress)
         return cls(target, program, waves)
 
     def run(
@@ -267,6 +273,7 @@ class Simulator:
             return folder, self._execute(folder, folder, None, report, host, boards)
         lines = run.facts()
         if lines is not None:
+            run.settings.note("done before the interrupt")
             facts = Facts()
             for line in lines:
                 key, *values = line.split()

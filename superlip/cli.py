@@ -1,8 +1,11 @@
 """The ``superlip`` command."""
 
 import argparse
+import contextlib
 import errno
+import signal
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,8 +25,10 @@ def main(argv=None):
     errors = Console(stderr=True, highlight=False)
     try:
         return arguments.work(arguments, _console(), errors)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
+    except KeyboardInterrupt as interrupt:
+        cycle = getattr(interrupt, "cycle", None)  # SimulationInterrupted
+        more = "" if cycle is None else f": the same command goes on from cycle {cycle:,} of the simulation"
+        errors.print(f"interrupted{more}", soft_wrap=True)
         return 130
     except BrokenPipeError:
         return 1
@@ -91,6 +96,8 @@ def _parser():
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
     command.add_argument("--data", metavar="FILE.npz", help="images and labels; default: heldout.npz beside the model")
     command.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    command.add_argument("--pure-rtl", action="store_true", help="simulate without C++ stand-ins for the data paths")
+    command.add_argument("--fresh", action="store_true", help="begin anew, where an interrupted run could go on")
     command = model_command("bisect", _bisect, "find the first wrong value: layer, channel, pixel, cycle, instruction")
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
     command.add_argument("--data", metavar="FILE.npz", help="images; default: heldout.npz beside the model")
@@ -137,18 +144,35 @@ def _positive(text):
 
 
 def _run(arguments, console, errors):
+    from superlip.sim.runner import cache_dir  # noqa: PLC0415
+
     from . import flow  # noqa: PLC0415
 
+    del errors
     _writable(arguments.json)
-    report = flow.run(
-        arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
-        calibrate=arguments.calibrate, random_weights=arguments.random_weights, progress=True,
-        note=lambda text: errors.print(f"superlip: {text}", style="dim"),
-    )  # fmt: skip
+    with _sigterm_interrupts():
+        report = flow.run(
+            arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
+            calibrate=arguments.calibrate, random_weights=arguments.random_weights, pure_rtl=arguments.pure_rtl,
+            checkpoints=cache_dir() / "checkpoints", fresh=arguments.fresh, progress=True,
+        )  # fmt: skip
     report.print(console)
     if arguments.json:
         report.write_json(arguments.json)
     return 0 if report.bit_exact else 1
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts():
+    """SIGTERM as Ctrl-C: it leaves a checkpoint."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _bisect(arguments, console, errors):

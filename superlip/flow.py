@@ -3,6 +3,7 @@
 These functions are the Python interface; the command line calls nothing else.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from superlip import golden
 from superlip.boards import Target, load_target
@@ -25,6 +27,7 @@ from superlip.plan.planner import Plan, make_plan
 
 from .bisect import examine
 from .data import Images, calibration_file, load_images
+from .progress import Phases
 from .report import Report, layer_rows
 from .verify import TraceChecker
 
@@ -90,6 +93,9 @@ def run(
     limit: int | None = None,
     calibrate: str | Path | None = None,
     random_weights: int | None = None,
+    pure_rtl: bool = False,
+    checkpoints: str | Path | None = None,
+    fresh: bool = False,
     progress: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Report:
@@ -105,8 +111,15 @@ def run(
         ``limit`` of them.
     calibrate, random_weights
         As for ``load``.
+    pure_rtl : bool
+        Simulate the RTL alone, without the C++ stand-ins of the node's data paths: the same bits in the same cycles,
+        but several times slower.
+    checkpoints : path, optional
+        Folder for the state of simulations: if this is interrupted, the same call goes on from there.
+    fresh : bool
+        Ignore what lies in ``checkpoints``.
     progress : bool
-        Show progress bars on standard error.
+        Show on standard error what goes on, for how long and how much is left.
     note : callable of str, optional
         Told what goes on.
 
@@ -122,10 +135,29 @@ def run(
         If Verilator or a compiler is missing.
     superlip.sim.cluster.SimulationError
         If a node reported an error or never finished.
+    superlip.sim.cluster.SimulationInterrupted
+        A KeyboardInterrupt that says where the simulation goes on next time.
     """
+    with Phases(Console(stderr=True, highlight=False) if progress else None, note) as say:
+        saved = None
+        if checkpoints is not None:
+            from superlip.sim.checkpoint import Checkpoints  # noqa: PLC0415 - the simulator's tools are an extra
+
+            saved = Checkpoints(Path(checkpoints), fresh=fresh, keep_results=True, note=say.message)
+        try:
+            report = _run(model, boards, node, images, data, limit, calibrate, random_weights, pure_rtl, saved, say)
+        except Exception:
+            if saved is not None:
+                saved.forget()
+            raise
+        if saved is not None:
+            saved.forget()
+        return report
+
+
+def _run(model, boards, node, images, data, limit, calibrate, random_weights, pure_rtl, checkpoints, say):
     from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
 
-    say = note or (lambda text: None)
     name = Path(model).stem if not isinstance(model, ir.Graph) else model.name
     target = node if isinstance(node, Target) else load_target(node)
     say(f"reading {name}")
@@ -135,19 +167,47 @@ def run(
         images = load_images(beside, graph.values[graph.input].shape, data, limit=limit)
     elif limit is not None:
         images = Images(images.images[:limit], None if images.labels is None else images.labels[:limit], images.source)
-    say(f"planning {boards} boards")
-    designs = {count: plan(graph, boards=count, node=target) for count in sorted({1, boards})}
+    designs = {}
+    for count in sorted({1, boards}):
+        say(f"planning {_boards(count)}")
+        designs[count] = plan(graph, boards=count, node=target)
     quantized = golden.quantize_input(graph, images.images)
-    say(f"golden and ONNX Runtime on {len(quantized)} images")
-    expected = golden.run(graph, quantized)
-    cross = golden.reference(graph, images.images) if graph.model else None
-    simulator = Simulator.build(target, note=say)
+    say(f"golden of {_images(quantized)}")
+    expected = golden.run(graph, quantized, progress=say.part)
+    cross = None
+    if graph.model:
+        say(f"ONNX Runtime on {_images(quantized)}")
+        cross = golden.reference(graph, images.images, results=expected)
+    simulator = Simulator.build(target, pure_rtl=pure_rtl, note=say, progress=say.part)
     results = {}
     for count in sorted(designs):
-        say(f"simulating {len(quantized)} images on {count} board{'s' if count > 1 else ''}")
-        results[count] = _simulate(simulator, designs[count], quantized, expected, progress)
+        say(f"simulating {_images(quantized)} on {_boards(count)}")
+        show = _Shown(say, designs[count].plan.cycles)
+        results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = _finish(graph, designs[boards], results[boards].outputs)
     return Report.make(name, designs, results, images, outputs, cross)
+
+
+def _boards(count):
+    return f"{count} board{'s' if count > 1 else ''}"
+
+
+def _images(images):
+    return f"{len(images)} image{'s' if len(images) > 1 else ''}"
+
+
+class _Shown:
+    """Progress of a simulation as part of a phase: by the plan's cycles, and by the first image's once it is done."""
+
+    def __init__(self, say, cycles):
+        self.say, self.cycles, self.known = say, cycles, False
+
+    def __call__(self, progress):
+        if progress.images_done and not self.known:
+            self.cycles, self.known = progress.cycles / progress.images_done, True
+        fraction = min(1.0, progress.cycles / (self.cycles * progress.images))
+        many = progress.images > 1
+        self.say.part(fraction, f"{progress.images_done} done" if many else f"{progress.cycles:,} cycles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +246,12 @@ def simulate(simulator, design, quantized, *, memory=None, **options):
     )
 
 
-def _simulate(simulator, design, quantized, expected, progress):
+def _simulate(simulator, design, quantized, expected, progress, checkpoints):
     from superlip.sim.cluster import SimulationError  # noqa: PLC0415 - the simulator's tools are an extra
 
     compiled = design.compiled
-    result = simulate(simulator, design, quantized, progress=progress)
+    result = simulate(simulator, design, quantized, progress=progress, checkpoints=checkpoints)
+    progress.say(f"comparing {_images(quantized)}")
     if result.failure() is not None:
         raise SimulationError(f"{result.failure()}\n{examine(design, result, expected, reference=compiled)}")
     return compare(design, result, expected)
@@ -217,10 +278,12 @@ def compare(design, result, expected):
 def _host_step(compiled, works, segment):
     from superlip.sim.cluster import HostStep  # noqa: PLC0415 - the simulator's tools are an extra
 
+    models = [step.node.model for step in compiled.network.segment_steps(segment)]
     return HostStep(
         reads=compiled.host_ranges(segment),
         compute=lambda image, raw: works[image].between(segment, [part.tobytes() for part in raw]),
         programs=[board.programs[segment] for board in compiled.boards],
+        key=hashlib.sha256(b"".join(models)).hexdigest(),
     )
 
 

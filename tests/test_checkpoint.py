@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +231,30 @@ def test_results_are_kept_until_forgotten(simulator, small, tmp_path):
     same(simulator.run(**small, checkpoints=again), whole)
     again.forget()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_goes_on(tmp_path, simulator):
+    """``superlip run``, stopped on two boards, when one board is done; then the same command again."""
+    command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny", "--boards", "2"]
+    environment = os.environ | {"SUPERLIP_CACHE": str(tmp_path)}
+    (tmp_path / "sim").symlink_to(simulator.program.parent.parent)
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in first.stderr:
+        if "on 2 boards" in line:
+            break
+    while not any((folder / "outputs.bin.partial").exists() for folder in (tmp_path / "checkpoints").iterdir()):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    first.send_signal(signal.SIGINT)
+    said = first.stderr.read()
+    assert first.wait() == 130
+    first.stdout.close(), first.stderr.close()
+    cycle = re.search("interrupted: the same command goes on from cycle ([0-9,]+) of the simulation", said)[1]
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert "done before the interrupt" in second.stderr
+    assert f"going on from cycle {cycle}" in second.stderr
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_the_same_run_twice_at_once(simulator, small, tmp_path):

@@ -50,7 +50,7 @@ class Comparison:
         return sum(d.mismatches for d in self.layers)
 
 
-def reference(graph, images, *, layers=False):
+def reference(graph, images, *, layers=False, results=None):
     """Run the quantized model in ONNX Runtime and compare.
 
     Parameters
@@ -60,13 +60,15 @@ def reference(graph, images, *, layers=False):
         Float, or int8 in the graph's own quantization.
     layers : bool
         Compare every layer too.
+    results : dict of str to ndarray, optional
+        What ``run`` gave for these images.
 
     Returns
     -------
     Comparison
     """
     quantized = quantize_input(graph, images)
-    results = run(graph, quantized)
+    results = run(graph, quantized) if results is None else results
     outputs = _run_model(graph.model, graph, quantized, images, graph.onnx_outputs)
     differences, top1 = [], len(quantized)
     for position, (name, tensor) in enumerate(zip(graph.outputs, graph.onnx_outputs, strict=True)):

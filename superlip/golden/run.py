@@ -7,7 +7,7 @@ from .ops import apply
 __all__ = ["run", "quantize_input", "dequantize"]
 
 
-def run(graph, images):
+def run(graph, images, progress=None):
     """Compute every value of a graph.
 
     Parameters
@@ -15,6 +15,8 @@ def run(graph, images):
     graph : ir.Graph
     images : ndarray, shape (B, C, H, W) or (C, H, W)
         int8: as the graph's input. Floating point: quantized first.
+    progress : callable of float, optional
+        Told the part that is done.
 
     Returns
     -------
@@ -25,9 +27,18 @@ def run(graph, images):
         images = quantize_input(graph, images)
     images = _batch(graph, images)
     results = {graph.input: images}
-    for node in graph.nodes:
+    work = np.cumsum([_work(graph, node) for node in graph.nodes])
+    for node, done in zip(graph.nodes, work, strict=True):
         results[node.output] = apply(node, [results[name] for name in node.inputs], graph.values)
+        if progress is not None:
+            progress(float(done / work[-1]))
     return results
+
+
+def _work(graph, node):
+    """About how long a node takes: products, or values."""
+    values = np.prod(graph.values[node.output].shape)
+    return values * (node.weights[0].size if hasattr(node, "weights") else 4)
 
 
 def quantize_input(graph, images):

@@ -1,0 +1,63 @@
+"""What a long command shows while it works."""
+
+import io
+import re
+import time
+
+from rich.console import Console
+
+from superlip.progress import Phases
+
+
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False, _environ={"TERM": "xterm"})
+
+
+def test_a_log_file_gets_a_line_when_a_phase_begins():
+    console = Console(file=io.StringIO(), width=80)
+    with Phases(console) as say:
+        say("reading")
+        say.part(0.5)
+        say.message("by the way")
+        assert console.file.getvalue() == "superlip: reading\nsuperlip: by the way\n"
+        say("planning")
+    assert console.file.getvalue() == "superlip: reading\nsuperlip: by the way\nsuperlip: planning\n"
+
+
+def test_a_terminal_shows_a_clock_and_the_time_left(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    console = terminal()
+    with Phases(console) as say:
+        say._bar.get_time = lambda: now[0]
+        say("simulating 360 images on 2 boards")
+        now[0] += 5
+        say._bar.refresh()
+        assert "0:00:05" in console.file.getvalue() and "left" not in console.file.getvalue()
+        for fraction in (0.4, 0.5, 0.6):  # 0.4: done by a run before
+            now[0] += 10
+            say.part(fraction, "144 done")
+        say._bar.refresh()
+        assert re.search("0:00:35.*144 done.*0:00:4[01] left", console.file.getvalue())
+        say("comparing")
+    assert "superlip: simulating 360 images on 2 boards (35 s)" in console.file.getvalue()
+
+
+def test_a_phase_that_fails_is_not_said_to_be_done():
+    console = terminal()
+    try:
+        with Phases(console) as say:
+            say("working")
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert "superlip: working" not in console.file.getvalue()
+
+
+def test_the_caller_is_told():
+    notes = []
+    with Phases(None, notes.append) as say:
+        say("reading")
+        say.part(0.3)
+        say.message("by the way")
+    assert notes == ["reading", "by the way"]
