@@ -289,6 +289,7 @@ class _Compiler:
         self.emitter = Emitter(self.config, self.boards, self.region_count)
         self.staged = [{} for _ in range(self.boards)]
         self.loaded_stages = set()
+        self.traffic = [0] * self.boards  # words of activations over DRAM since the last task
         segment = 0
         self._give(0)
         for number, task in enumerate(self.order):
@@ -306,7 +307,8 @@ class _Compiler:
                     self._emit_conv(step)
                 else:
                     self._emit_vector(task.op, *step)
-            self.weights.after(number, self.emitter)
+            self.weights.after(number, self.emitter, max(self.traffic))
+            self.traffic = [0] * self.boards
         while segment + 1 < self.segments:
             segment += 1
             self._cut(segment)
@@ -372,6 +374,7 @@ class _Compiler:
     def _load_rows(self, board, storage, view, rows, tag):
         """LOAD rows of all groups of a storage from DRAM to a view."""
         base = self.images[board].base[storage.name]
+        self.traffic[board] += len(rows) * storage.width * storage.groups
         for first, count, length, stride in _runs(rows):
             covered = np.concatenate([np.arange(first + i * stride, first + i * stride + length) for i in range(count)])
             region = np.concatenate([view.region(0, storage.groups, r, r + 1) for r in covered])
@@ -425,6 +428,7 @@ class _Compiler:
         """STORE rows of one group from a view to DRAM."""
         base = self.images[board].base[name]
         height = self.storages[name].height
+        self.traffic[board] += len(rows) * view.width
         for first, count, length, stride in _runs(rows):
             local = view.address(group, first)
             steps = np.arange(count)[:, None] * stride * view.width + np.arange(length * view.width)
@@ -438,14 +442,15 @@ class _Compiler:
     # -- stages --------------------------------------------------------------------------------------------
 
     def _stage(self, index, strip, board):
-        """Bring the input rows of a strip, and of the next one, to the board's stages, if they are not there yet."""
+        """Bring the input rows of a strip, and of the next ones, to the boards' stages, if they are not there yet."""
         memory = self.memory[board]
         for place in self.network.ops[index].inputs:
             name = place.storage.name
             if (index, name) not in memory.stages:
                 continue
             last = len(memory.strips[index]) - 1
-            for number in (strip, min(strip + 1, last)):
+            ahead = min(len(other.stages[index, name]) for other in self.memory if (index, name) in other.stages)
+            for number in range(strip, min(strip + ahead, last + 1)):
                 self._load_stage(index, number, place.storage)
             self.staged[board][name] = self._stage_view(index, strip, place.storage, board)
 
@@ -453,7 +458,8 @@ class _Compiler:
         memory = self.memory[board]
         part = memory.strips[index][strip]
         low, high = self.network.ops[index].input_rows(part.row0, part.row1)
-        base = memory.stages[index, storage.name][strip % 2]
+        stages = memory.stages[index, storage.name]
+        base = stages[strip % len(stages)]
         return View(base, low, high - low, storage.width, 0, storage.groups)
 
     def _load_stage(self, index, strip, storage):

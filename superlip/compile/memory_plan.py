@@ -27,6 +27,8 @@ from .vector import vector_cycles
 __all__ = ["MemoryPlan", "plan_memory"]
 
 SLOTS = 4
+STAGES = 3
+"""Strips of an operation that are in the buffer at once, where there is room; at least two."""
 DEPTHS = (2, 3, 4, 6, 8)
 """Operations that may overlap, where the activation buffer has room: tried in this order."""
 VECTOR_TASK = 2048
@@ -45,7 +47,7 @@ class MemoryPlan:
         Storages that are resident.
     strips : list of list of Strip
         For each op (one strip, if its inputs are resident).
-    stages : dict of (op, storage name) to (two addresses)
+    stages : dict of (op, storage name) to list of addresses
     slots : dict of op to list of addresses
         Where writes of a storage in DRAM are put before they are stored.
     inboxes : dict of storage name to View
@@ -297,19 +299,23 @@ class _Planner:
 
         least = max(words(c.row0, c.row1) for c in chunks)
         limit = max(least, config.act_words // 16)
+        count = STAGES
         while True:
             strips = strips_of(chunks, lambda row0, row1, most=limit: words(row0, row1) <= most)
             size = max(words(s.row0, s.row1) for s in strips)
             try:
-                base = self._place(2 * size, index + 1, index + 1, f"{op.name}: stages")
+                base = self._place(count * size, index + 1, index + 1, f"{op.name}: stages")
                 break
             except DoesNotFit:
-                if limit <= least:
+                if count > 2:
+                    count -= 1
+                elif limit > least:
+                    limit = max(least, limit // 2)
+                else:
                     raise
-                limit = max(least, limit // 2)
         for name, storage in staged.items():
             share = size * storage.width * storage.groups // per_row
-            self.plan.stages[index, name] = base, base + size
+            self.plan.stages[index, name] = [base + size * number for number in range(count)]
             base += share
         return strips
 

@@ -129,11 +129,11 @@ class WeightStream:
                 )
             self.ahead += 1
 
-    def after(self, number, emitter):
+    def after(self, number, emitter, traffic=0):
         """The steps of group ``number`` are emitted: their blocks are free, and later ones are loaded ahead.
 
         As many words as DRAM delivers while these steps compute, so that weights come when they are needed and
-        other loads find their place between them.
+        other loads find their place between them; ``traffic`` are the words of activations that crossed DRAM for them.
         """
         group = self.groups[number]
         for step in group:
@@ -142,7 +142,8 @@ class WeightStream:
         node, dram = self.target.node, self.target.dram
         cycles = max((step.matmul_cycles(node.tm) for step in group), default=0)
         limit = max(ring.words for ring in self.rings)
-        self.credit = min(limit, self.credit + cycles * dram.bytes_per_cycle / node.tn)
+        gained = cycles * dram.bytes_per_cycle / node.tn - traffic
+        self.credit = max(-limit, min(limit, self.credit + gained))
         while self.ahead < len(self.groups) and self.credit > 0:
             words = max((len(s.block.words) for s in self._to_load(self.groups[self.ahead])), default=0)
             if not self._emit_group(self.groups[self.ahead], emitter):
