@@ -233,7 +233,7 @@ FORMATS = {
             Field("fold", 2, f"log2 of the lane groups, at most {MAX_FOLD}: group g of x is of column c + g"),
         ),
         "For n, kh, kw (one weight set each, in this order): for r, c: acc += W . x. With ``fold``, the lanes of x are "
-        "in 1 << fold groups, and group g at output column c is of the pixel for column c + g: so one pass does as many "
+        "in 1 << fold groups, and group g at output column c is of the pixel for column c + g: one pass does as many "
         "kernel columns, if the words hold their channels as many times.",
     ),
     Opcode.VECTOR: Format(

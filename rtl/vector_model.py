@@ -160,10 +160,8 @@ def _values(act_memory, acc_memory, state, body, places, count):
     first, second = _need(state.params, "parameters").astype(np.int64).T
     zp_a = 0 if body.op == VectorOp.REQUANTIZE else body.zp_a
     total = np.where(present, pixels - zp_a, 0)
-    if body.op == VectorOp.REQUANTIZE:
-        total = np.where(present, pixels, -(1 << 31)).max(axis=1)
-    else:
-        total = total.sum(axis=1)
+    largest = np.where(present, pixels, -(1 << 31)).max(axis=1)
+    total = largest if body.op == VectorOp.REQUANTIZE else total.sum(axis=1)
     if body.op in (VectorOp.ADD, VectorOp.MUL):
         other = act_memory[places.source_b[:count]].astype(np.int64) - body.zp_b
         if body.op == VectorOp.ADD:

@@ -145,6 +145,30 @@ def test_fused_pooling(boards, split):
     assert len(compiled.network.ops) == 2
 
 
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+def test_fused_pooling_of_windows_that_overlap(boards, split):
+    """Chunks share rows of sums; padding counts for nothing, even where all sums are negative."""
+    net = Builder(np.random.default_rng(18), (5, 15, 13))
+    x = net.pool(net.conv("image", 16, (1, 1)), "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    x = net.pool(net.conv(x, 12, (1, 1)), "max", (3, 2), strides=(1, 2))
+    compiled = run(net.graph(x), net.image(), boards, split=split, target=cramped(4096, 4))
+    assert len(compiled.network.ops) == 2
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+@pytest.mark.parametrize("channels, fold", [(1, 4), (2, 4), (3, 2), (4, 2), (5, 1)])
+def test_kernel_columns_share_a_pass(channels, fold, boards, split):
+    """Words that hold few channels hold them several times, and a pass takes every copy from another column."""
+    net = Builder(np.random.default_rng(28), (6, 9, 11))
+    x = net.conv("image", channels, (1, 1))
+    a = net.conv(x, 9, (3, 5), pads=(1, 2, 1, 2))
+    b = net.conv(x, 7, (1, 1))
+    x = net.conv(net.concat(a, b), 3, (1, 3), pads=(0, 1, 0, 1))
+    compiled = run(net.graph(x), net.image(), boards, split=split)
+    assert [op.fold for op in compiled.network.ops if op.node.weights.shape[2:] == (3, 5)] == [fold]
+    assert compiled.network.ops[0].copies == fold
+
+
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
 def test_words_in_dram_that_operations_share(boards, split):
     """A concatenation in DRAM whose parts begin and end within words: nobody's lanes are lost."""

@@ -83,11 +83,14 @@ def plan_memory(network, parts, needed, produced, param_words, config):
     """
     in_dram: set[str] = set()
 
+    held = [{} for _ in parts[0]]  # rows of each storage, by board: the same in every trial
+
     def planners(depths, *, spread=0):
         after = _starts_after(network, depths, in_dram)
+        memory = in_dram, after, spread
         for board in range(len(parts[0])):
             board_parts = [row[board] for row in parts]
-            yield _Planner(network, board, board_parts, needed, produced, param_words, config, in_dram, after, spread)
+            yield _Planner(network, board_parts, (needed, produced), param_words, config, memory, board, held[board])
 
     depths = [1] * len(network.ops)
     while True:
@@ -132,11 +135,14 @@ def _starts_after(network, depths, in_dram):
 
 
 class _Planner:
-    def __init__(self, network, board, parts, needed, produced, param_words, config, in_dram, after, spread):
+    def __init__(self, network, parts, masks, param_words, config, memory, board, held):
+        needed, produced = masks
+        in_dram, after, spread = memory
         self.network, self.board, self.parts, self.config = network, board, parts, config
         self.needed, self.produced, self.param_words = needed, produced, param_words
         self.plan = MemoryPlan(in_dram=in_dram, after=after)
-        self.after = after
+        self.after, self.held = after, held
+        self.writers, self.users = network.writers(), network.users()
         self.allocator = Allocator(config.act_words, config.act_words // config.act_banks, spread)
         self.failed_at = 0, len(network.ops)
         self._lifetimes()
@@ -189,9 +195,14 @@ class _Planner:
     # -- residents -----------------------------------------------------------------------------------------
 
     def _rows(self, name):
-        """Rows of a storage that this board holds."""
+        """Rows of a storage that this board holds: (first, end)."""
+        if name not in self.held:
+            self.held[name] = self._find_rows(name)
+        return self.held[name]
+
+    def _find_rows(self, name):
         held = (self.needed[name][self.board] | self.produced[name][self.board]).any(axis=0)
-        for index in self.network.writers().get(name, []):
+        for index in self.writers.get(name, []):
             if not self.parts[index].empty:
                 held[rows_written(self.network.ops[index], self.parts[index])] = True
         rows = np.flatnonzero(held)
@@ -224,7 +235,7 @@ class _Planner:
         """Results of element-wise operations that may take the place of an operand that is used no more."""
         aliases = {}
         taken = set()
-        writers, users = self.network.writers(), self.network.users()
+        writers, users = self.writers, self.users
         for index, op in enumerate(self.network.ops):
             name = op.output.storage.name
             if not isinstance(op.node, ir.Add | ir.Mul | ir.Table) or len(writers[name]) > 1:
@@ -271,7 +282,7 @@ class _Planner:
                 storage = op.output.storage
                 low, high = int(rows[0]), int(rows[-1]) + 1
                 words = (high - low) * storage.width * storage.groups
-                last = max(self.network.writers()[name]) + 1
+                last = max(self.writers[name]) + 1
                 base = self._place(words, index + 1, last, f"{name}: inbox")
                 self.plan.inboxes[name] = View(base, low, high - low, storage.width, 0, storage.groups)
 

@@ -2,9 +2,9 @@
 
 Layers are cut in *tasks*: a convolution in weight blocks and chunks of rows, an operation of VECTOR's own in blocks of
 rows of a channel group. A task may come as soon as those that make its inputs have come, so the layers of a window
-overlap: while VECTOR adds or pools what is there already, MATMUL goes on with the next convolution. The order is decided
-once, with a simple model of the two units, and the program is emitted in it; whatever happens when it runs, `Emitter`
-sees to that the order is kept where it matters.
+overlap: while VECTOR adds or pools what is there already, MATMUL goes on with the next convolution. The order is
+decided once, with a simple model of the two units, and the program is emitted in it; whatever happens when it runs,
+`Emitter` sees to that the order is kept where it matters.
 """
 
 from dataclasses import dataclass

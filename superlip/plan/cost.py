@@ -11,10 +11,10 @@ import numpy as np
 
 from superlip.graph import ir
 
-from .partition import Split, masks, part_of, sends
+from .partition import Split, part_of, sends, storage_masks
 from .residency import Residents
 
-__all__ = ["LayerCost", "estimate", "score", "total_cycles"]
+__all__ = ["Estimator", "LayerCost", "score", "total_cycles"]
 
 TRAFFIC_WEIGHT = 0.1
 """Part of DRAM and link cycles that counts although other work covers them."""
@@ -45,52 +45,83 @@ class LayerCost:
         return max(("compute", "vector", "dram", "link"), key=lambda name: getattr(self, name))
 
 
-def estimate(network, splits, share, target, boards):
-    """Cost of every op under a plan: list of LayerCost.
+class Estimator:
+    """Cost of a network under any plan; what plans have in common is computed once.
 
     Parameters
     ----------
-    splits : list of Split
     share : float
         Part of a weight-shared block that a board loads itself.
     """
-    node = target.node
-    produced, needed = masks(network, splits, boards)
-    traffic = {name: sends(produced[name], needed[name]) for name in produced}
-    parts = [[part_of(op, s, b, boards) for b in range(boards)] for op, s in zip(network.ops, splits, strict=True)]
-    weights = [[_weights(op, part) for part in row] for op, row in zip(network.ops, parts, strict=True)]
-    streamed = _streamed(weights, parts, node, boards)
-    frame_bytes = node.frame_words * node.tn
-    link_rate = target.link.bytes_per_cycle * frame_bytes / (frame_bytes + 16 + 2 * node.link_bytes)
-    given = network.given()
-    costs = []
-    for index, (op, split) in enumerate(zip(network.ops, splits, strict=True)):
-        shared = split is Split.ROWS and share < 1
-        loaded = [words * (share if shared else 1) * node.tn for words in streamed[index]]
-        sent = [0.0] * boards
-        storage = op.output.storage
-        for a in range(boards):
-            words = int(traffic[storage.name][a].sum()) * storage.width
-            for given_storage in (s for s, position in given.items() if position == index):  # its exchange comes first
-                words += int(traffic[given_storage.name][a].sum()) * given_storage.width
-            sent[a] = words * node.tn + (streamed[index][a] * (1 - share) * node.tn if shared else 0)
-        for given_storage in (s for s, position in given.items() if position == index):
-            for b in range(boards):
-                loaded[b] += int(produced[given_storage.name][b].sum()) * given_storage.width * node.tn
-        exchanged = any(traffic[place.storage.name].any() for place in op.inputs)
-        start = START_CYCLES + (target.link.latency + START_CYCLES if exchanged else 0)
-        costs.append(
-            LayerCost(
-                compute=max(_compute(op, part, node) for part in parts[index]),
-                vector=max(_vector(op, part) for part in parts[index]),
-                dram=max(loaded) / target.dram.bytes_per_cycle,
-                link=max(sent) / link_rate,
-                start=start,
-                dram_bytes=round(sum(loaded)),
-                link_bytes=round(sum(sent)),
+
+    def __init__(self, network, share, target, boards):
+        self.network, self.share, self.target, self.boards = network, share, target, boards
+        self.given = network.given()
+        self.writers, self.users = network.writers(), network.users()
+        self.storages = {storage.name: storage for storage in self.given}
+        for op in network.ops:
+            self.storages |= {place.storage.name: place.storage for place in (*op.inputs, op.output)}
+        self._parts, self._traffic = {}, {}
+
+    def parts(self, index, split):
+        """What each board computes of an operation, with its words of weights and its cycles of MATMUL and VECTOR."""
+        if (index, split) not in self._parts:
+            op, node = self.network.ops[index], self.target.node
+            parts = [part_of(op, split, board, self.boards) for board in range(self.boards)]
+            compute, vector = max(_compute(op, p, node) for p in parts), max(_vector(op, p) for p in parts)
+            self._parts[index, split] = parts, [_weights(op, part) for part in parts], compute, vector
+        return self._parts[index, split]
+
+    def traffic(self, name, splits):
+        """Words that each board sends to each of a storage (ndarray), and words that each is given by the host."""
+        writers, users = self.writers.get(name, []), self.users.get(name, [])
+        key = name, *(splits[index] for index in (*writers, *users))
+        if key not in self._traffic:
+            storage = self.storages[name]
+            produced, needed = storage_masks(
+                self.network, storage, writers, users, splits, self.boards, storage in self.given
             )
-        )
-    return costs
+            words = sends(produced, needed).sum(axis=(2, 3)) * storage.width
+            self._traffic[key] = words, produced.sum(axis=(1, 2)) * storage.width
+        return self._traffic[key]
+
+    def estimate(self, splits):
+        """Cost of every op under a plan: list of LayerCost.
+
+        Parameters
+        ----------
+        splits : list of Split
+        """
+        node, boards, share = self.target.node, self.boards, self.share
+        parts = [self.parts(index, split) for index, split in enumerate(splits)]
+        streamed = _streamed([weights for _, weights, _, _ in parts], [p for p, _, _, _ in parts], node, boards)
+        frame_bytes = node.frame_words * node.tn
+        link_rate = self.target.link.bytes_per_cycle * frame_bytes / (frame_bytes + 16 + 2 * node.link_bytes)
+        costs = []
+        for index, (op, split) in enumerate(zip(self.network.ops, splits, strict=True)):
+            shared = split is Split.ROWS and share < 1
+            loaded = [words * (share if shared else 1) * node.tn for words in streamed[index]]
+            sent = self.traffic(op.output.storage.name, splits)[0].sum(axis=1) * float(node.tn)
+            for storage in (s for s, position in self.given.items() if position == index):  # its exchange comes first
+                words, given = self.traffic(storage.name, splits)
+                sent += words.sum(axis=1) * node.tn
+                loaded = [bytes_ + int(count) * node.tn for bytes_, count in zip(loaded, given, strict=True)]
+            if shared:
+                sent += np.array(streamed[index]) * (1 - share) * node.tn
+            exchanged = any(self.traffic(place.storage.name, splits)[0].any() for place in op.inputs)
+            _, _, compute, vector = parts[index]
+            costs.append(
+                LayerCost(
+                    compute=compute,
+                    vector=vector,
+                    dram=max(loaded) / self.target.dram.bytes_per_cycle,
+                    link=max(sent) / link_rate,
+                    start=START_CYCLES + (self.target.link.latency + START_CYCLES if exchanged else 0),
+                    dram_bytes=round(sum(loaded)),
+                    link_bytes=round(sum(sent)),
+                )
+            )
+        return costs
 
 
 def _weights(op, part):

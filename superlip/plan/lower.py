@@ -392,7 +392,7 @@ class _Lowering:
         and saves VECTOR the requantization of every sum: it pays where VECTOR is the slower one."""
         if pool.kernel == pool.strides and not any(pool.pads):
             return True
-        m, _, kh, kw = node.weights.shape
+        kh, kw = node.weights.shape[2:]
         channels = self.graph.values[node.inputs[0]].shape[0]
         sums = int(np.prod(self.graph.values[node.output].shape[1:]))
         results = int(np.prod(self.graph.values[pool.output].shape[1:]))

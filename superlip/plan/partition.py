@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Part", "Split", "divide", "masks", "needs", "part_of", "possible_splits", "rows_written", "sends"]
+__all__ = [
+    "Part",
+    "Split",
+    "divide",
+    "masks",
+    "needs",
+    "part_of",
+    "possible_splits",
+    "rows_written",
+    "sends",
+    "storage_masks",
+]
 
 
 class Split(enum.Enum):
@@ -105,30 +116,37 @@ def masks(network, splits, boards):
         What the host writes (image, results of host operations) counts as produced where a board's DRAM is given it.
         Where several operations write lanes of one word, only a board that did them all has produced it.
     """
-    writes, needed, written = {}, {}, {}
+    writers, users, given = network.writers(), network.users(), network.given()
+    storages = {storage.name: storage for storage in given}
+    for op in network.ops:
+        storages |= {place.storage.name: place.storage for place in (*op.inputs, op.output)}
+    produced, needed = {}, {}
+    for name, storage in storages.items():
+        mine, theirs = writers.get(name, []), users.get(name, [])
+        produced[name], needed[name] = storage_masks(network, storage, mine, theirs, splits, boards, storage in given)
+    return produced, needed
 
-    def blank(storage):
-        shape = boards, storage.groups, storage.height
-        writes.setdefault(storage.name, np.zeros(shape, np.int32))
-        needed.setdefault(storage.name, np.zeros(shape, bool))
-        written.setdefault(storage.name, np.zeros(shape[1:], np.int32))
 
-    given = network.given()
-    for storage in given:
-        blank(storage)
-    for op, split in zip(network.ops, splits, strict=True):
-        blank(op.output.storage)
-        written[op.output.storage.name][op.output.first_group : op.output.end_group] += 1
+def storage_masks(network, storage, writers, users, splits, boards, is_given):
+    """`masks` of one storage, from the operations (indices) that write and read it."""
+    shape = boards, storage.groups, storage.height
+    writes, needed, written = np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape[1:], np.int32)
+    for index in writers:
+        op = network.ops[index]
+        written[op.output.first_group : op.output.end_group] += 1
         for board in range(boards):
-            part = part_of(op, split, board, boards)
-            writes[op.output.storage.name][board, part.group0 : part.group1, rows_written(op, part)] += 1
+            part = part_of(op, splits[index], board, boards)
+            writes[board, part.group0 : part.group1, rows_written(op, part)] += 1
+    for index in users:
+        op = network.ops[index]
+        for board in range(boards):
+            part = part_of(op, splits[index], board, boards)
             for place, need in zip(op.inputs, needs(op, part), strict=True):
-                needed[place.storage.name][board, need.group0 : need.group1, need.row0 : need.row1] = True
-    produced = {name: (count > 0) & (count == written[name]) for name, count in writes.items()}
-    users = network.users()
-    for storage in given:
-        readers = [splits[index] for index in users.get(storage.name, [])]
-        _divide_given(readers, produced[storage.name], needed[storage.name])
+                if place.storage == storage:
+                    needed[board, need.group0 : need.group1, need.row0 : need.row1] = True
+    produced = (writes > 0) & (writes == written)
+    if is_given:
+        _divide_given([splits[index] for index in users], produced, needed)
     return produced, needed
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .cost import estimate, score, total_cycles
+from .cost import Estimator, score, total_cycles
 from .partition import Split, possible_splits
 
 __all__ = ["Plan", "PlanError", "make_plan"]
@@ -54,12 +54,13 @@ def make_plan(network, target, boards, *, split=None):
         raise PlanError(f"{boards} boards asked for; node {target.name} can be joined {can} at a time today")
     share = balanced_share(target) if boards > 1 else 1.0
     options = [possible_splits(op, boards) for op in network.ops]
+    estimator = Estimator(network, share, target, boards)
     if split is not None:
         splits = [split if split in choice else choice[0] for choice in options]
-        return Plan(boards, splits, share, estimate(network, splits, share, target, boards))
+        return Plan(boards, splits, share, estimator.estimate(splits))
 
     def cost(splits):
-        return score(estimate(network, splits, share, target, boards))
+        return score(estimator.estimate(splits))
 
     best = None
     for start in Split:
@@ -75,7 +76,7 @@ def make_plan(network, target, boards, *, split=None):
                         splits, cycles, improved = trial, new, True
         if best is None or cycles < best[0]:
             best = cycles, splits
-    return Plan(boards, best[1], share, estimate(network, best[1], share, target, boards))
+    return Plan(boards, best[1], share, estimator.estimate(best[1]))
 
 
 def balanced_share(target):
