@@ -118,7 +118,7 @@ class Network:
         self.quantized = golden.quantize_input(self.graph, self.images)
         say(f"{self.title}: golden and ONNX Runtime")
         self.expected = golden.run(self.graph, self.quantized)
-        self.cross = golden.reference(self.graph, self.images) if self.graph.model else None
+        self.cross = golden.reference(self.graph, self.images, results=self.expected) if self.graph.model else None
 
     def rows(self, boards, target, builder):
         """Rows of the table for a number of boards."""
