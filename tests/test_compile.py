@@ -115,6 +115,16 @@ def test_activations_in_dram(boards, split):
     assert {"image", "conv0.y", "conv1.y"} <= compiled.in_dram
 
 
+@pytest.mark.parametrize("height", [23, 27, 30])
+def test_strips_of_boards_that_differ(height):
+    """Halo rows make the boards' strips differ in chunks: no stage is filled while one of them still reads it."""
+    net = Builder(np.random.default_rng(3), (8, height, 16))
+    x = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    x = net.conv(x, 8, (3, 3), pads=(1, 1, 1, 1))
+    x = net.pool(net.conv(x, 8, (3, 3), pads=(1, 1, 1, 1)), "max", (2, 2), strides=(2, 2))
+    run(net.graph(x), net.image(), 2, split=Split.ROWS, target=cramped(512))
+
+
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)])
 def test_moves_of_channels(boards, split):
     """Concatenations, aligned and not, with tables, nested; slices, shuffles, padding, resizing, depth and space."""

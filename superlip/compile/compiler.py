@@ -203,7 +203,7 @@ class _Compiler:
         op = self.network.ops[index]
         queues = [self._board_steps(index, board) for board in range(self.boards)]
         tasks = []
-        for steps in _side_by_side(queues):
+        for steps in _side_by_side(queues, lambda step: step.strip):
             needs, makes, matmul, vector = [], [], 0, 0
             for step in steps:
                 for chunk in step.chunks:
@@ -256,7 +256,7 @@ class _Compiler:
                 ]
             )
         tasks = []
-        for steps in _side_by_side(queues):
+        for steps in _side_by_side(queues, lambda step: step[1]):
             wanted, makes, cycles = [], [], 0
             for _, _, step in steps:
                 part = Part(step.group, step.group + 1, step.row0, step.row1)
@@ -650,9 +650,16 @@ class _Compiler:
                     self._store_rows(board, storage.name, group, rows, tag, self.memory[board].views[storage.name])
 
 
-def _side_by_side(queues):
-    """The first of every queue, the second of every queue, ...: list of lists."""
-    return [[item for item in items if item is not None] for items in zip_longest(*queues)]
+def _side_by_side(queues, strip_of):
+    """The first of every queue, the second of every queue, ...: list of lists.
+
+    Strip by strip: a board does not begin one, for which all boards' stages are filled, before the others end theirs.
+    """
+    result = []
+    for strip in sorted({strip_of(item) for queue in queues for item in queue}):
+        mine = [[item for item in queue if strip_of(item) == strip] for queue in queues]
+        result += [[item for item in items if item is not None] for items in zip_longest(*mine)]
+    return result
 
 
 def _output_rows(op, row0, row1):
