@@ -101,6 +101,7 @@ def _parser():
     command = model_command("bisect", _bisect, "find the first wrong value: layer, channel, pixel, cycle, instruction")
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
     command.add_argument("--data", metavar="FILE.npz", help="images; default: heldout.npz beside the model")
+    command.add_argument("--pure-rtl", action="store_true", help="simulate without C++ stand-ins for the data paths")
     command.add_argument("--built", metavar="DIR", help="take the boards' DRAM from a folder that superlip build wrote")
     command.add_argument("-o", "--output", default=".", metavar="DIR", help="for bisect-N.vcd (default: .)")
     command.add_argument("--no-waves", action="store_true", help="write no waveform (it takes a simulator of its own)")
@@ -176,17 +177,24 @@ def _sigterm_interrupts():
 
 
 def _bisect(arguments, console, errors):
+    from superlip.sim.cluster import Simulator  # noqa: PLC0415
+
     from . import flow  # noqa: PLC0415
     from .bisect import bisect, built_memory  # noqa: PLC0415
     from .data import load_images  # noqa: PLC0415
 
     memory = None if arguments.built is None else built_memory(arguments.built)
-    design = _design(arguments, flow)
+    design = _design(arguments, flow, errors)
     shape = design.graph.values[design.graph.input].shape
     images = load_images(arguments.model, shape, arguments.data, limit=arguments.images).images
+
+    def note(text):
+        errors.print(f"superlip: {text}", style="dim")
+
     finding = bisect(
         design, images, memory=memory, waves=None if arguments.no_waves else arguments.output, progress=True,
-        watchdog=arguments.watchdog, note=lambda text: errors.print(f"superlip: {text}", style="dim"),
+        simulator=Simulator.build(design.target, pure_rtl=arguments.pure_rtl, note=note),
+        watchdog=arguments.watchdog, note=note,
     )  # fmt: skip
     if finding is None:
         values = sum(op.output.channels * op.grid[0] * op.grid[1] for op in design.network.ops)
@@ -201,10 +209,12 @@ def _check(arguments, console, errors):
     from superlip.plan.lower import LoweringError, lower  # noqa: PLC0415
 
     from .data import calibration_file  # noqa: PLC0415
+    from .progress import Phases  # noqa: PLC0415
 
-    del errors
     calibrate = calibration_file(arguments.model, arguments.calibrate)
-    rows, graph = examine(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
+    with Phases(errors) as say:
+        say(f"reading {Path(arguments.model).stem}")
+        rows, graph = examine(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
     table = Table(header_style="bold")
     for column in ("node", "operator", "verdict", "why"):
         table.add_column(column)
@@ -227,9 +237,8 @@ def _plan(arguments, console, errors):
     from . import flow  # noqa: PLC0415
     from .report import layer_table, plan_rows, write_rows  # noqa: PLC0415
 
-    del errors
     _writable(arguments.json)
-    design = _design(arguments, flow)
+    design = _design(arguments, flow, errors)
     rows = plan_rows(design)
     title = f"{design.graph.name} on {arguments.boards} boards, node {design.target.name}: estimate"
     console.print(layer_table(rows, title, estimated=True))
@@ -240,9 +249,12 @@ def _plan(arguments, console, errors):
 
 def _build(arguments, console, errors):
     from . import flow  # noqa: PLC0415
+    from .progress import Phases  # noqa: PLC0415
 
-    del errors
-    folder = flow.build(_design(arguments, flow), arguments.output)
+    design = _design(arguments, flow, errors)
+    with Phases(errors) as say:
+        say(f"writing {arguments.output}")
+        folder = flow.build(design, arguments.output)
     console.print(f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
     return 0
 
@@ -271,9 +283,14 @@ def _resources(arguments, console, errors):
     return 0 if report.fits else 1
 
 
-def _design(arguments, flow):
-    graph = flow.load(arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights)
-    return flow.plan(graph, boards=arguments.boards, node=arguments.node)
+def _design(arguments, flow, errors):
+    from .progress import Phases  # noqa: PLC0415
+
+    with Phases(errors) as say:
+        say(f"reading {Path(arguments.model).stem}")
+        graph = flow.load(arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights)
+        say(f"planning {arguments.boards} board{'s' if arguments.boards > 1 else ''}")
+        return flow.plan(graph, boards=arguments.boards, node=arguments.node)
 
 
 def _doctor(arguments, console, errors):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import Builder, random_graph
+from nets import Builder
 from superlip.boards import TARGETS
 from superlip.sim.checkpoint import Checkpoints, SimulationInterrupted
 from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
@@ -29,6 +29,17 @@ def simulator():
         return Simulator.build(TINY)
     except ToolError as error:
         pytest.skip(str(error))
+
+
+def network(rng):
+    """A graph that gives every unit work for thousands of cycles, and an image."""
+    net = Builder(rng, (int(rng.integers(9, 20)), 12, 11))
+    x = net.conv("image", 40, (3, 3), pads=(1, 1, 1, 1), table=True)
+    x = net.add(net.conv(x, 40, (1, 1)), x)
+    x = net.pool(x, "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    x = net.mul(net.conv(x, 40, (1, 1)), x)
+    x = net.conv(net.pool(x, "average", (2, 2)), 24, (3, 3), strides=(2, 1))
+    return net.graph(x), net.image()
 
 
 def workload(design, images, asked=None):
@@ -84,7 +95,7 @@ def run_in_pieces(simulator, arguments, folder, stops, **options):
 @pytest.mark.parametrize("boards", [1, 2])
 def test_an_interrupted_run_gives_the_same_result(simulator, boards, seed, tmp_path):
     rng = np.random.default_rng(seed)
-    graph, image = random_graph(rng)
+    graph, image = network(rng)
     arguments = workload(flow.plan(graph, boards=boards, node=TINY), [image, image[:, ::-1].copy(), image])
     if boards == 2:
         arguments["faults"] = [Delay(1, 1000)]
@@ -128,8 +139,7 @@ def test_host_steps_are_asked_again(simulator, seed, tmp_path):
 
 @pytest.fixture
 def small(seed):
-    rng = np.random.default_rng(seed)
-    graph, image = random_graph(rng)
+    graph, image = network(np.random.default_rng(seed))
     return workload(flow.plan(graph, boards=1, node=TINY), [image])
 
 
@@ -165,7 +175,7 @@ def test_fresh_begins_anew(simulator, small, tmp_path):
 
 
 def test_the_number_of_threads_may_change(simulator, seed, tmp_path):
-    graph, image = random_graph(np.random.default_rng(seed))
+    graph, image = network(np.random.default_rng(seed))
     arguments = workload(flow.plan(graph, boards=2, node=TINY), [image])
     whole = simulator.run(**arguments, threads=1)
     interrupted(simulator, arguments | {"threads": 2}, tmp_path)
@@ -209,7 +219,7 @@ def test_a_full_disk_is_a_warning(simulator, small, tmp_path):
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(simulator, small, tmp_path):
     """Nothing but what is written now and then."""
-    small |= {"inputs": 400 * small["inputs"]}
+    small |= {"inputs": 60 * small["inputs"]}
     whole = simulator.run(**small)
 
     def kill(progress):
@@ -235,7 +245,8 @@ def test_results_are_kept_until_forgotten(simulator, small, tmp_path):
 
 def test_the_command_goes_on(tmp_path, simulator):
     """``superlip run``, stopped on two boards, when one board is done; then the same command again."""
-    command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny", "--boards", "2"]
+    command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny"]
+    command += ["--boards", "2", "--images", "100"]
     environment = os.environ | {"SUPERLIP_CACHE": str(tmp_path)}
     (tmp_path / "sim").symlink_to(simulator.program.parent.parent)
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
