@@ -146,7 +146,8 @@ def layer_table(rows, title, *, estimated=False):
     for name in ("layer", "partition"):
         table.add_column(name, no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="left" if name in ("bound by", "bits") else "right")
+        shortest = max(map(len, name.split()))
+        table.add_column(name, justify="left" if name in ("bound by", "bits") else "right", min_width=shortest)
     for row in rows:
         if row.partition == "host":
             host = (f"{row.host_bytes:,}" if name == "host bytes" else "" for name in columns)
@@ -174,14 +175,25 @@ class _Column:
                 return f"[red]{value} differ[/red]" if value else "equal"
             case "share_of_peak":
                 return f"{100 * value:.1f} %" if row.macs else ""
-            case "host_bytes":
-                return f"{value:,}" if value else ""
-        return f"{value:,}"
+            case "host_bytes" | "dram_bytes" | "link_bytes" | "macs":
+                return _short(value) if value else ""
+        return f"{value:,}" if value or self.field == "cycles" else ""
 
     def total(self, rows):
         if self.field == "share_of_peak":
             return _total_share(rows)
-        return f"{sum(getattr(row, self.field) for row in rows):,}" if self.sums else ""
+        if not self.sums:
+            return ""
+        total = sum(getattr(row, self.field) for row in rows)
+        return _short(total) if self.field in ("macs", "dram_bytes", "link_bytes", "host_bytes") else f"{total:,}"
+
+
+def _short(value):
+    """A number of at most five digits, or three digits with a prefix: 21.3 M."""
+    for prefix, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= size and value >= 100_000:
+            return f"{value / size:.{2 if value < 10 * size else 1 if value < 100 * size else 0}f} {prefix}"
+    return f"{value:,}"
 
 
 def _total_share(rows):

@@ -166,6 +166,17 @@ def test_fused_pooling_of_windows_that_overlap(boards, split):
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+@pytest.mark.parametrize("channels", [8, 5])
+def test_pooling_of_a_concatenation(channels, boards, split):
+    """It is done on the sums of the convolutions in front of the concatenation, also where they share a word."""
+    net = Builder(np.random.default_rng(38), (8, 13, 11))
+    a, b = net.conv("image", channels, (1, 1)), net.conv("image", 8, (1, 1))
+    x = net.pool(net.concat(a, b), "max", (3, 3), strides=(2, 2))
+    compiled = run(net.graph(x), net.image(), boards, split=split)
+    assert len(compiled.network.ops) == 2
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
 @pytest.mark.parametrize("channels, fold", [(1, 4), (2, 4), (3, 2), (4, 2), (5, 1)])
 def test_kernel_columns_share_a_pass(channels, fold, boards, split):
     """Words that hold few channels hold them several times, and a pass takes every copy from another column."""

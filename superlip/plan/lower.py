@@ -237,9 +237,15 @@ def _identity_order(values, order, kernel=(1, 1), at=(0, 0)):
     return weights
 
 
+def _rising(table):
+    """Whether a table (or none) keeps the order of numbers."""
+    return table is None or bool((np.diff(np.roll(table.astype(int), 128)) >= 0).all())
+
+
 class _Lowering:
     def __init__(self, graph, tn):
         self.graph, self.tn = graph, tn
+        self.graph = graph = self._pool_before_concat(graph)
         self.ops, self.places, self.outputs, self.contents = [], {}, [], {}
         self.uses = {}
         for node in graph.nodes:
@@ -320,7 +326,12 @@ class _Lowering:
             for name, table in zip(node.inputs, node.tables, strict=True):
                 channels = self.graph.values[name].shape[0]
                 source = producer.get(name)
-                direct = isinstance(source, ir.Conv | ir.Concat) and name not in self.places
+                aligned = isinstance(source, ir.Pool) and offset % self.tn == 0 and table is None
+                if isinstance(source, ir.Pool):
+                    conv = producer.get(source.inputs[0])
+                    fused = isinstance(conv, ir.Conv) and self._fusable_pool(conv) is source and _rising(table)
+                    source = conv if fused else None
+                direct = (isinstance(source, ir.Conv | ir.Concat) or aligned) and name not in self.places
                 if table is not None:
                     only = len(self.uses[name]) == 1 and name not in self.outputs
                     direct = direct and only and isinstance(source, ir.Conv) and source.table is None
@@ -356,11 +367,10 @@ class _Lowering:
         graph = self.graph
         rows, cols = graph.values[node.output].shape[1:]
         macs = int(np.prod(self.original.get(node.name, node).weights.shape)) * rows * cols
-        if node.output in self.fused_tables:
-            node = dataclasses.replace(
-                node, table=self.fused_tables[node.output], table_zero_point=graph.values[node.output].zero_point
-            )
         pool = self._fusable_pool(node)
+        table = self.fused_tables.get(node.output if pool is None else pool.output)
+        if table is not None:
+            node = dataclasses.replace(node, table=table, table_zero_point=graph.values[node.output].zero_point)
         if pool is None:
             self._add_op(node, self._place(node.output), macs=macs, grid=(rows, cols))
             return
@@ -369,23 +379,58 @@ class _Lowering:
         zero_points = self._zero(*node.inputs, node.output)
         self._add_op(node, place, macs=macs, pool=pool, sums_size=(rows, cols), zero_points=zero_points)
 
+    def _pool_before_concat(self, graph):
+        """A maximum pooling of a concatenation becomes one of each part, where the convolutions in front take it in."""
+        users, producer = {}, {node.output: node for node in graph.nodes}
+        for node in graph.nodes:
+            for name in node.inputs:
+                users.setdefault(name, []).append(node)
+
+        def alone(name):
+            return len(users.get(name, [])) == 1 and name not in graph.outputs
+
+        values, replaced = dict(graph.values), {}
+        for pool in graph.nodes:
+            concat = producer.get(pool.inputs[0])
+            if (
+                not isinstance(pool, ir.Pool)
+                or pool.kind != "max"
+                or not isinstance(concat, ir.Concat)
+                or not alone(concat.output)
+                or not all(isinstance(producer.get(name), ir.Conv) and alone(name) for name in concat.inputs)
+                or not all(self._fusable(producer[name], pool) for name in concat.inputs)
+                or not all(_rising(table) for table in concat.tables)
+            ):
+                continue
+            parts = []
+            for number, name in enumerate(concat.inputs):
+                pooled = f"{name}.{pool.name}"
+                shape = values[name].shape[0], *values[pool.output].shape[1:]
+                values[pooled] = dataclasses.replace(values[name], name=pooled, shape=shape)
+                part = dataclasses.replace(pool, name=f"{pool.name}.{number}", inputs=(name,), output=pooled)
+                parts.append(part)
+            inputs = tuple(part.output for part in parts)
+            replaced[pool.name] = [*parts, dataclasses.replace(concat, inputs=inputs, output=pool.output)]
+            replaced[concat.name] = []
+        nodes = [new for node in graph.nodes for new in replaced.get(node.name, [node])]
+        return dataclasses.replace(graph, nodes=nodes, values=values) if replaced else graph
+
     def _fusable_pool(self, node):
         users = self.uses.get(node.output, [])
         if len(users) != 1 or node.output in self.outputs or node.output in self.places:
             return None
-        pool = users[0]
-        rising = node.table is None or bool((np.diff(np.roll(node.table.astype(int), 128)) >= 0).all())
-        if (
-            not isinstance(pool, ir.Pool)
-            or pool.kind != "max"
-            or pool.kernel == (1, 1)
-            or not self._gains(node, pool)
-            or not rising
-            or (pool.low, pool.high) != (-128, 127)
-            or (node.scale <= 0).any()
-        ):
-            return None
-        return pool
+        return users[0] if isinstance(users[0], ir.Pool) and self._fusable(node, users[0]) else None
+
+    def _fusable(self, node, pool):
+        """Whether a pooling of what a convolution computes can be done on its sums, and pays."""
+        return (
+            pool.kind == "max"
+            and pool.kernel != (1, 1)
+            and (pool.low, pool.high) == (-128, 127)
+            and _rising(node.table)
+            and bool((node.scale > 0).all())
+            and self._gains(node, pool)
+        )
 
     def _gains(self, node, pool):
         """Whether fusing a pooling pays. One whose windows overlap costs the array the rows that chunks have in common,
@@ -396,7 +441,7 @@ class _Lowering:
         channels = self.graph.values[node.inputs[0]].shape[0]
         sums = int(np.prod(self.graph.values[node.output].shape[1:]))
         results = int(np.prod(self.graph.values[pool.output].shape[1:]))
-        passes = -(-channels // self.tn) * kh * kw
+        passes = -(-channels // self.tn) * kh * -(-kw // self._most_copies(channels, node))
         overlaps = any(k > s for k, s in zip(pool.kernel, pool.strides, strict=True))
         return not overlaps or sums + results * pool.kernel[0] * pool.kernel[1] > 0.7 * passes * sums
 
@@ -543,13 +588,18 @@ class _Lowering:
             mine = writers.get(place.storage.name, [])
             if not op.is_conv or len(mine) != 1 or not self.ops[mine[0]].is_conv:
                 continue
-            kw, stride, dilation = op.node.weights.shape[3], op.node.strides[1], op.node.dilations[1]
             whole = place.offset == 0 and place.channels == place.storage.channels
-            if kw == 1 or (stride, dilation) != (1, 1) or op.node.groups > 1 or not whole:
+            copies = self._most_copies(place.channels, op.node) if whole else 1
+            if copies == 1:
                 continue
-            copies = next((1 << f for f in range(MAX_FOLD, 0, -1) if place.channels << f <= self.tn), 1)
             self.ops[index] = dataclasses.replace(op, fold=copies)
             self.ops[mine[0]] = dataclasses.replace(self.ops[mine[0]], copies=copies)
+
+    def _most_copies(self, channels, node):
+        """How often the words of a convolution's input can hold its channels, if that is of use."""
+        if node.weights.shape[3] == 1 or node.strides[1] > 1 or node.dilations[1] > 1 or node.groups > 1:
+            return 1
+        return next((1 << f for f in range(MAX_FOLD, 0, -1) if channels << f <= self.tn), 1)
 
     # -- the image -----------------------------------------------------------------------------------------
 
