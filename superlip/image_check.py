@@ -236,7 +236,7 @@ class _Board:
         first = at - byte % 4  # a port's part of a word is whole lanes
         is_scale = byte >= 4 and not isinstance(node, ir.Add)
         have, want = (part[first : first + 4].view("<f4" if is_scale else "<i4")[0] for part in values)
-        channel = group * self.node.tn + lane % (self.node.tn // self.ops[op].copies) - self.ops[op].output.offset
+        channel = self.ops[op].channel(group, lane)
         what = "scale" if is_scale else "bias" if not isinstance(node, ir.Add) else ("factor a", "factor b")[byte >= 4]
         if self.ops[op].is_conv:
             whose = f"requantization constant of layer {name}, tile {group}, channel {channel}"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -37,7 +37,9 @@ class Phases:
                 BarColumn(bar_width=12), _text("{task.fields[detail]}"), _TimeLeft(table_column=Column(no_wrap=True)),
             )  # fmt: skip
             self._bar = Progress(*columns, console=console, transient=True, speed_estimate_period=300)
-        self._text, self._task, self._began, self._counted = None, None, 0.0, False
+        self._text: str | None = None
+        self._task: TaskID | None = None
+        self._began, self._counted = 0.0, False
 
     def __enter__(self):
         return self

@@ -72,7 +72,7 @@ class TraceChecker:
                 flat = (self.bases[storage.name] + row * storage.width + cols).ravel()
                 mask = np.zeros(self.tn, bool)
                 mask[written.lane0 : written.lane1] = True
-                mask &= network.ops[written.op].lanes
+                mask &= network.ops[written.op].lanes(written.group)
                 index.append(flat)
                 ops.append(np.full(len(flat), written.op, np.int32))
                 lanes.append(np.broadcast_to(mask, (len(flat), self.tn)))
@@ -99,7 +99,7 @@ class TraceChecker:
         op = self.compiled.network.ops[number]
         storage = op.output.storage
         group, rest = divmod(int(self.index[board][at]) - self.bases[storage.name], storage.height * storage.width)
-        channel = group * self.tn + lane % (self.tn // op.copies) - op.output.offset
+        channel = op.channel(group, lane)
         return number, group, channel, *divmod(rest, storage.width)
 
     def compare(self, image, trace, golden, comparison):

@@ -59,7 +59,7 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_wor
                 storage = op.output.storage
                 value = network.words(storage.name, {name: values[0] for name, values in expected.items()})
                 block = value[(written.group, *written.places())].reshape(-1, target.node.tn)
-                lanes = np.flatnonzero(op.lanes[written.lane0 : written.lane1]) + written.lane0
+                lanes = np.flatnonzero(op.lanes(written.group)[written.lane0 : written.lane1]) + written.lane0
                 assert tag == written.op + 1
                 np.testing.assert_array_equal(words[:, lanes], block[:, lanes], err_msg=f"{op.name} seed {seed}")
         raw = [cluster.read(*piece) for piece in compiled.output_ranges()]
@@ -177,7 +177,7 @@ def test_pooling_of_a_concatenation(channels, boards, split):
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
-@pytest.mark.parametrize("channels, fold", [(1, 4), (2, 4), (3, 2), (4, 2), (5, 1)])
+@pytest.mark.parametrize("channels, fold", [(1, 4), (2, 4), (3, 2), (4, 2), (5, 1), (17, 4), (12, 2)])
 def test_kernel_columns_share_a_pass(channels, fold, boards, split):
     """Words that hold few channels hold them several times, and a pass takes every copy from another column."""
     net = Builder(np.random.default_rng(28), (6, 9, 11))

@@ -20,10 +20,10 @@ class Chunk:
         row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
         return (row1 - row0) * (col1 - col0)
 
-    def pixels(self, op):
+    def pixels(self, op, fold):
         """Pixels that a pass over it reads: those ahead of each row, which a fold needs, included."""
         row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
-        return (row1 - row0) * (col1 - col0 + op.fold - 1)
+        return (row1 - row0) * (col1 - col0 + fold - 1)
 
 
 @dataclass(frozen=True)

@@ -235,9 +235,9 @@ class _Compiler:
                 ]
             for tile, run in runs:
                 count, sums = len(tile.blocks), sum(chunk.sums(op) for chunk in run)
-                pixels = sum(chunk.pixels(op) for chunk in run)
                 for at, block in enumerate(tile.blocks):
                     key = (index, tile.group, at)
+                    pixels = sum(chunk.pixels(op, block.fold) for chunk in run)
                     ends = at == 0, at == count - 1
                     steps.append(Step(board, index, number, tile, block, run, sums, pixels, *ends, key))
         return steps
@@ -531,8 +531,9 @@ class _Compiler:
                 # Rows that are not held are rows outside the image: the height ends where the image ends.
                 height=source.rows, width=source.width,
                 y0=row0 * sy - top + block.ky0 * dy - source.row0, x0=col0 * sx - left,
-                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=-(-node.weights.shape[3] // op.fold),
-                fold=op.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * op.fold, n_tiles=block.n1 - block.n0,
+                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=-(-node.weights.shape[3] // block.fold),
+                fold=block.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * block.fold,
+                n_tiles=block.n1 - block.n0,
                 rows=row1 - row0, cols=col1 - col0, acc=acc, accumulate=int(not step.first),
                 zero_point=op.zero_points[0],
             )  # fmt: skip

@@ -13,7 +13,7 @@ __all__ = ["Block", "ConvTile", "conv_tiles", "add_params", "lane_params", "tabl
 class Block:
     """Weight sets of a part of an output-channel tile's input: n-tiles [n0, n1), kernel rows [ky0, ky1).
 
-    ``words`` : ndarray int8, shape (sets * rows, tn), sets in order n, ky, kx.
+    ``words`` : ndarray int8, shape (sets * rows, tn), sets in order n, ky, kx; kx in steps of ``fold``.
     """
 
     n0: int
@@ -22,6 +22,7 @@ class Block:
     ky1: int
     rows: int
     words: np.ndarray
+    fold: int = 1
 
     @property
     def sets(self):
@@ -59,7 +60,7 @@ def conv_tiles(conv, source, dest, limit, *, fold=1, copies=1):
     list of ConvTile, in order of the destination's groups
     """
     tn = dest.storage.tn
-    weights = _fold(conv.weights, fold, tn)
+    weights = conv.weights
     m_per_group = len(weights) // conv.groups
     n_per_group, kh, kw = weights.shape[1:]
     tiles = []
@@ -74,7 +75,7 @@ def conv_tiles(conv, source, dest, limit, *, fold=1, copies=1):
         bias, scale = np.zeros(tn, np.int32), np.zeros(tn, np.float32)
         bias[lane0:lane1] = conv.bias[m0:m1]
         scale[lane0:lane1] = conv.scale[m0:m1]
-        if copies > 1:
+        if copies > 1 and group == dest.end_group - 1:
             bias, scale = (np.resize(v[: tn // copies], tn) for v in (bias, scale))
             rows = np.zeros((copies, tn // copies, *dense.shape[1:]), np.int8)
             rows[:, :lane1] = dense
@@ -82,23 +83,31 @@ def conv_tiles(conv, source, dest, limit, *, fold=1, copies=1):
         # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
         end = len(dense)
         sets = dense.reshape(end, n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
+        plain = n1 - n0 - (fold > 1)
         blocks = [
             Block(n0 + a, n0 + b, ky0, ky1, end, np.ascontiguousarray(sets[a:b, ky0:ky1]).reshape(-1, tn))
-            for a, b, ky0, ky1 in _cut(n1 - n0, kh, kw * end, limit)
+            for a, b, ky0, ky1 in (_cut(plain, kh, kw * end, limit) if plain else [])
         ]
+        if fold > 1:
+            folded = _fold(sets[plain], fold)
+            blocks += [
+                Block(n1 - 1, n1, ky0, ky1, end, np.ascontiguousarray(folded[ky0:ky1]).reshape(-1, tn), fold)
+                for _, _, ky0, ky1 in _cut(1, kh, folded.shape[1] * end, limit)
+            ]
         tiles.append(ConvTile(group, lane0, end, tuple(blocks), lane_params(bias, scale)))
     return tiles
 
 
-def _fold(weights, fold, tn):
-    """Weights (m, n, kh, kw) for words that hold the n channels ``fold`` times: (m, tn, kh, kw / fold)."""
-    if fold == 1:
-        return weights
-    m, n, kh, kw = weights.shape
+def _fold(sets, fold):
+    """Weight sets of an n-tile, shape (kh, kw, rows, tn), for words that hold its channels ``fold`` times.
+
+    Returns (kh, kw / fold, rows, tn): set x has the weights of kernel column x * fold + g in lane group g.
+    """
+    kh, kw, rows, tn = sets.shape
     passes, lanes = -(-kw // fold), tn // fold
-    columns = np.zeros((m, lanes, kh, passes * fold), np.int8)
-    columns[:, :n, :, :kw] = weights
-    return columns.reshape(m, lanes, kh, passes, fold).transpose(0, 4, 1, 2, 3).reshape(m, tn, kh, passes)
+    columns = np.zeros((kh, passes * fold, rows, lanes), np.int8)
+    columns[:, :kw] = sets[..., :lanes]
+    return columns.reshape(kh, passes, fold, rows, lanes).transpose(0, 1, 3, 2, 4).reshape(kh, passes, rows, tn)
 
 
 def _cut(n_tiles, kh, row_words, limit):

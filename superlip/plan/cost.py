@@ -128,9 +128,8 @@ def _weights(op, part):
     """Words of weights that a part needs."""
     if not op.is_conv or part.empty:
         return 0
-    source = op.inputs[0]
     lanes = sum(lane1 for group, _, lane1, *_ in op.output.tiles() if part.group0 <= group < part.group1)
-    return lanes * op.copies * (source.end_group - source.first_group) * op.kernel_passes
+    return lanes * op.kernel_passes
 
 
 def _streamed(weights, parts, node, boards):
@@ -153,10 +152,7 @@ def _compute(op, part, node):
     """Cycles of the array: every pass takes at least the tm cycles of a weight load."""
     if not op.is_conv or part.empty:
         return 0
-    source = op.inputs[0]
-    passes = (source.end_group - source.first_group) * op.kernel_passes
-    if op.node.groups > 1:  # a tile reads only the n-tiles of its groups
-        passes = max(1, -(-op.node.weights.shape[1] // node.tn)) * op.kernel_passes
+    passes = op.kernel_passes
     row0, row1, col0, col1 = op.sums(part.row0, part.row1)
     pixels = (row1 - row0) * (col1 - col0 + op.fold - 1)
     chunks = -(-pixels // (node.acc_words // 2))

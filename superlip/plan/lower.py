@@ -56,9 +56,11 @@ class Op:
     macs : int
         Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
     fold : int
-        Kernel columns that one pass of a convolution does: as many times its input's words hold their channels.
+        Kernel columns that one pass of a convolution does over the last channel group of its input, whose words hold
+        their channels as many times.
     copies : int
-        How often the output's words hold its channels, ``tn // copies`` lanes apart, for convolutions that fold.
+        How often the words of the output's last channel group hold its channels, ``tn // copies`` lanes apart, for
+        convolutions that fold.
     """
 
     name: str
@@ -77,15 +79,26 @@ class Op:
 
     @property
     def kernel_passes(self):
-        """Passes of a convolution for each n-tile."""
+        """Passes of a convolution over all its n-tiles; of a grouped one, over those of a group."""
         kh, kw = self.node.weights.shape[2:]
-        return kh * -(-kw // self.fold)
+        source = self.inputs[0]
+        n_tiles = source.end_group - source.first_group
+        if self.node.groups > 1:  # a tile reads only the n-tiles of its groups
+            n_tiles = max(1, -(-self.node.weights.shape[1] // source.storage.tn))
+        return kh * ((n_tiles - 1) * kw + -(-kw // self.fold))
 
-    @property
-    def lanes(self):
-        """Lanes of a word that hold channels, where its copies leave some that don't: ndarray bool, shape (tn,)."""
-        tn = self.output.storage.tn
-        return np.arange(tn) % (tn // self.copies) < (self.output.channels if self.copies > 1 else tn)
+    def lanes(self, group):
+        """Lanes of a group's words that hold channels, where copies leave some that don't: ndarray bool, (tn,)."""
+        place, tn = self.output, self.output.storage.tn
+        held = tn if self.copies == 1 or group < place.end_group - 1 else (place.channels - 1) % tn + 1
+        return np.arange(tn) % (tn // self.copies if held < tn else tn) < held
+
+    def channel(self, group, lane):
+        """Channel of the output that a lane of a group's words holds."""
+        place, tn = self.output, self.output.storage.tn
+        if self.copies > 1 and group == place.end_group - 1:
+            lane %= tn // self.copies
+        return group * tn + lane - place.offset
 
     @property
     def is_conv(self):
@@ -201,7 +214,9 @@ class Network:
         tn = self.input.storage.tn
         words = pack_words(values[value], offset, -(-(offset + len(values[value])) // tn), tn)
         copies = max((op.copies for op in ops), default=1)
-        return words if copies == 1 else np.tile(words[..., : tn // copies], copies)
+        if copies > 1:
+            words[-1] = np.tile(words[-1][..., : tn // copies], copies)
+        return words
 
     def users(self):
         """Storage name -> indices of the ops that read it."""
@@ -441,7 +456,7 @@ class _Lowering:
         channels = self.graph.values[node.inputs[0]].shape[0]
         sums = int(np.prod(self.graph.values[node.output].shape[1:]))
         results = int(np.prod(self.graph.values[pool.output].shape[1:]))
-        passes = -(-channels // self.tn) * kh * -(-kw // self._most_copies(channels, node))
+        passes = kh * ((channels - 1) // self.tn * kw + -(-kw // self._most_copies(channels, node)))
         overlaps = any(k > s for k, s in zip(pool.kernel, pool.strides, strict=True))
         return not overlaps or sums + results * pool.kernel[0] * pool.kernel[1] > 0.7 * passes * sums
 
@@ -596,10 +611,11 @@ class _Lowering:
             self.ops[mine[0]] = dataclasses.replace(self.ops[mine[0]], copies=copies)
 
     def _most_copies(self, channels, node):
-        """How often the words of a convolution's input can hold its channels, if that is of use."""
+        """How often the last words of a convolution's input can hold their channels, if that is of use."""
         if node.weights.shape[3] == 1 or node.strides[1] > 1 or node.dilations[1] > 1 or node.groups > 1:
             return 1
-        return next((1 << f for f in range(MAX_FOLD, 0, -1) if channels << f <= self.tn), 1)
+        last = (channels - 1) % self.tn + 1
+        return next((1 << f for f in range(MAX_FOLD, 0, -1) if last << f <= self.tn), 1)
 
     # -- the image -----------------------------------------------------------------------------------------
 
