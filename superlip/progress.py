@@ -69,7 +69,8 @@ class Phases:
             self._bar.update(self._task, completed=fraction, detail=detail)
         else:  # what was done at that moment says nothing about the speed
             began = self._bar.tasks[-1].start_time
-            self._bar.reset(self._task, total=1.0, completed=fraction, detail=detail)
+            self._bar.reset(self._task, total=1.0, detail=detail)
+            self._bar.update(self._task, completed=fraction)
             self._bar.tasks[-1].start_time = began
             self._counted = True
 
