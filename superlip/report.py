@@ -185,7 +185,9 @@ class _Column:
         if not self.sums:
             return ""
         total = sum(getattr(row, self.field) for row in rows)
-        return _short(total) if self.field in ("macs", "dram_bytes", "link_bytes", "host_bytes") else f"{total:,}"
+        if self.field in ("macs", "dram_bytes", "link_bytes", "host_bytes"):
+            return _short(total)
+        return f"{total:,}" if total or self.field == "cycles" else ""
 
 
 def _short(value):
