@@ -166,6 +166,21 @@ def test_fused_pooling_of_windows_that_overlap(boards, split):
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+@pytest.mark.parametrize("seed", range(6))
+def test_layers_that_overlap(seed, boards, split):
+    """Branches whose convolutions take several blocks of weights: sums that are not complete keep their place."""
+    random = np.random.default_rng(seed)
+    net = Builder(random, (12, 8, 8))
+    branches = [net.conv(net.pool("image", "max", (3, 3), pads=(1, 1, 1, 1)), 8, (1, 1)) for _ in range(2)]
+    for _ in range(3):
+        x = net.conv("image", int(random.integers(9, 30)), (1, 1))
+        branches.append(net.conv(x, int(random.integers(4, 20)), (3, 3), pads=(1, 1, 1, 1)))
+    x = net.conv(net.concat(*branches), 8, (3, 3))
+    small = dataclasses.replace(TINY.node, weight_words=512, acc_words=128)
+    run(net.graph(x), net.image(), boards, split=split, target=dataclasses.replace(TINY, node=small))
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
 @pytest.mark.parametrize("channels", [8, 5])
 def test_pooling_of_a_concatenation(channels, boards, split):
     """It is done on the sums of the convolutions in front of the concatenation, also where they share a word."""

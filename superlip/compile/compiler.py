@@ -8,7 +8,7 @@ between layers cut the program in segments: STORE, the host, LOAD.
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 
 import numpy as np
 
@@ -202,19 +202,25 @@ class _Compiler:
         """Steps of the boards, those at the same time side by side."""
         op = self.network.ops[index]
         queues = [self._board_steps(index, board) for board in range(self.boards)]
-        tasks = []
-        for steps in _side_by_side(queues, lambda step: step.strip):
+        tasks, unfinished = [], set()
+        # The boards end their sums together, too, whatever number of blocks each has for them.
+        begun = {
+            id(step): n for queue in queues for step, n in zip(queue, accumulate(s.first for s in queue), strict=True)
+        }
+        for steps in _side_by_side(queues, lambda step: (step.strip, begun[id(step)])):
             needs, makes, matmul, vector = [], [], 0, 0
             for step in steps:
+                (unfinished.discard if step.last else unfinished.add)(step.board)
+                blocks = step.tile.blocks
                 for chunk in step.chunks:
-                    block = step.block
-                    rows = op.input_rows(chunk.row0, chunk.row1)
-                    needs.append((op.inputs[0].storage.name, block.n0, block.n1, *rows))
+                    if step.first:
+                        rows = op.input_rows(chunk.row0, chunk.row1)
+                        needs.append((op.inputs[0].storage.name, blocks[0].n0, blocks[-1].n1, *rows))
                     if step.last:
                         makes.append((step.tile.group, step.tile.group + 1, _output_rows(op, chunk.row0, chunk.row1)))
                 matmul = max(matmul, step.matmul_cycles(self.config.tm))
                 vector = max(vector, sum(map(op.requantize_cycles, step.chunks)) if step.last else 0)
-            tasks.append(Task(index, steps, needs, makes, matmul, vector))
+            tasks.append(Task(index, steps, needs, makes, matmul, vector, bool(unfinished)))
         return tasks
 
     def _board_steps(self, index, board):

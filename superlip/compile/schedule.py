@@ -32,6 +32,9 @@ class Task:
         What of the operation's output it completes; ``rows`` an index array. Nothing for a part of the sums.
     matmul, vector : int
         Cycles of the slowest board.
+    leaves_open : bool
+        Sums are still to be added to: no other convolution may come in between, since it would take their place. The
+        task with which such sums begin needs all that they are made of.
     """
 
     op: int
@@ -40,6 +43,7 @@ class Task:
     makes: list
     matmul: int
     vector: int
+    leaves_open: bool = False
 
 
 def starts_after(network, depths, barriers=()):
@@ -116,7 +120,7 @@ def order(network, tasks, after):
     result, total = [], sum(map(len, tasks))
     matmul = vector = 0.0
     banks = [0.0, 0.0]  # when VECTOR has emptied the accumulators of the last two convolution tasks
-    first = 0
+    first, unfinished = 0, None
     while len(result) < total:
         while at[first] == len(tasks[first]):
             first += 1
@@ -128,6 +132,8 @@ def order(network, tasks, after):
                 continue
             task = tasks[index][at[index]]
             is_conv = network.ops[index].is_conv
+            if is_conv and unfinished not in (None, index):
+                continue
             free = max(matmul, banks[0]) if is_conv else vector
             best = conv if is_conv else own
             if best is not None and best[0] <= free:
@@ -147,6 +153,7 @@ def order(network, tasks, after):
             progress.done(task, vector + REQUANTIZE_LATENCY)
         else:
             start, task = conv
+            unfinished = task.op if task.leaves_open else None
             matmul = start + task.matmul
             if task.vector:
                 vector = max(vector, matmul) + task.vector
