@@ -187,3 +187,45 @@ def random_graph(rng, *, size=10, depth=3, channels=24):
             other = net.conv(x, c, (1, 1))
             x = net.add(x, other) if kind == "add" else net.mul(other, x)
     return net.graph(x), net.image()
+
+
+def random_branches(rng, *, ops=12, channels=24):
+    """A random network with branches: convolutions, poolings, additions, concatenations; and an image for it."""
+    rows, cols = (int(n) for n in rng.integers(5, 14, 2))
+    net = Builder(rng, (int(rng.integers(1, channels)), rows, cols))
+    values = ["image"]
+    for _ in range(ops):
+        x = values[int(rng.integers(max(0, len(values) - 4), len(values)))]
+        c, h, w = net.values[x].shape
+        same = [name for name in values if name != x and net.values[name].shape[1:] == (h, w)]
+        kind = rng.choice(["conv", "conv", "conv", "small", "pool", "shrink", "add", "concat", "concat"])
+        if kind in ("concat", "add") and not same:
+            kind = "conv"
+        if kind == "conv":
+            k = int(rng.choice([1, 1, 3, 5]))
+            y = net.conv(x, int(rng.integers(1, channels)), (k, k), pads=(k // 2,) * 4)
+        elif kind == "small":
+            y = net.conv(
+                net.conv(x, int(rng.integers(1, 5)), (1, 1)), int(rng.integers(4, channels)), (3, 3), pads=(1,) * 4
+            )
+        elif kind == "pool":
+            y = net.pool(x, str(rng.choice(["max", "max", "average"])), (3, 3), pads=(1, 1, 1, 1))
+        elif kind == "shrink":
+            if min(h, w) < 5:
+                continue
+            y = (
+                net.pool(x, "max", (3, 3), strides=(2, 2))
+                if rng.integers(0, 2)
+                else net.conv(x, c, (3, 3), strides=(2, 2))
+            )
+        elif kind == "add":
+            y = net.add(x, net.conv(str(rng.choice(same)), c, (1, 1)))
+        else:
+            y = net.concat(x, *rng.choice(same, size=min(len(same), int(rng.integers(1, 4))), replace=False).tolist())
+        values.append(y)
+    unused = [name for name in values[1:] if name not in {i for node in net.nodes for i in node.inputs}]
+    x = values[-1]
+    for name in unused:
+        if name != x and net.values[name].shape == net.values[x].shape:
+            x = net.add(x, name)
+    return net.graph(x), net.image()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from nets import Builder, random_graph
+from nets import Builder, random_branches, random_graph
 from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
 from superlip.sim.functional import FunctionalCluster
@@ -73,6 +73,15 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_wor
 def test_random_networks(seed, boards, split):
     graph, image = random_graph(np.random.default_rng(seed))
     run(graph, image, boards, split=split)
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.CHANNELS), (2, Split.ROWS), (2, None)])
+@pytest.mark.parametrize("seed", range(8))
+def test_random_branches(seed, boards, split):
+    """Branches, concatenations and poolings that overlap, with little room for weights and sums."""
+    graph, image = random_branches(np.random.default_rng(seed))
+    small = dataclasses.replace(TINY.node, weight_words=512 << seed % 3, acc_words=64 << seed % 2)
+    run(graph, image, boards, split=split, target=dataclasses.replace(TINY, node=small))
 
 
 @pytest.mark.parametrize("split", [Split.ROWS, Split.CHANNELS])

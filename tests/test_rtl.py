@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nets import Builder, random_graph
+from nets import Builder, random_branches, random_graph
 from superlip.boards import TARGETS
 from superlip.sim.cluster import Simulator
 
@@ -34,6 +34,14 @@ def test_random_networks(seed):
     """Shapes, strides, padding, groups, pooling, additions, tables; values at the corners of int8."""
     graph, image = random_graph(np.random.default_rng(seed), size=9)
     check(graph, [image, np.full_like(image, -128), np.full_like(image, 127)], 2)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2))
+def test_random_branches(seed, boards):
+    """Layers that overlap: branches, concatenations, fused poolings, folded kernel columns."""
+    graph, image = random_branches(np.random.default_rng(seed))
+    check(graph, [image, np.full_like(image, -128)], boards)
 
 
 def test_largest_sums():
