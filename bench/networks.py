@@ -281,18 +281,19 @@ def markdown(rows, about, command):
 
 
 _LIMITS = """
-Fully connected layers are a stream of weights: one pixel, and a word of weights a cycle, which is what DRAM delivers. They
-can't begin before the last convolution has ended, and what can be loaded ahead is what the weight buffer holds (12,288
-words, a cycle each). So for VGG-16 no order of work is faster than its convolutions at the peak (3,746,736 cycles) and
-123,633,664 bytes at 64 a cycle (1,931,776) less 12,288: 5,666,224 cycles, 1.500 times the bound, which counts the two as if
-they overlapped. What is measured beyond that: conv1_1 (its image and its result, 50,176 words each, share DRAM, and 27 of 64
-lanes are in use), 2 % of DRAM cycles between bursts, and fill and drain of layers. AlexNet is the same at another scale.
+Fully connected layers are a stream of weights: one pixel, and a word of weights a cycle, which is what DRAM delivers.
+They can't begin before the last convolution has ended, and what can be loaded ahead is what the weight buffer holds
+(12,288 words, a cycle each). So for VGG-16 no order of work is faster than its convolutions at the peak (3,746,736
+cycles) and 123,633,664 bytes at 64 a cycle (1,931,776) less 12,288: 5,666,224 cycles, 1.500 times the bound, which
+counts the two as if they overlapped. What is measured beyond that: conv1_1 (its image and its result, 50,176 words
+each, share DRAM, and 27 of 64 lanes are in use), 2 % of DRAM cycles between bursts, and fill and drain of layers.
+AlexNet is the same at another scale.
 
 ResNet-50: additions of 56 x 56 pixels and 256 channels take VECTOR two reads a word, and the activation buffer has no
-room to let the next convolutions begin meanwhile; 7 x 7 pixels are fewer than the 64 cycles that a weight set takes to load
-(there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and channels that don't fill words. Tiny-YOLOv2: its
-first layer has 16 channels, a quarter of the array, at 173,056 pixels. SqueezeNet: VECTOR reads nine sums for each pixel
-of its overlapping poolings, and 16 and 48 channels fill a part of a word.
+room to let the next convolutions begin meanwhile; 7 x 7 pixels are fewer than the 64 cycles that a weight set takes
+to load (there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and channels that don't fill words.
+Tiny-YOLOv2: its first layer has 16 channels, a quarter of the array, at 173,056 pixels. SqueezeNet: VECTOR reads nine
+sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a word.
 """
 
 _EXPLAINED = (
