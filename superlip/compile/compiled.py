@@ -7,7 +7,7 @@ import numpy as np
 from superlip.boards import Target
 from superlip.golden.host import run_host
 from superlip.plan.layout import pack_words, unpack_words
-from superlip.plan.lower import Network
+from superlip.plan.network import Network
 
 from .memory import DramImage
 

@@ -7,14 +7,13 @@ between layers cut the program in segments: STORE, the host, LOAD.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from itertools import accumulate, pairwise, zip_longest
+from itertools import pairwise
 
 import numpy as np
 
 from superlip.graph import ir
 from superlip.plan.layout import View
-from superlip.plan.partition import Part, masks, needs, part_of, sends
+from superlip.plan.partition import masks, part_of, sends
 from superlip.rtl.isa import Memory, Opcode, VectorOp
 
 from .allocate import DoesNotFit
@@ -23,8 +22,9 @@ from .compiled import BoardImage, Compiled, Written
 from .memory import DramImage
 from .memory_plan import params_region, plan_memory
 from .program import ACC, DRAM, Access, Emitter
-from .schedule import Task, order
-from .vector import vector_body, vector_cycles, vector_params, vector_reads, vector_steps
+from .schedule import order
+from .tasks import tasks_of
+from .vector import vector_body, vector_params, vector_reads
 from .weight_stream import WeightStream, load, pieces
 from .weights import conv_tiles, table_block
 
@@ -40,42 +40,12 @@ class CompileError(ValueError):
     """A network that this node can't hold; the message names the layer, what it needs and what there is."""
 
 
-@dataclass(eq=False)
-class Step:
-    """One weight block at work on one board: the chunks that use it; does it begin, does it end their sums?
-
-    ``sums`` are the accumulators that it takes, ``pixels`` those that each of its passes reads.
-    ``load`` identifies the LOAD that brings it (None: it stays on chip), ``held`` its place in the ring.
-    """
-
-    board: int
-    op: int
-    strip: int
-    tile: object
-    block: object
-    chunks: tuple[Chunk, ...]
-    sums: int
-    pixels: int
-    first: bool
-    last: bool
-    key: tuple
-    load: tuple | None = None
-    uses: int = 0
-    address: int = 0
-    held: object = None
-    fresh: bool = False
-
-    def matmul_cycles(self, tm):
-        """Cycles of the array: a pass takes at least the ``tm`` cycles of the next weight load."""
-        return self.block.sets * max(self.pixels, tm * len(self.chunks))
-
-
 def compile_network(network, plan, target):
     """Compile a network.
 
     Parameters
     ----------
-    network : superlip.plan.lower.Network
+    network : superlip.plan.network.Network
     plan : superlip.plan.planner.Plan
         Number of boards, split of every operation, share of weight-shared blocks.
     target : superlip.boards.Target
@@ -129,7 +99,8 @@ class _Compiler:
         self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
         self._place_dram()
         self.shared_groups = self._shared_groups()
-        self.order = self._order()
+        tasks = tasks_of(self.network, self.parts, self.tiles, self.memory, self.config)
+        self.order = order(self.network, tasks, self.memory[0].after)
         steps = [task.steps if self.network.ops[task.op].is_conv else [] for task in self.order]
         self.weights = WeightStream(self.network, self.plan, self.target, self.images, steps)
         self._emit_init()
@@ -187,91 +158,6 @@ class _Compiler:
 
     def _dram_rows(self, name, rows):
         return Access(DRAM, self.regions[name] + np.asarray(rows))
-
-    # -- order ---------------------------------------------------------------------------------------------
-
-    def _order(self):
-        """The tasks of all operations in the order of the program."""
-        tasks = [
-            self._conv_tasks(index) if op.is_conv else self._vector_tasks(index)
-            for index, op in enumerate(self.network.ops)
-        ]
-        return order(self.network, tasks, self.memory[0].after)
-
-    def _conv_tasks(self, index):
-        """Steps of the boards, those at the same time side by side."""
-        op = self.network.ops[index]
-        queues = [self._board_steps(index, board) for board in range(self.boards)]
-        tasks, unfinished = [], set()
-        # The boards end their sums together, too, whatever number of blocks each has for them.
-        begun = {
-            id(step): n for queue in queues for step, n in zip(queue, accumulate(s.first for s in queue), strict=True)
-        }
-        for steps in _side_by_side(queues, lambda step: (step.strip, begun[id(step)])):
-            needs, makes, matmul, vector = [], [], 0, 0
-            for step in steps:
-                (unfinished.discard if step.last else unfinished.add)(step.board)
-                blocks = step.tile.blocks
-                for chunk in step.chunks:
-                    if step.first:
-                        rows = op.input_rows(chunk.row0, chunk.row1)
-                        needs.append((op.inputs[0].storage.name, blocks[0].n0, blocks[-1].n1, *rows))
-                    if step.last:
-                        makes.append((step.tile.group, step.tile.group + 1, _output_rows(op, chunk.row0, chunk.row1)))
-                matmul = max(matmul, step.matmul_cycles(self.config.tm))
-                vector = max(vector, sum(map(op.requantize_cycles, step.chunks)) if step.last else 0)
-            tasks.append(Task(index, steps, needs, makes, matmul, vector, bool(unfinished)))
-        return tasks
-
-    def _board_steps(self, index, board):
-        """A board's weight steps. Weights that stay in the buffer are used chunk by chunk, so that the rows of all
-        channels are complete early; others by as many chunks as can be while they are there."""
-        part, op = self.parts[index][board], self.network.ops[index]
-        tiles = [tile for tile in self.tiles[index] if part.group0 <= tile.group < part.group1]
-        stays = sum(len(block.words) for tile in tiles for block in tile.blocks) <= self.config.weight_words // 4
-        steps = []
-        for number, strip in enumerate(self.memory[board].strips[index]):
-            if stays:
-                runs = [(tile, (chunk,)) for chunk in strip.chunks for tile in tiles]
-            else:
-                runs = [
-                    (tile, run)
-                    for tile in tiles
-                    for run in ([strip.chunks] if len(tile.blocks) == 1 else [(chunk,) for chunk in strip.chunks])
-                ]
-            for tile, run in runs:
-                count, sums = len(tile.blocks), sum(chunk.sums(op) for chunk in run)
-                for at, block in enumerate(tile.blocks):
-                    key = (index, tile.group, at)
-                    pixels = sum(chunk.pixels(op, block.fold) for chunk in run)
-                    ends = at == 0, at == count - 1
-                    steps.append(Step(board, index, number, tile, block, run, sums, pixels, *ends, key))
-        return steps
-
-    def _vector_tasks(self, index):
-        """Steps (board, strip, VectorStep), those of the boards side by side."""
-        op = self.network.ops[index]
-        queues = []
-        for board, part in enumerate(self.parts[index]):
-            queues.append(
-                [
-                    (board, number, step)
-                    for number, strip in enumerate(self.memory[board].strips[index])
-                    for chunk in strip.chunks
-                    for step in vector_steps(op, part, chunk.row0, chunk.row1)
-                ]
-            )
-        tasks = []
-        for steps in _side_by_side(queues, lambda step: step[1]):
-            wanted, makes, cycles = [], [], 0
-            for _, _, step in steps:
-                part = Part(step.group, step.group + 1, step.row0, step.row1)
-                for place, need in zip(op.inputs, needs(op, part), strict=True):
-                    wanted.append((place.storage.name, need.group0, need.group1, need.row0, need.row1))
-                makes.append((step.group, step.group + 1, _output_rows(op, step.row0, step.row1)))
-                cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * vector_cycles(op))
-            tasks.append(Task(index, steps, wanted, makes, 0, cycles))
-        return tasks
 
     # -- programs ------------------------------------------------------------------------------------------
 
@@ -655,23 +541,6 @@ class _Compiler:
                 for group in range(place.first_group, place.end_group):
                     rows = np.flatnonzero((owner[group] == board) & self.produced[storage.name][board, group])
                     self._store_rows(board, storage.name, group, rows, tag, self.memory[board].views[storage.name])
-
-
-def _side_by_side(queues, strip_of):
-    """The first of every queue, the second of every queue, ...: list of lists.
-
-    Strip by strip: a board does not begin one, for which all boards' stages are filled, before the others end theirs.
-    """
-    result = []
-    for strip in sorted({strip_of(item) for queue in queues for item in queue}):
-        mine = [[item for item in queue if strip_of(item) == strip] for queue in queues]
-        result += [[item for item in items if item is not None] for items in zip_longest(*mine)]
-    return result
-
-
-def _output_rows(op, row0, row1):
-    """Rows of the output's storage in which grid rows [row0, row1) lie."""
-    return op.origin[0] + np.arange(row0, row1) * op.step[0]
 
 
 def _runs(rows):

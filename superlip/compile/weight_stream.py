@@ -49,6 +49,16 @@ class Ring:
         self._next = held.end
         return self.base + start, held
 
+    def make_room(self, words):
+        """Give up the blocks that lie where ``words`` words are to begin: list of them; None if there is no such place."""
+        for start in (self._next, 0):
+            if start + words <= self.words:
+                given_up = [h for h in self._held if start < h.end and h.start < start + words]
+                self._held = deque(h for h in self._held if h not in given_up)
+                self._next = start
+                return given_up
+        return None
+
     def release(self, held):
         """One use is over."""
         held.uses -= 1
@@ -78,7 +88,7 @@ class WeightStream:
     def _choose(self):
         """Residents, ring, and the place of every block in each board's DRAM."""
         capacity = self.target.node.weight_words
-        self.residents, self.rings, self.dram, self.held = [], [], [], []
+        self.residents, self.rings, self.dram, self.held, self.uses_left = [], [], [], [], []
         for board in range(self.boards):
             blocks, pixels, counts, op_words = {}, {}, {}, {}
             for group in self.groups:
@@ -98,6 +108,7 @@ class WeightStream:
             self.rings.append(ring)
             self.dram.append({key: self.images[board].dram.place(block.words) for key, block in blocks.items()})
             self.held.append({})
+            self.uses_left.append({})
             # A layer that fits the ring as a whole is loaded once, however often its blocks are used.
             self._mark_loads(board, {op for op, words in op_words.items() if words <= ring.words // 2}, counts)
 
@@ -121,13 +132,28 @@ class WeightStream:
     def before(self, number, emitter):
         """Emit what step group ``number`` needs, if it has not been loaded ahead."""
         while self.ahead <= number:
-            if not self._emit_group(self.groups[self.ahead], emitter):
-                step = self.groups[number][0]
-                raise ValueError(
-                    f"{self.network.ops[step.op].name}: {len(step.block.words)} words of weights do not fit the "
-                    f"weight buffer's {self.rings[step.board].words}"
-                )
+            group = self.groups[self.ahead]
+            if not self._emit_group(group, emitter):
+                self._make_room(group)
+                self._emit_group(group, emitter)
             self.ahead += 1
+
+    def _make_room(self, group):
+        """Layers that overlap may hold more weights than there is room for: some give way, and are loaded again."""
+        for step in self._to_load(group):
+            board, words = step.board, len(step.block.words)
+            if self.rings[board].fits(words) is not None:
+                continue
+            given_up = self.rings[board].make_room(words)
+            if given_up is None:
+                raise ValueError(
+                    f"{self.network.ops[step.op].name}: {words} words of weights do not fit the weight buffer's "
+                    f"{self.rings[board].words}"
+                )
+            for load, (_, held) in list(self.held[board].items()):
+                if any(held is other for other in given_up):
+                    del self.held[board][load]
+                    self.uses_left[board][load] = held.uses
 
     def after(self, number, emitter, traffic=0):
         """The steps of group ``number`` are emitted: their blocks are free, and later ones are loaded ahead.
@@ -160,7 +186,8 @@ class WeightStream:
         if any(self.rings[s.board].fits(len(s.block.words)) is None for s in new):
             return False
         for step in new:
-            self.held[step.board][step.load] = self.rings[step.board].take(len(step.block.words), step.uses)
+            uses = self.uses_left[step.board].pop(step.load, step.uses)
+            self.held[step.board][step.load] = self.rings[step.board].take(len(step.block.words), uses)
         for step in group:
             if step.load is None:
                 step.address = self.residents[step.board].address[step.key]

@@ -14,8 +14,7 @@ Lowering decides where each value lies (`Placement`) and rewrites what the hardw
 """
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,215 +22,14 @@ from superlip.graph import ir
 from superlip.graph.onnxtools import reshape_model
 from superlip.rtl.isa import MAX_FOLD
 
-from .layout import Placement, Storage, pack_words
+from .layout import Placement, Storage
+from .network import HostStep, Network, Op
 
-__all__ = ["HostStep", "LoweringError", "Network", "Op", "lower"]
+__all__ = ["LoweringError", "lower"]
 
 
 class LoweringError(ValueError):
     """A node that the accelerator can't run; the message names it and says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Op:
-    """One operation of the node.
-
-    It computes a grid of output pixels, (r, c) in ``grid``, and writes each to row ``origin[0] + r * step[0]``, column
-    ``origin[1] + c * step[1]`` of the output's storage.
-
-    Parameters
-    ----------
-    name : str
-    node : ir.Conv, ir.Pool, ir.Add, ir.Mul or ir.Table
-    inputs, output
-        Placements of the operands.
-    zero_points : tuple of int
-        Of the inputs and of the output (last).
-    grid : (rows, cols)
-    step, origin : (y, x)
-    pool : ir.Pool or None
-        A maximum pooling that is fused into a convolution; ``grid`` is then the pooling's.
-    sums_size : (rows, cols) or None
-        The convolution's own grid, where a pooling is fused.
-    macs : int
-        Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
-    fold : int
-        Kernel columns that one pass of a convolution does over the last channel group of its input, whose words hold
-        their channels as many times.
-    copies : int
-        How often the words of the output's last channel group hold its channels, ``tn // copies`` lanes apart, for
-        convolutions that fold.
-    """
-
-    name: str
-    node: ir.Node
-    inputs: tuple[Placement, ...]
-    output: Placement
-    zero_points: tuple[int, ...]
-    grid: tuple[int, int]
-    step: tuple[int, int] = (1, 1)
-    origin: tuple[int, int] = (0, 0)
-    pool: ir.Pool | None = None
-    sums_size: tuple[int, int] | None = None
-    macs: int = 0
-    fold: int = 1
-    copies: int = 1
-
-    @property
-    def kernel_passes(self):
-        """Passes of a convolution over all its n-tiles; of a grouped one, over those of a group."""
-        kh, kw = self.node.weights.shape[2:]
-        source = self.inputs[0]
-        n_tiles = source.end_group - source.first_group
-        if self.node.groups > 1:  # a tile reads only the n-tiles of its groups
-            n_tiles = max(1, -(-self.node.weights.shape[1] // source.storage.tn))
-        return kh * ((n_tiles - 1) * kw + -(-kw // self.fold))
-
-    def lanes(self, group):
-        """Lanes of a group's words that hold channels, where copies leave some that don't: ndarray bool, (tn,)."""
-        place, tn = self.output, self.output.storage.tn
-        held = tn if self.copies == 1 or group < place.end_group - 1 else (place.channels - 1) % tn + 1
-        return np.arange(tn) % (tn // self.copies if held < tn else tn) < held
-
-    def channel(self, group, lane):
-        """Channel of the output that a lane of a group's words holds."""
-        place, tn = self.output, self.output.storage.tn
-        if self.copies > 1 and group == place.end_group - 1:
-            lane %= tn // self.copies
-        return group * tn + lane - place.offset
-
-    @property
-    def is_conv(self):
-        return isinstance(self.node, ir.Conv)
-
-    @property
-    def is_plain(self):
-        """Whether every pixel of the output's storage rows is written, so that rows can be divided."""
-        return self.step == (1, 1) and self.origin == (0, 0)
-
-    @property
-    def window(self):
-        """(kernel, strides, pads, dilations) of the node, each (y, x); pads (top, left, bottom, right)."""
-        node = self.node
-        if isinstance(node, ir.Conv):
-            return node.weights.shape[2:], node.strides, node.pads, node.dilations
-        if isinstance(node, ir.Pool):
-            return node.kernel, node.strides, node.pads, (1, 1)
-        return (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)
-
-    @property
-    def pooling(self):
-        """Kernel (y, x) of the fused pooling: (1, 1) without one."""
-        return self.pool.kernel if self.pool is not None else (1, 1)
-
-    def requantize_cycles(self, block):
-        """Cycles that VECTOR takes for the results of a convolution in rows [row0, row1), columns [col0, col1)."""
-        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.pooling[0] * self.pooling[1]
-
-    def sums(self, row0, row1, col0=0, col1=None):
-        """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
-        col1 = self.grid[1] if col1 is None else col1
-        if self.pool is None:
-            return row0, row1, col0, col1
-        (ky, kx), (sy, sx), (top, left, *_) = self.pool.kernel, self.pool.strides, self.pool.pads
-        height, width = self.sums_size
-        return (
-            max(0, row0 * sy - top), min(height, (row1 - 1) * sy - top + ky),
-            max(0, col0 * sx - left), min(width, (col1 - 1) * sx - left + kx),
-        )  # fmt: skip
-
-    def input_rows(self, row0, row1):
-        """Rows of the input (clipped to it) that grid rows [row0, row1) need."""
-        (kh, _), (sy, _), (top, *_), (dy, _) = self.window
-        row0, row1, *_ = self.sums(row0, row1)
-        low = row0 * sy - top
-        high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
-        height = self.inputs[0].storage.height
-        return max(0, min(low, height)), max(0, min(high, height))
-
-
-@dataclass(frozen=True, eq=False)
-class HostStep:
-    """A node that the host computes when ``position`` operations of the network are done and before the next begins.
-
-    What it needs of the accelerator lies in DRAM by then; the host writes the result to DRAM.
-    """
-
-    node: ir.Host
-    position: int
-
-
-@dataclass(eq=False)
-class Network:
-    """What a cluster computes, from its input image to its outputs.
-
-    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``steps``
-    are the host's nodes between operations, in order, ``host`` those after the last. The steps cut ``ops`` in segments:
-    segment 0 begins with the image (and the steps at position 0), each other one with the steps at one position.
-    """
-
-    graph: ir.Graph
-    ops: list[Op]
-    places: dict[str, Placement]
-    input: Placement
-    prepare: Callable
-    outputs: list[str]
-    contents: dict[str, tuple[str, int]]
-    """Storage name -> (value, channel at which it begins): what the storage holds when all its writers are done."""
-    host: list[ir.Host] = field(default_factory=list)
-    steps: list[HostStep] = field(default_factory=list)
-
-    @property
-    def cuts(self):
-        """Positions at which segments 1, 2, ... begin."""
-        return sorted({step.position for step in self.steps if step.position})
-
-    def segment_steps(self, segment):
-        """Host steps with which a segment begins."""
-        position = [0, *self.cuts][segment]
-        return [step for step in self.steps if step.position == position]
-
-    def host_reads(self, segment):
-        """Values that the host reads from DRAM before a segment: what it did not make itself."""
-        known = {self.graph.input, *(step.node.output for step in self.steps)}
-        names = [name for step in self.segment_steps(segment) for name in step.node.inputs]
-        return list(dict.fromkeys(name for name in names if name not in known))
-
-    def given(self):
-        """Storages that the host writes -> position at which it does: the image, and the results of host steps."""
-        results = {self.places[step.node.output].storage: step.position for step in self.steps}
-        return {self.input.storage: 0, **results}
-
-    def words(self, name, values):
-        """What a storage holds when all its writers are done, from all values by name (ndarray int8, shape (C, H, W)).
-
-        Returns
-        -------
-        ndarray int8, shape (groups, H, W, tn); 0 in lanes that hold nothing.
-        """
-        value, offset = self.contents[name]
-        ops = [self.ops[index] for index in self.writers().get(name, ())]
-        tn = self.input.storage.tn
-        words = pack_words(values[value], offset, -(-(offset + len(values[value])) // tn), tn)
-        copies = max((op.copies for op in ops), default=1)
-        if copies > 1:
-            words[-1] = np.tile(words[-1][..., : tn // copies], copies)
-        return words
-
-    def users(self):
-        """Storage name -> indices of the ops that read it."""
-        users = {}
-        for index, op in enumerate(self.ops):
-            for place in op.inputs:
-                users.setdefault(place.storage.name, []).append(index)
-        return users
-
-    def writers(self):
-        """Storage name -> indices of the ops that write it."""
-        writers = {}
-        for index, op in enumerate(self.ops):
-            writers.setdefault(op.output.storage.name, []).append(index)
-        return writers
 
 
 def lower(graph, tn):
