@@ -50,7 +50,7 @@ class Ring:
         return self.base + start, held
 
     def make_room(self, words):
-        """Give up the blocks that lie where ``words`` words are to begin: list of them; None if there is no such place."""
+        """Give up the blocks that lie where ``words`` words are to begin: their list, None if there is no place."""
         for start in (self._next, 0):
             if start + words <= self.words:
                 given_up = [h for h in self._held if start < h.end and h.start < start + words]
