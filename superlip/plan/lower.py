@@ -4,8 +4,11 @@ Lowering decides where each value lies (`Placement`) and rewrites what the hardw
 
 * The first convolution of an image with few channels is folded: the host lays the kernel's rows and columns out as
   channels once (im2col), so that the array's Tn inputs are in use.
-* A maximum pooling without overlap behind a convolution is fused into it: VECTOR takes the maximum of the sums.
-  Requantization, clip and a rising table keep the order of numbers, so the bits are the same.
+* A maximum pooling behind a convolution is fused into it where that pays: VECTOR takes the maximum of the sums.
+  Requantization, clip and a rising table keep the order of numbers, so the bits are the same. One of a concatenation
+  becomes one of each part.
+* A layer whose last channel group is part-filled writes its channels there several times, for convolutions behind it
+  whose kernel columns then share a pass (``Op.fold``).
 * A concatenation is no operation: its inputs are written where it lies. Where lanes don't fit, an identity
   convolution moves them; it is exact.
 * Permutations of channels, DepthToSpace, SpaceToDepth, Pad and Resize are identity convolutions or copies.
