@@ -3,8 +3,8 @@
 A storage stays in the activation buffer from its first writer (or the segment that loads it) to its last reader. Each
 board holds the rows that it computes or reads. If not all fit, the largest goes to DRAM, and so on: its writers then
 write to small *slots* that STORE empties, and its readers work in *strips* of rows that LOAD brings to a *stage* (two
-or three of them, so that one is filled while another is read). Rows of such a storage that another board computes arrive in
-an *inbox*.
+or three of them, so that one is filled while another is read). Rows of such a storage that another board computes
+arrive in an *inbox*.
 
 Operations overlap (`schedule`), so a place is free only when the operations that may run beside its last reader are
 over, too. Where that leaves too little room, fewer overlap.
