@@ -1,6 +1,5 @@
 """DRAM images of the boards against those of a new compile: every byte that differs, in the network's terms."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,11 +137,9 @@ class _Board:
 
     def _blocks(self):
         """Weight blocks of this board: list of (first DRAM word, end, op, tile, number of the block in it)."""
-        limit = self.node.weight_words // 4
         contents = {}
         for op in sorted({i.tag - 1 for i in self.weight_loads}):
-            node = self.ops[op]
-            for tile in conv_tiles(node.node, node.inputs[0], node.output, limit, fold=node.fold, copies=node.copies):
+            for tile in conv_tiles(self.ops[op], self.node.weight_words):
                 for number, block in enumerate(tile.blocks):
                     first = self.board.dram.split(block.words)[0]
                     contents.setdefault(first, []).append((op, tile.group, number, len(block.words)))
@@ -197,14 +194,12 @@ class _Board:
         Found by laying out numbers instead of weights, a byte of them at a time.
         """
         if op not in self.positions:
-            node, limit = self.ops[op], self.node.weight_words // 4
+            node = self.ops[op]
             index = 1 + np.arange(node.node.weights.size).reshape(node.node.weights.shape)
             places = {}
             for byte in range(4):
                 numbers = (index >> 8 * byte & 255).astype(np.uint8).view(np.int8)
-                conv = dataclasses.replace(node.node, weights=numbers)
-                tiles = conv_tiles(conv, node.inputs[0], node.output, limit, fold=node.fold, copies=node.copies)
-                for tile in tiles:
+                for tile in conv_tiles(node, self.node.weight_words, numbers):
                     for number, block in enumerate(tile.blocks):
                         part = block.words.view(np.uint8).astype(np.int64) << 8 * byte
                         places[tile.group, number] = places.get((tile.group, number), 0) + part

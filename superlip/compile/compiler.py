@@ -90,11 +90,8 @@ class _Compiler:
 
     def run(self):
         """All of it, in the order of the file."""
-        limit = self.config.weight_words // 4
-        self.tiles = [
-            conv_tiles(op.node, op.inputs[0], op.output, limit, fold=op.fold, copies=op.copies) if op.is_conv else None
-            for op in self.network.ops
-        ]
+        words = self.config.weight_words
+        self.tiles = [conv_tiles(op, words) if op.is_conv else None for op in self.network.ops]
         self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
         self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
         self._place_dram()

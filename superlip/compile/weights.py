@@ -43,24 +43,24 @@ class ConvTile:
     params: np.ndarray
 
 
-def conv_tiles(conv, source, dest, limit, *, fold=1, copies=1):
+def conv_tiles(op, weight_words, weights=None):
     """All tiles of a convolution.
 
     Parameters
     ----------
-    conv : superlip.graph.ir.Conv
-    source, dest : Placement
-    limit : int
-        Largest block, in words.
-    fold, copies : int
-        As of the operation: kernel columns of a pass, and copies of the channels in a word of the output.
+    op : superlip.plan.network.Op
+    weight_words : int
+        Of the weight buffer: a block takes a quarter of it at most.
+    weights : ndarray int8, optional
+        Instead of the operation's own.
 
     Returns
     -------
     list of ConvTile, in order of the destination's groups
     """
-    tn = dest.storage.tn
-    weights = conv.weights
+    conv, source, dest, fold, copies = op.node, op.inputs[0], op.output, op.fold, op.copies
+    tn, limit = dest.storage.tn, weight_words // 4
+    weights = conv.weights if weights is None else weights
     m_per_group = len(weights) // conv.groups
     n_per_group, kh, kw = weights.shape[1:]
     tiles = []
