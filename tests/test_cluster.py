@@ -31,7 +31,9 @@ def stand_in(tmp_path, body):
 
 
 def processes_of(script):
-    found = subprocess.run(["pgrep", "-f", str(script)], capture_output=True, text=True, check=False)
+    """Children of this process that run it: other workers may run the same simulator."""
+    command = ["pgrep", "-P", str(os.getpid()), "-f", str(script)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.split()
 
 
