@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
 from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
@@ -172,6 +174,40 @@ def test_fused_pooling_of_windows_that_overlap(boards, split):
     x = net.pool(net.conv(x, 12, (1, 1)), "max", (3, 2), strides=(1, 2))
     compiled = run(net.graph(x), net.image(), boards, split=split, target=cramped(4096, 4))
     assert len(compiled.network.ops) == 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    corner=st.sampled_from([-(2**31), 2**31 - 1]),
+    reach=st.sampled_from([0, 1, 1000, 130_000, 2_000_000]),
+    overlap=st.booleans(),
+)
+def test_pooling_of_sums_that_wrap(seed, corner, reach, overlap):
+    """A bias at the ends of int32: sums that may wrap with it lose their order, and are pooled after requantization."""
+    random = np.random.default_rng(seed)
+    net = Builder(random, (5, 8, 8))
+    x = net.conv("image", 8, (3, 3))
+    bias = corner - np.sign(corner) * random.integers(0, reach + 1, 8)
+    net.nodes[0] = dataclasses.replace(
+        net.nodes[0], bias=bias.astype(np.int32), scale=np.full(8, 127 / 2**31, np.float32), low=-128, high=127
+    )
+    x = net.pool(x, "max", (3, 3) if overlap else (2, 2), strides=(2, 2))
+    run(net.graph(x), net.image(), 1, seeds=(seed,))
+
+
+@pytest.mark.parametrize("margin, operations", [(0, 1), (1, 2)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_pooling_is_fused_up_to_the_last_number_of_int32(sign, margin, operations):
+    """Sums lie in [-128 * 100 * 3, 127 * 100 * 3] for three weights of 100; one number more, and one might wrap."""
+    net = Builder(np.random.default_rng(0), (3, 4, 4))
+    x = net.conv("image", 8, (1, 1))
+    bias = 2**31 - 1 - 38_100 + margin if sign > 0 else -(2**31) + 38_400 - margin
+    net.nodes[0] = dataclasses.replace(
+        net.nodes[0], weights=np.full((8, 3, 1, 1), 100, np.int8), bias=np.full(8, bias, np.int32)
+    )
+    graph = net.graph(net.pool(x, "max", (2, 2), strides=(2, 2)))
+    assert len(lower(graph, TINY.node.tn).ops) == operations
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])

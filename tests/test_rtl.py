@@ -58,6 +58,16 @@ def test_largest_sums():
     check(graph, images, 2)
 
 
+def test_pooling_of_sums_that_wrap():
+    """Some sums wrap to the other end of int32 with their bias: the pooling takes the maximum of what they become."""
+    net = Builder(np.random.default_rng(0), (8, 8, 8))
+    x = net.conv("image", 8, (3, 3))
+    bias = np.full(8, 2**31 - 1000, np.int32)
+    scale = np.full(8, 127 / 2**31, np.float32)
+    net.nodes[0] = dataclasses.replace(net.nodes[0], bias=bias, scale=scale, low=-128, high=127)
+    check(net.graph(net.pool(x, "max", (2, 2), strides=(2, 2))), [net.image()], 1)
+
+
 def test_weights_through_the_link():
     """Weight-shared layers: each board loads a part and sends it on."""
     net = Builder(np.random.default_rng(3), (40, 6, 6))

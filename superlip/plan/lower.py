@@ -5,8 +5,8 @@ Lowering decides where each value lies (`Placement`) and rewrites what the hardw
 * The first convolution of an image with few channels is folded: the host lays the kernel's rows and columns out as
   channels once (im2col), so that the array's Tn inputs are in use.
 * A maximum pooling behind a convolution is fused into it where that pays: VECTOR takes the maximum of the sums.
-  Requantization, clip and a rising table keep the order of numbers, so the bits are the same. One of a concatenation
-  becomes one of each part.
+  Requantization, clip and a rising table keep the order of numbers, so the bits are the same where no sum can leave
+  int32, with its bias or without. One of a concatenation becomes one of each part.
 * A layer whose last channel group is part-filled writes its channels there several times, for convolutions behind it
   whose kernel columns then share a pass (``Op.fold``).
 * A concatenation is no operation: its inputs are written where it lies. Where lanes don't fit, an identity
@@ -56,6 +56,21 @@ def _identity_order(values, order, kernel=(1, 1), at=(0, 0)):
 def _rising(table):
     """Whether a table (or none) keeps the order of numbers."""
     return table is None or bool((np.diff(np.roll(table.astype(int), 128)) >= 0).all())
+
+
+def _never_wraps(conv):
+    """Whether no sum of a convolution leaves int32, before its bias is added or behind.
+
+    Additions modulo 2**32 may come in any order; the maximum of sums and the addition of a bias only without wrapping.
+    """
+    weights = conv.weights.reshape(len(conv.weights), -1).astype(np.int64)
+    bias = conv.bias.astype(np.int64)
+    lowest = np.minimum(-128 * weights, 127 * weights).sum(axis=1)
+    highest = np.maximum(-128 * weights, 127 * weights).sum(axis=1)
+    int32 = np.iinfo(np.int32)
+    return bool(
+        np.minimum(lowest, lowest + bias).min() >= int32.min and np.maximum(highest, highest + bias).max() <= int32.max
+    )
 
 
 class _Lowering:
@@ -245,6 +260,7 @@ class _Lowering:
             and (pool.low, pool.high) == (-128, 127)
             and _rising(node.table)
             and bool((node.scale > 0).all())
+            and _never_wraps(node)
             and self._gains(node, pool)
         )
 
