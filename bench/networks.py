@@ -113,8 +113,7 @@ class Network:
         source = NETWORKS.get(name) or Source(Path(name).stem, Path(name), None)
         self.name, self.title = name, source.title
         self.graph = load_graph(source)
-        shape = self.graph.values[self.graph.input].shape
-        self.images = load_images(source.path, shape, limit=1).images
+        self.images = load_images(source.path, self.graph, limit=1).images
         self.quantized = golden.quantize_input(self.graph, self.images)
         say(f"{self.title}: golden and ONNX Runtime")
         self.expected = golden.run(self.graph, self.quantized)

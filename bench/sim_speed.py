@@ -27,7 +27,7 @@ def main():
     graph = flow.load(MODEL)
     design = flow.plan(graph, boards=arguments.boards, node=load_target(arguments.node))
     compiled = design.compiled
-    data = load_images(MODEL, graph.values[graph.input].shape, limit=arguments.images)
+    data = load_images(MODEL, graph, limit=arguments.images)
     simulator = Simulator.build(design.target)
     speeds = []
     for _ in range(arguments.runs):

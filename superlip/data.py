@@ -1,69 +1,146 @@
-"""Images and labels that go with a model: files beside it, or made up."""
+"""Images and labels that go with a model: given, in files beside it, or made up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from superlip.graph.errors import DataError
+from superlip.graph.images import input_of, is_path, read_images, read_labels, unused_arrays
+
 __all__ = ["DataError", "Images", "calibration_file", "load_images"]
 
-
-class DataError(ValueError):
-    """A file of images that can't be used; the message names it and says what it should hold."""
+FEW = 0.01
+"""Part of an image's values that may lie outside of the input's range without a word."""
+FAR = 4
+"""Factor between the range of the images and the one that was calibrated, either way, that is worth a warning."""
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """``images`` ndarray (N, C, H, W), floating point or the model's own type; ``labels`` int, shape (N,), or None."""
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    source: str
-
-
-def calibration_file(model, given=None):
-    """The calibration file: the one given, or ``calibration.npz`` beside the model, or None."""
-    if given is not None:
-        return Path(given)
-    beside = Path(model).with_name("calibration.npz")
-    return beside if beside.is_file() else None
-
-
-def load_images(model, shape, given=None, *, limit=None, seed=0):
     """Images to run.
 
     Parameters
     ----------
-    model : path
-    shape : (C, H, W)
-        Of the model's input.
-    given : path, optional
-        A .npz with ``images`` (N, C, H, W) and, if accuracy is wanted, ``labels`` (N,). Without it: ``heldout.npz``
-        beside the model, or else one random image.
+    images : ndarray, shape (N, C, H, W), or as the model's input has it
+        As ``superlip.golden.quantize_input`` takes them.
+    labels : ndarray of integers, shape (N,), or None
+    source : str
+        Where they are from, for people.
+    warnings : list of str
+        What is odd about them, and what to do.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    source: str
+    warnings: list[str] = field(default_factory=list)
+
+    def first(self, limit):
+        """The first ``limit`` of them; all without one."""
+        labels = None if self.labels is None else self.labels[:limit]
+        return replace(self, images=self.images[:limit], labels=labels)
+
+
+def calibration_file(model, given=None):
+    """Calibration images: those given (path or array), or ``calibration.npz`` or ``.npy`` beside the model, or None."""
+    return given if given is not None else _beside(model, "calibration")
+
+
+def load_images(model, graph, given=None, *, labels=None, limit=None, seed=0):
+    """Images to run.
+
+    Parameters
+    ----------
+    model : path or None
+        Where ``heldout.npz`` or ``heldout.npy`` may lie beside.
+    graph : ir.Graph
+    given : path, array or Images, optional
+        A .npz or .npy, or an array (N, C, H, W), as ``superlip.graph.images`` says. Without it: the file beside the
+        model, or else one random image in the range of the model's input.
+    labels : array, optional
+        Of the images, instead of those in the file: (N,), or one-hot.
     limit : int, optional
         The first so many.
+
+    Returns
+    -------
+    Images
 
     Raises
     ------
     DataError
-        If the file is none, or its arrays don't fit.
+        If file or arrays can't be used.
     """
-    path = Path(given) if given is not None else Path(model).with_name("heldout.npz")
-    if given is None and not path.is_file():
-        images = np.random.default_rng(seed).standard_normal((limit or 1, *shape)).astype(np.float32)
+    if isinstance(given, Images):
+        return replace(given, warnings=given.warnings or range_warnings(graph, given)).first(limit)
+    source = _beside(model, "heldout") if given is None and model is not None else given
+    if source is None:
+        images = _random_images(graph, limit or 1, seed)
         return Images(images, None, f"{len(images)} random")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable .npz file of images: {error}") from None
-    images = arrays.get("images", next((a for a in arrays.values() if a.ndim == 4), None))
-    if images is None or images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
-        found = {name: array.shape for name, array in arrays.items()}
-        raise DataError(f"{path}: the model takes images of shape (N, {', '.join(map(str, shape))}); it holds {found}")
-    labels = arrays.get("labels")
-    if labels is not None and labels.shape != (len(images),):
-        raise DataError(f"{path}: {len(images)} images, but labels of shape {labels.shape}")
-    if limit is not None:
-        images, labels = images[:limit], None if labels is None else labels[:limit]
-    return Images(images, labels, path.name)
+    takes = input_of(graph)
+    images = read_images(source, takes)
+    classes = int(np.prod(graph.values[graph.outputs[0]].shape))
+    if labels is not None or is_path(source):
+        labels = read_labels(source if labels is None else labels, takes, len(images), classes)
+    name = Path(source).name if is_path(source) else "array"
+    loaded = Images(images, labels, name).first(limit)
+    warnings = range_warnings(graph, loaded)
+    if labels is None and (others := unused_arrays(source, takes)):
+        warnings.append(f"{name}: {', '.join(map(repr, others))} not used: labels are taken from 'labels' or 'y'")
+    return replace(loaded, warnings=warnings)
+
+
+def range_warnings(graph, images):
+    """Sentences on images whose range is not the one that the model's input was quantized for.
+
+    Raises
+    ------
+    DataError
+        If floating-point images for an integer input are clearly the model's own numbers.
+    """
+    takes, numbers = input_of(graph), images.images
+    if numbers.dtype.kind != "f":
+        return []
+    low, high = real_range(graph)
+    smallest, largest = float(numbers.min()), float(numbers.max())
+    outside = float(((numbers < low - (high - low) / 255) | (numbers > high + (high - low) / 255)).mean())
+    found = f"{images.source} holds {smallest:g} to {largest:g}"
+    if takes.dtype != "float32" and outside > FEW and _are_own_numbers(numbers, takes):
+        raise DataError(
+            f"{found}, whole numbers in floating point: if they are the model's own, give "
+            f"array.astype(np.{takes.dtype}); as real numbers its input {takes.name!r} takes {low:g} to {high:g}"
+        )
+    reach, calibrated = max(abs(smallest), abs(largest)), max(abs(low), abs(high))
+    if outside <= FEW and calibrated / FAR <= reach <= calibrated * FAR:
+        return []
+    saturating = f" ({100 * outside:.1f} % of the values saturate)" if outside > FEW else ""
+    return [
+        f"{found}, but {takes.dtype} input {takes.name!r} is quantized for {low:g} to {high:g}{saturating}: "
+        f"give images in the range of those for calibration, or calibrate with images like these"
+    ]
+
+
+def real_range(graph):
+    """(smallest, largest) real number that the graph's int8 input can hold."""
+    value = graph.values[graph.input]
+    return (-128 - value.zero_point) * value.scale, (127 - value.zero_point) * value.scale
+
+
+def _are_own_numbers(numbers, takes):
+    limits = np.iinfo(takes.dtype)
+    return bool((numbers == np.rint(numbers)).all() and limits.min <= numbers.min() and numbers.max() <= limits.max)
+
+
+def _random_images(graph, count, seed):
+    """Normal numbers about the middle of the input's range, four deviations to its ends, as the input takes them."""
+    takes = input_of(graph)
+    low, high = real_range(graph)
+    rng = np.random.default_rng(seed)
+    numbers = (low + high) / 2 + (high - low) / 8 * rng.standard_normal((count, *takes.shape))
+    return np.clip(numbers, low, high).astype(np.float32)
+
+
+def _beside(model, stem):
+    """``stem``.npz or ``stem``.npy beside a model, or None."""
+    return next((p for p in (Path(model).with_name(f"{stem}{kind}") for kind in (".npz", ".npy")) if p.is_file()), None)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 
 from superlip import golden
@@ -23,10 +24,10 @@ from superlip.golden.host import run_host
 from superlip.graph import ir
 from superlip.graph import load as load_graph
 from superlip.plan.lower import lower
-from superlip.plan.planner import Plan, make_plan
+from superlip.plan.planner import Plan, PlanError, make_plan
 
 from .bisect import examine
-from .data import Images, calibration_file, load_images
+from .data import DataError, Images, calibration_file, load_images
 from .progress import Phases
 from .report import Report, layer_rows
 from .verify import TraceChecker
@@ -54,8 +55,9 @@ def load(model, *, calibrate=None, random_weights=None):
     Parameters
     ----------
     model : path
-    calibrate : path, optional
-        .npz of images for the quantization of a float model; by default ``calibration.npz`` beside the model.
+    calibrate : path or array, optional
+        Images for the quantization of a float model: a .npz or .npy, or an array (N, C, H, W), by the rule of
+        ``superlip.graph.images``; by default ``calibration.npz`` or ``calibration.npy`` beside the model.
     random_weights : int, optional
         Seed of made-up weights, for graphs that ship without them.
 
@@ -77,21 +79,22 @@ def plan(graph, *, boards=1, node="zcu102"):
     LoweringError, PlanError, CompileError, TargetError
         All of them ValueErrors that name what does not fit and what would.
     """
-    target = node if isinstance(node, Target) else load_target(node)
+    target = _target(node)
     network = lower(graph, target.node.tn)
     chosen = make_plan(network, target, boards)
     return Design(graph, target, chosen, compile_network(network, chosen, target))
 
 
 def run(
-    model: ir.Graph | str | Path,
+    model: Design | ir.Graph | str | Path,
     *,
-    boards: int = 1,
-    node: str | Path | Target = "zcu102",
-    images: Images | None = None,
+    boards: int | None = None,
+    node: str | Path | Target | None = None,
+    images: Images | ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
-    calibrate: str | Path | None = None,
+    calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
     pure_rtl: bool = False,
     checkpoints: str | Path | None = None,
@@ -103,12 +106,20 @@ def run(
 
     Parameters
     ----------
-    model : path or ir.Graph
+    model : path, ir.Graph or Design
+        A Design is run as it is; only the one for one board, to compare with, is still planned.
     boards : int
+        1 by default.
     node : preset, TOML file or Target
-    images, data, limit
-        Images to run: given, or from a .npz file, or ``heldout.npz`` beside the model, or one random image; the first
-        ``limit`` of them.
+        By default ``"zcu102"``.
+    images, labels : array or path
+        Images (N, C, H, W) to run, and class numbers (N,) or one-hot for the accuracy; what they may hold says
+        ``superlip.graph.images``.
+    data : path
+        The same from a .npz or .npy. Without images and data: ``heldout.npz`` or ``.npy`` beside the model, or else one
+        random image.
+    limit : int
+        The first so many of them.
     calibrate, random_weights
         As for ``load``.
     pure_rtl : bool
@@ -145,7 +156,10 @@ def run(
 
             saved = Checkpoints(Path(checkpoints), fresh=fresh, keep_results=True, note=say.message)
         try:
-            report = _run(model, boards, node, images, data, limit, calibrate, random_weights, pure_rtl, saved, say)
+            if images is not None and data is not None:
+                raise DataError("images and data are two names for what to run: give one of them")
+            chosen = (images if data is None else data, labels, limit)
+            report = _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, saved, say)
         except Exception:
             if saved is not None:
                 saved.forget()
@@ -155,20 +169,18 @@ def run(
         return report
 
 
-def _run(model, boards, node, images, data, limit, calibrate, random_weights, pure_rtl, checkpoints, say):
+def _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, checkpoints, say):
     from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
 
-    name = Path(model).stem if not isinstance(model, ir.Graph) else model.name
-    target = node if isinstance(node, Target) else load_target(node)
+    graph, designs, path = _given(model, boards, node)
+    target, boards = (designs[max(designs)].target, max(designs)) if designs else (_target(node), boards or 1)
+    name = graph.name if path is None else Path(path).stem
     say(f"reading {name}")
-    graph = model if isinstance(model, ir.Graph) else load(model, calibrate=calibrate, random_weights=random_weights)
-    if images is None:
-        beside = model if not isinstance(model, ir.Graph) else Path(name)
-        images = load_images(beside, graph.values[graph.input].shape, data, limit=limit)
-    elif limit is not None:
-        images = Images(images.images[:limit], None if images.labels is None else images.labels[:limit], images.source)
-    designs = {}
-    for count in sorted({1, boards}):
+    if path is not None:
+        graph = load(path, calibrate=calibrate, random_weights=random_weights)
+    given, labels, limit = chosen
+    images = load_images(path, graph, given, labels=labels, limit=limit)
+    for count in sorted({1, boards} - designs.keys()):
         say(f"planning {_boards(count)}")
         designs[count] = plan(graph, boards=count, node=target)
     quantized = golden.quantize_input(graph, images.images)
@@ -186,6 +198,22 @@ def _run(model, boards, node, images, data, limit, calibrate, random_weights, pu
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = _finish(graph, designs[boards], results[boards].outputs)
     return Report.make(name, designs, results, images, outputs, cross)
+
+
+def _given(model, boards, node):
+    """(graph, designs by number of boards, path) of what ``run`` was given: what is known of them."""
+    if not isinstance(model, Design):
+        return (model, {}, None) if isinstance(model, ir.Graph) else (None, {}, model)
+    made = len(model.compiled.boards)
+    if boards not in (None, made) or (node is not None and _target(node) != model.target):
+        raise PlanError(
+            f"the design is for {_boards(made)} of node {model.target.name}: leave boards and node out, or plan another"
+        )
+    return model.graph, {made: model}, None
+
+
+def _target(node):
+    return node if isinstance(node, Target) else load_target("zcu102" if node is None else node)
 
 
 def _boards(count):

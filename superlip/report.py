@@ -286,6 +286,8 @@ class Report:
         Values in which the RTL differs from the golden, over all layers, images and both clusters.
     onnxruntime_mismatches : int or None
         Values of the network's outputs in which the golden differs from ONNX Runtime (so the RTL, where ``bit_exact``).
+    warnings : list of str
+        What makes the numbers above doubtful, and what to do: sentences.
     """
 
     model: str
@@ -315,6 +317,7 @@ class Report:
     bytes_once: int = 0
     bound_cycles: int = 0
     over_bound: float = 0.0
+    warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def make(cls, model, designs, results, images, outputs, cross):
@@ -358,6 +361,7 @@ class Report:
             bytes_once=bound.bytes_once,
             bound_cycles=bound.cycles,
             over_bound=cycles / bound.cycles,
+            warnings=list(images.warnings),
         )
 
     def to_json(self):
@@ -379,7 +383,7 @@ class Report:
         unit = f"{self.boards} board{'s' if self.boards > 1 else ''}"
         title = f"{self.model} on {unit}, node {self.node}: cycles of one image, RTL simulation"
         console.print(layer_table(self.layers, title))
-        console.print(self.summary(), highlight=False)
+        console.print(self.summary(), highlight=False, markup=False)
         if self.finding:
             console.print(self.finding, highlight=False, markup=False, soft_wrap=True)
             console.print("superlip bisect, with the same arguments, also writes a waveform around it", highlight=False)
@@ -428,6 +432,7 @@ class Report:
         lines.append(
             f"simulation   {self.sim_cycles:,} cycles of the cluster, {self.sim_cycles_per_second:,.0f} cycles/s"
         )
+        lines += [f"warning      {text}" for text in self.warnings]
         return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def digits():
     graph = flow.load(DIGITS)
-    return graph, load_images(DIGITS, graph.values[graph.input].shape, limit=2)
+    return graph, load_images(DIGITS, graph, limit=2)
 
 
 def simulate(tiny, graph, quantized, boards):

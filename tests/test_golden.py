@@ -31,7 +31,7 @@ def compare(net, shape, dtype, rng, corners=False, images=2, most=255):
     x = numbers(rng, dtype, (images, *shape), corners)
     session = open_session(net.SerializeToString())
     theirs = np.concatenate([session.run(None, {"x": i[None]})[0] for i in x])
-    ours = golden.run(g, x)[g.outputs[0]]
+    ours = golden.run(g, golden.quantize_input(g, x))[g.outputs[0]]
     theirs = theirs.view(np.int8) ^ np.int8(-128 if theirs.dtype == np.uint8 else 0)
     gap = np.abs(ours.reshape(theirs.shape).astype(int) - theirs)
     assert gap.max() <= most

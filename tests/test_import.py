@@ -178,7 +178,7 @@ def test_float_net_equals_onnxruntime(make):
     # and the quantized network is still the float one: correlation of the outputs over the images
     session = open_session(float_model.SerializeToString())
     theirs = np.concatenate([session.run(None, {"x": i[None]})[0].ravel() for i in images])
-    ours = golden.dequantize(g, g.outputs[0], golden.run(g, images)[g.outputs[0]]).ravel()
+    ours = golden.dequantize(g, g.outputs[0], golden.run(g, golden.quantize_input(g, images))[g.outputs[0]]).ravel()
     assert np.corrcoef(theirs, ours)[0, 1] > 0.97
 
 
@@ -224,17 +224,27 @@ def test_quantized_models(make, quant_format, kind, tmp_path):
     check_equal(g, net.images(4))
 
 
-def test_integer_and_float_images_are_the_same():
+def test_integers_for_a_float_input_are_numbers():
     float_model, net = build(plain)
-    g = graph.load(float_model, calibrate=net.images(4))
-    images = net.images(3)
-    q = golden.quantize_input(g, images)
-    assert q.dtype == np.int8
-    a, b = golden.run(g, images), golden.run(g, q)
-    assert all(np.array_equal(a[k], b[k]) for k in a)
-    assert golden.reference(g, q).mismatches == 0
-    back = golden.dequantize(g, g.input, q)
+    g = graph.load(float_model, calibrate=16 * net.images(4))
+    images = np.rint(16 * net.images(3)).astype(np.int8)
+    as_float, as_int8 = (golden.quantize_input(g, a) for a in (images.astype(np.float32), images))
+    assert np.array_equal(as_float, as_int8) and len(np.unique(as_float)) > 20
+    back = golden.dequantize(g, g.input, as_int8)
     assert np.abs(back - images).max() <= g.values[g.input].scale * 0.51 or np.abs(images).max() > back.max()
+    with pytest.raises(TypeError, match="takes int8, not float32: quantize_input"):
+        golden.run(g, images.astype(np.float32))
+    assert golden.reference(g, images).mismatches == 0
+
+
+def test_integers_for_an_integer_input_are_its_own_numbers():
+    constants = {"s": np.float32(0.5), "z": np.uint8(100), "w": np.ones((1, 1, 1, 1), np.int8), "wz": np.int8(0)}
+    conv = node("QLinearConv", ["x", "s", "z", "w", "s", "wz", "s", "z"], ["y"])
+    g = graph.load(model([conv], {"x": (np.uint8, [1, 1, 1, 2])}, ["y"], constants))
+    assert golden.quantize_input(g, np.array([[[[0, 255]]]], np.uint8)).ravel().tolist() == [-128, 127]
+    assert golden.quantize_input(g, np.array([[[[-2.0, 3.0]]]])).ravel().tolist() == [96 - 128, 106 - 128]
+    with pytest.raises(ValueError, match="takes images of uint8 or real numbers, not int64"):
+        golden.quantize_input(g, np.array([[[[0, 255]]]]))
 
 
 def test_structure_of_the_graph():
@@ -330,20 +340,16 @@ def test_files_that_are_no_models(tmp_path):
     refused(tmp_path, "folder")
 
 
-def test_calibration_mistakes(tmp_path):
+def test_calibration_is_read_as_all_images_are(tmp_path):
     float_model, net = build(plain)
     refused(float_model, "calibrat", random_weights=None)
     refused(float_model, "does not exist", calibrate=tmp_path / "none.npz")
-    np.savez(tmp_path / "wrong.npz", images=np.zeros((4, 3, 12, 12), np.float32))
-    refused(float_model, r"must have shape \(N, 6, 12, 12\)", calibrate=tmp_path / "wrong.npz")
-    np.savez(tmp_path / "two.npz", a=net.images(2), b=net.images(2))
-    refused(float_model, "none is named", calibrate=tmp_path / "two.npz")
-    (tmp_path / "bad.npz").write_bytes(b"nothing")
-    refused(float_model, "not a .npz", calibrate=tmp_path / "bad.npz")
-    np.savez(tmp_path / "nan.npz", a=np.full((1, *SHAPE), np.nan))
-    refused(float_model, "not finite", calibrate=tmp_path / "nan.npz")
-    np.savez(tmp_path / "good.npz", other=np.zeros(3), x=net.images(2))
-    assert graph.load(float_model, calibrate=tmp_path / "good.npz").nodes
+    refused(float_model, r"array of calibration images holds .* input 'x' takes", calibrate=np.zeros((4, 3, 12, 12)))
+    images = net.images(2)
+    np.savez(tmp_path / "good.npz", other=np.zeros(3), x=images)
+    np.save(tmp_path / "good.npy", images)
+    graphs = [graph.load(float_model, calibrate=c) for c in (images, tmp_path / "good.npz", tmp_path / "good.npy")]
+    assert len({g.model for g in graphs}) == 1
 
 
 def test_inputs_that_are_no_images():

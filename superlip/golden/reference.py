@@ -57,7 +57,7 @@ def reference(graph, images, *, layers=False, results=None):
     ----------
     graph : ir.Graph
     images : ndarray, shape (B, C, H, W)
-        Float, or int8 in the graph's own quantization.
+        As ``quantize_input`` takes them.
     layers : bool
         Compare every layer too.
     results : dict of str to ndarray, optional
@@ -126,14 +126,11 @@ def _run_model(model, graph, quantized, images, names):
     """Named tensors of the model for every image, batches joined."""
     session = open_session(model)
     info = session.get_inputs()[0]
-    value = graph.values[graph.input]
-    if info.type == "tensor(float)":
-        feed = np.asarray(images)
-        if feed.dtype in (np.int8, np.uint8):
-            feed = dequantize(graph, graph.input, quantized)
-        feed = feed.astype(np.float32).reshape(quantized.shape)
-    else:
-        feed = (quantized.view(np.uint8) ^ 0x80) if value.is_unsigned else quantized
+    feed = {
+        "float32": lambda: np.asarray(images, np.float32).reshape(quantized.shape),
+        "int8": lambda: quantized,
+        "uint8": lambda: quantized.view(np.uint8) ^ 0x80,
+    }[graph.onnx_input_type]()
     shape = [1 if not isinstance(s, int) else s for s in info.shape]
     rows = [session.run(names, {info.name: feed[i].reshape(shape)}) for i in range(len(feed))]
     return {name: np.stack([r[i] for r in rows]) for i, name in enumerate(names)}

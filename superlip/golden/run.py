@@ -7,14 +7,14 @@ from .ops import apply
 __all__ = ["run", "quantize_input", "dequantize"]
 
 
-def run(graph, images, progress=None):
+def run(graph, quantized, progress=None):
     """Compute every value of a graph.
 
     Parameters
     ----------
     graph : ir.Graph
-    images : ndarray, shape (B, C, H, W) or (C, H, W)
-        int8: as the graph's input. Floating point: quantized first.
+    quantized : ndarray int8, shape (B, C, H, W) or (C, H, W)
+        The graph's input: what ``quantize_input`` makes of images.
     progress : callable of float, optional
         Told the part that is done.
 
@@ -23,10 +23,9 @@ def run(graph, images, progress=None):
     dict of str to ndarray
         By value name, shape (B, C, H, W), int8; host values as the host gives them.
     """
-    if np.asarray(images).dtype != np.int8:
-        images = quantize_input(graph, images)
-    images = _batch(graph, images)
-    results = {graph.input: images}
+    if quantized.dtype != np.int8:
+        raise TypeError(f"the golden takes int8, not {quantized.dtype}: quantize_input makes it of images")
+    results = {graph.input: _batch(graph, quantized)}
     work = np.cumsum([_work(graph, node) for node in graph.nodes])
     for node, done in zip(graph.nodes, work, strict=True):
         results[node.output] = apply(node, [results[name] for name in node.inputs], graph.values)
@@ -42,18 +41,38 @@ def _work(graph, node):
 
 
 def quantize_input(graph, images):
-    """Float images to the graph's int8 input: clip(rint(x / scale) + zero_point), as QuantizeLinear does.
+    """Images as the model's own input takes them, as the graph's int8 numbers.
 
-    uint8 arrays are taken as numbers of the model's own type (the model's uint8 input less 128).
+    Numbers for a float input, of any type, are real ones: clip(rint(x / scale) + zero_point), as QuantizeLinear does.
+    For an input that is int8 or uint8 itself (``graph.onnx_input_type``), integers of that type are its own numbers
+    (uint8 less 128), and floating-point ones are real numbers.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+    images : ndarray, shape (B, C, H, W), or as the model's input has it; without B: one image
+
+    Returns
+    -------
+    ndarray int8, shape (B, C, H, W)
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or integers are not of the input's own type.
     """
-    value = graph.values[graph.input]
     images = np.asarray(images)
-    if images.dtype == np.int8:
-        return _batch(graph, images)
-    if images.dtype == np.uint8 and value.is_unsigned:
-        return _batch(graph, (images ^ 0x80).view(np.int8))
-    scaled = np.rint(images.astype(np.float32) / np.float32(value.scale))
-    return _batch(graph, np.clip(scaled + np.float32(value.zero_point), -128, 127).astype(np.int8))
+    if graph.onnx_input_type == "float32" or images.dtype.kind == "f":
+        return _batch(graph, _quantize(graph.values[graph.input], images))
+    if images.dtype != graph.onnx_input_type:
+        raise ValueError(f"{graph.name} takes images of {graph.onnx_input_type} or real numbers, not {images.dtype}")
+    return _batch(graph, images if images.dtype == np.int8 else (images ^ 0x80).view(np.int8))
+
+
+def _quantize(value, reals):
+    """Real numbers as int8 of a value."""
+    scaled = np.rint(reals.astype(np.float32) / np.float32(value.scale))
+    return np.clip(scaled + np.float32(value.zero_point), -128, 127).astype(np.int8)
 
 
 def dequantize(graph, name, array):
@@ -65,11 +84,11 @@ def dequantize(graph, name, array):
 
 
 def _batch(graph, images):
+    """As (B, C, H, W): the same bytes where the model's own input has fewer axes."""
     shape = graph.values[graph.input].shape
-    if images.ndim == 3 and images.shape == shape:
+    own = graph.onnx_input_shape or shape
+    if images.shape in (shape, own):
         images = images[None]
-    if images.shape[1:] != shape and images.ndim != 4 and images[0].size == np.prod(shape):
-        images = images.reshape(-1, *shape)
-    if images.shape[1:] != shape:
-        raise ValueError(f"{graph.name} takes images of shape (B, {', '.join(map(str, shape))}), not {images.shape}")
-    return np.ascontiguousarray(images)
+    if images.shape[1:] not in (shape, own):
+        raise ValueError(f"{graph.name} takes images of shape (B, {', '.join(map(str, own))}), not {images.shape}")
+    return np.ascontiguousarray(images.reshape(-1, *shape))

@@ -1,7 +1,7 @@
 """From ONNX to a quantized graph."""
 
 from .check import Row, check, examine
-from .errors import ModelError
+from .errors import DataError, ModelError
 from .load import load
 
-__all__ = ["ModelError", "Row", "check", "examine", "load"]
+__all__ = ["DataError", "ModelError", "Row", "check", "examine", "load"]

@@ -251,6 +251,7 @@ class Importer:
         shape = static_shape(info)
         self.input, self.input_shape = info.name, shape
         kind = info.type.tensor_type.elem_type
+        self.input_type = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind, "float32")
         self.value_input = None
         if kind in (TensorProto.INT8, TensorProto.UINT8):
             params = self._input_params(info.name, kind == TensorProto.UINT8)
@@ -587,6 +588,8 @@ def import_model(model, name):
         model=model.SerializeToString(),
         notes=list(importer.notes),
         onnx_input=importer.input,
+        onnx_input_shape=importer.input_shape[1:],
+        onnx_input_type=importer.input_type,
         onnx_outputs=[tensor for tensor, _ in outputs],
     )
     fuse_tables(graph)

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from .errors import ModelError
+from .images import ImageInput, read_images
 from .importer import import_model
 from .onnxtools import name_nodes, static_shape
-from .quantize import quantize, read_calibration
+from .quantize import quantize
 from .randomize import random_images, randomizer
 from .rewrite import prepare
 
@@ -27,8 +27,8 @@ def load(path, *, calibrate=None, random_weights=None):
     ----------
     path : path of an .onnx file, or ModelProto
         A float model, a QDQ model or a QOperator model, with one image input.
-    calibrate : path of a .npz, or ndarray (N, C, H, W), optional
-        Images for the quantization of a float model.
+    calibrate : path of a .npz or .npy, or array (N, C, H, W), optional
+        Images for the quantization of a float model (``superlip.graph.images``).
     random_weights : int, optional
         Seed: placeholder weights (all equal) are replaced by random ones, and calibration images are made up.
 
@@ -99,15 +99,13 @@ class Loader:
         if info.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise ModelError(f"input {info.name!r} of a float model must be float32")
         shape = static_shape(info)
-        if isinstance(self.calibrate, np.ndarray):
-            images = self.calibrate.astype(np.float32).reshape(-1, *shape[1:])
-        elif self.calibrate is not None:
-            images = read_calibration(self.calibrate, info.name, shape)
+        if self.calibrate is not None:
+            images = read_images(self.calibrate, ImageInput(info.name, shape[1:]), what="calibration images")
         elif self.random_weights is not None:
             images = random_images(self.random_weights, shape)
         else:
             raise ModelError(
-                f"{self.name} is a float model: give calibration images (calibrate=FILE.npz with an array of "
+                f"{self.name} is a float model: give calibration images (calibrate=FILE.npz or an array of "
                 f"shape (N, {', '.join(map(str, shape[1:]))})), a model that is quantized already, or "
                 f"random_weights=SEED to try a graph without weights"
             )

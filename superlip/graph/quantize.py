@@ -9,60 +9,18 @@ import logging
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from .errors import ModelError
 
-__all__ = ["quantize", "read_calibration"]
+__all__ = ["quantize"]
 
 QUANTIZED_OPS = [
     "Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "LeakyRelu", "MatMul",
     "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Split", "Squeeze", "Transpose", "Unsqueeze",
 ]  # fmt: skip
 """What the quantizer may make integer; Softmax and other tails stay in floating point, on the host."""
-
-
-def read_calibration(path, name, shape):
-    """Images to calibrate with.
-
-    Parameters
-    ----------
-    path : path of a .npz
-        One array (N, C, H, W), or one named as the model's input.
-    name : str
-        Of the model's input.
-    shape : tuple of int
-        Of the model's input; its first entry is the batch.
-
-    Returns
-    -------
-    ndarray float32, shape (N, *shape[1:])
-    """
-    path = Path(path)
-    try:
-        with np.load(path) as archive:
-            arrays = {k: archive[k] for k in archive.files}
-    except FileNotFoundError:
-        raise ModelError(f"calibration file {str(path)!r} does not exist") from None
-    except Exception as error:  # zipfile, pickle and numpy each raise their own
-        raise ModelError(f"{str(path)!r} is not a .npz file: {error}") from None
-    if name in arrays:
-        images = arrays[name]
-    elif len(arrays) == 1:
-        images = next(iter(arrays.values()))
-    else:
-        raise ModelError(f"{str(path)!r} holds {sorted(arrays)}, none is named as the input {name!r}")
-    if images.shape == tuple(shape[1:]):
-        images = images[None]
-    if images.shape[1:] != tuple(shape[1:]) or not len(images):
-        wanted = ", ".join(map(str, shape[1:]))
-        raise ModelError(f"calibration images must have shape (N, {wanted}), not {images.shape}")
-    images = images.astype(np.float32)
-    if not np.isfinite(images).all():
-        raise ModelError(f"{str(path)!r} holds numbers that are not finite")
-    return images
 
 
 def quantize(model, images, excluded):
