@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .errors import ModelError
 from .load import Loader
 
 __all__ = ["check", "examine", "Row"]
@@ -9,7 +10,8 @@ __all__ = ["check", "examine", "Row"]
 
 @dataclass(frozen=True)
 class Row:
-    """One node of the model: ``verdict`` is accelerator, rewritten, folded, host or unsupported."""
+    """One node of the model: ``verdict`` is accelerator, rewritten, folded, host, unsupported or, where another node is
+    unsupported and this one was not looked at, unknown."""
 
     node: str
     op: str
@@ -39,13 +41,23 @@ def check(path, *, calibrate=None, random_weights=0):
 def examine(path, *, calibrate=None, random_weights=0):
     """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
     loader = Loader(path, calibrate=calibrate, random_weights=random_weights)
-    graph = loader.try_import()
+    try:
+        graph = loader.try_import()
+    except ModelError as error:
+        if not loader.refused:
+            raise
+        graph, why = None, f"not examined: {error}"
+    else:
+        why = f"not examined, since {next(iter(loader.refused))!r} is not supported" if loader.refused else ""
     fate = dict(loader.prepared.fate) if loader.prepared else {}
-    verdicts = loader.importer.verdicts
-    return [_row(name, op, fate, verdicts) for name, op in loader.original], graph
+    verdicts = dict(loader.importer.verdicts) if loader.importer else {}
+    verdicts |= {name: ("unsupported", f"needs the result of {cause!r}") for name, cause in loader.behind.items()}
+    verdicts |= {name: ("unsupported", why) for name, why in loader.refused.items()}
+    rows = [_row(name, op, fate, verdicts, why) for name, op in loader.given.operators.items()]
+    return rows, None if loader.refused else graph
 
 
-def _row(name, op, fate, verdicts):
+def _row(name, op, fate, verdicts, unexamined):
     imported = next((verdicts[n] for n in (f"{name}_quant", name) if n in verdicts), None)
     if imported is not None and imported[0] in ("host", "unsupported"):
         return Row(name, op, *imported)
@@ -53,4 +65,6 @@ def _row(name, op, fate, verdicts):
         return Row(name, op, *fate[name])
     if imported is not None:
         return Row(name, op, *imported)
+    if unexamined:
+        return Row(name, op, "unknown", unexamined)
     return Row(name, op, "folded", "into the range of the quantized tensor before it" if op in ("Relu", "Clip") else "")

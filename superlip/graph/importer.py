@@ -51,7 +51,7 @@ class Importer:
     """State of one import; ``run`` does it. ``unsupported`` is a list of (node, why), ``verdicts`` a dict of node
     name to (verdict, why)."""
 
-    def __init__(self, model, name):
+    def __init__(self, model, name, refused=None):
         self.model = model
         self.name = name
         self.opsets = opset(model)
@@ -64,6 +64,7 @@ class Importer:
         self.notes = []
         self.verdicts = {}
         self.unsupported = []
+        self.refused = refused or {}
         self.poisoned = {}
         self.producers = {o: n for n in model.graph.node for o in n.output if o}
         self._materialized = {}
@@ -221,6 +222,8 @@ class Importer:
                 self._refuse(node, str(error))
         outputs = []
         for info in graph.output:
+            if info.name in self.poisoned:
+                continue
             try:
                 outputs.append((info.name, self._output(info.name)))
             except Unsupported as error:
@@ -306,6 +309,8 @@ class Importer:
 
     def _node(self, node):
         op = node.op_type
+        if node.name in self.refused:
+            raise Unsupported(self.refused[node.name])
         if op == "Constant":
             self.consts[node.output[0]] = constant_value(node)
             return self.done(node, "folded", "constant")
@@ -565,15 +570,17 @@ class Importer:
         return self.materialize(view)
 
 
-def import_model(model, name):
+def import_model(model, name, refused=None):
     """Import a quantized model.
+
+    ``refused`` is a dict of node name to why it is refused beforehand.
 
     Returns
     -------
     (ir.Graph or None, Importer)
         None where nodes are unsupported: the importer's ``unsupported`` says which.
     """
-    importer = Importer(model, name)
+    importer = Importer(model, name, refused)
     outputs = importer.run()
     if importer.unsupported:
         return None, importer

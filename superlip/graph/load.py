@@ -9,7 +9,8 @@ from onnx import TensorProto
 from .errors import ModelError
 from .images import ImageInput, read_images
 from .importer import import_model
-from .onnxtools import name_nodes, static_shape
+from .normalize import in_front, normalize
+from .onnxtools import static_shape
 from .quantize import quantize
 from .randomize import random_images, randomizer
 from .rewrite import prepare
@@ -56,19 +57,27 @@ class Loader:
         else:
             self.model = read_model(Path(path))
             self.name = Path(path).stem
-        name_nodes(self.model.graph)
-        self.original = [(n.name, n.op_type) for n in self.model.graph.node]
+        self.given = normalize(self.model)
+        self.model, self.refused = self.given.model, dict(self.given.refused)
+        self.behind = {}
         self.prepared = None
         self.importer = None
 
     def graph(self):
         """Import; ModelError names the unsupported nodes."""
-        graph = self.try_import()
+        graph = None if self.refused else self.try_import()
         if graph is None:
-            refused = [f"{n.op_type} {n.name!r}: {why}" for n, why in self.importer.unsupported]
-            more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
-            raise ModelError(f"{self.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more)
+            raise ModelError(self.unsupported())
         return graph
+
+    def unsupported(self):
+        """Text that names the nodes that are not supported, each with its reason."""
+        reasons = self.refused or {n.name: why for n, why in self.importer.unsupported}
+        refused = [f"{self.given.operators.get(name, 'node')} {name!r}: {why}" for name, why in reasons.items()]
+        if len(refused) == 1:
+            return f"{self.name}: {refused[0]}"
+        more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
+        return f"{self.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more
 
     def try_import(self):
         """The graph, or None where nodes are unsupported (``importer.unsupported``)."""
@@ -88,8 +97,9 @@ class Loader:
         fix_input(self.model, self.name)
         model = self.model
         if not is_quantized(model):
+            model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
             model = self._quantize(model)
-        graph, self.importer = import_model(model, self.name)
+        graph, self.importer = import_model(model, self.name, self.refused)
         if graph is not None and self.prepared is not None:
             graph.notes[:0] = self.prepared.notes
         return graph
