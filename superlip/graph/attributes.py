@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from .onnxtools import attributes, constant_value, first_line, operator, opset
+from .onnxtools import attributes, constant_value, operator, opset
 
 __all__ = ["ATTRIBUTES", "Rule", "refusals"]
 
@@ -195,13 +195,12 @@ def _unread(node, opsets):
     name = operator(node)
     rules = ATTRIBUTES.get(name)
     schema = _schema(node, opsets)
-    try:
-        given = {attribute: _text(value) for attribute, value in attributes(node).items()}
-    except ValueError as error:  # a type that onnx does not know
-        return f"its attributes cannot be read: {first_line(error)}"
+    given = {attribute: _text(value) for attribute, value in attributes(node).items()}
     for attribute, value in given.items():
         if (schema is not None and attribute not in schema) or (rules is not None and attribute not in rules):
             return f"attribute {attribute!r} (value {_short(value)}) is not known for this operator; remove it"
+        if value is None:
+            return f"attribute {attribute!r} has no type; remove it, or export the model again"
         rule = rules[attribute] if rules is not None else _HOST
         if rule.allowed is not None and value not in rule.allowed:
             return f"{attribute}={_short(value)}: {rule.how}{_type_name(attribute, value)}; {rule.otherwise}"
