@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import signal
 import sys
@@ -9,8 +10,8 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from .files import write_whole
+from .terminal import Column, Fit, Row, literal, make_console, print_table, print_text
 
 __all__ = ["main"]
 
@@ -22,9 +23,9 @@ def main(argv=None):
     missing); 2: the request can't be met as it stands; 130: interrupted.
     """
     arguments = _parser().parse_args(argv)
-    errors = Console(stderr=True, highlight=False)
+    errors = make_console(stderr=True)
     try:
-        return arguments.work(arguments, _console(), errors)
+        return arguments.work(arguments, make_console(), errors)
     except KeyboardInterrupt as interrupt:
         cycle = getattr(interrupt, "cycle", None)  # SimulationInterrupted
         more = "" if cycle is None else f": the same command goes on from cycle {cycle:,} of the simulation"
@@ -46,16 +47,8 @@ def main(argv=None):
         return 2
 
 
-def _console():
-    """Standard output; wide enough for the tables where it is no terminal."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
-    return console
-
-
 def _complain(console, text):
-    console.print("superlip: error:", text, style="red", markup=False, soft_wrap=True)
+    console.print(literal(f"superlip: error: {text}", "red", lines=True), soft_wrap=True)
 
 
 def _user_errors():
@@ -98,10 +91,15 @@ def _parser():
         command.set_defaults(work=work)
         return command
 
+    def table_options(command):
+        command.add_argument("--wide", action="store_true", help="show all columns of the table")
+        command.add_argument("--csv", metavar="FILE", help="write all columns of the table as CSV")
+
     command = model_command("run", _run, "simulate a network on N boards and on one, and compare every bit")
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
     command.add_argument("--data", metavar="FILE", help=f"images and labels; default: heldout.npz beside; {_ARRAYS}")
     command.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    table_options(command)
     command.add_argument("--pure-rtl", action="store_true", help="simulate without C++ stand-ins for the data paths")
     command.add_argument("--fresh", action="store_true", help="begin anew, where an interrupted run could go on")
     command = model_command("bisect", _bisect, "find the first wrong value: layer, channel, pixel, cycle, instruction")
@@ -115,6 +113,7 @@ def _parser():
     model_command("check", _check, "say for every node of a model where it runs, or why it can't", boards=False)
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
+    table_options(command)
     command = model_command("build", _build, "write Verilog, programs and memory images")
     command.add_argument("-o", "--output", required=True, metavar="DIR")
     command = commands.add_parser("resources", help="what a node takes of its FPGA: synthesise it for UltraScale+")
@@ -157,15 +156,17 @@ def _run(arguments, console, errors):
 
     del errors
     _writable(arguments.json)
+    _writable(arguments.csv)
     with _sigterm_interrupts():
         report = flow.run(
             arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
             calibrate=arguments.calibrate, random_weights=arguments.random_weights, pure_rtl=arguments.pure_rtl,
             checkpoints=cache_dir() / "checkpoints", fresh=arguments.fresh, progress=True,
         )  # fmt: skip
-    report.print(console)
     if arguments.json:
         report.write_json(arguments.json)
+    _write_csv(report.layers, arguments.csv)
+    report.print(console, wide=arguments.wide)
     return 0 if report.bit_exact else 1
 
 
@@ -197,7 +198,7 @@ def _bisect(arguments, console, errors):
         errors.print("superlip: warning:", text, markup=False, soft_wrap=True)
 
     def note(text):
-        errors.print(f"superlip: {text}", style="dim")
+        errors.print(literal(f"superlip: {text}"), style="dim", soft_wrap=True)
 
     finding = bisect(
         design, images, memory=memory, waves=None if arguments.no_waves else arguments.output, progress=True,
@@ -206,9 +207,9 @@ def _bisect(arguments, console, errors):
     )  # fmt: skip
     if finding is None:
         values = sum(op.output.channels * op.grid[0] * op.grid[1] for op in design.network.ops)
-        console.print(f"no difference found in {len(images) * values:,} values of {len(images)} images")
+        print_text(console, f"no difference found in {len(images) * values:,} values of {len(images)} images")
         return 0
-    console.print(str(finding), markup=False, soft_wrap=True)
+    print_text(console, str(finding))
     return 1
 
 
@@ -223,36 +224,42 @@ def _check(arguments, console, errors):
     with Phases(errors) as say:
         say(f"reading {Path(arguments.model).stem}")
         rows, graph = examine(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
-    table = Table(header_style="bold")
-    for column in ("node", "operator", "verdict", "why"):
-        table.add_column(column)
-    for row in rows:
-        style = {"unsupported": "red", "host": "yellow"}.get(row.verdict)
-        table.add_row(row.node, row.op, row.verdict, row.why, style=style)
-    console.print(table)
+    columns = [Column("node", Fit.FOLDED), Column("operator"), Column("verdict"), Column("why", Fit.FOLDED)]
+    styles = {"unsupported": "red", "host": "yellow"}
+    print_table(console, columns, [Row(dataclasses.astuple(row), styles.get(row.verdict, "")) for row in rows])
     if graph is not None:
         try:
             lower(graph, 64)
         except LoweringError as error:
-            console.print(f"not supported: {error}")
+            print_text(console, f"not supported: {error}")
             return 1
     bad = sum(row.verdict == "unsupported" for row in rows)
-    console.print(f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
+    print_text(console, f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
     return 1 if bad else 0
 
 
 def _plan(arguments, console, errors):
     from . import flow  # noqa: PLC0415
-    from .report import layer_table, plan_rows, write_rows  # noqa: PLC0415
+    from .layer_table import print_layers  # noqa: PLC0415
+    from .report import plan_rows, write_rows  # noqa: PLC0415
 
     _writable(arguments.json)
+    _writable(arguments.csv)
     design = _design(arguments, flow, errors)
     rows = plan_rows(design)
     title = f"{design.graph.name} on {arguments.boards} boards, node {design.target.name}: estimate"
-    console.print(layer_table(rows, title, estimated=True))
     if arguments.json:
         write_rows(rows, arguments.json)
+    _write_csv(rows, arguments.csv)
+    print_layers(console, rows, title, estimated=True, wide=arguments.wide)
     return 0
+
+
+def _write_csv(rows, path):
+    from .layer_table import layers_csv  # noqa: PLC0415
+
+    if path is not None:
+        write_whole(path, layers_csv(rows))
 
 
 def _build(arguments, console, errors):
@@ -263,7 +270,7 @@ def _build(arguments, console, errors):
     with Phases(errors) as say:
         say(f"writing {arguments.output}")
         folder = flow.build(design, arguments.output)
-    console.print(f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
+    print_text(console, f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
     return 0
 
 
@@ -284,10 +291,10 @@ def _resources(arguments, console, errors):
             target,
             progress=lambda name, done, total: bar.update(task, description=name, completed=done, total=total),
         )
-    report.print(console)
     for path, text in ((arguments.json, report.json()), (arguments.markdown, report.markdown())):
         if path:
-            Path(path).write_text(text)
+            write_whole(path, text)
+    report.print(console)
     return 0 if report.fits else 1
 
 
@@ -306,13 +313,10 @@ def _doctor(arguments, console, errors):
 
     del arguments, errors
     rows, ok = doctor()
-    table = Table(header_style="bold")
-    for column in ("tool", "found", "needed for", "to install"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.tool, row.detail, row.needed_for, row.install, style=None if row.found else "red")
-    console.print(table)
-    console.print("superlip run can work" if ok else "superlip run can't work yet: see the red lines")
+    columns = [Column(title, Fit.FOLDED) for title in ("tool", "found", "needed for", "to install")]
+    lines = [Row((row.tool, row.detail, row.needed_for, row.install), "" if row.found else "red") for row in rows]
+    print_table(console, columns, lines)
+    print_text(console, "superlip run can work" if ok else "superlip run can't work yet: see the red lines")
     return 0 if ok else 1
 
 
@@ -335,10 +339,8 @@ def _cocotb(arguments, console, errors):
         except AssertionError as error:
             _complain(errors, str(error))
             return 1
-        console.print(
-            f"{arguments.name}[{case}] passed; {'waves and ' if arguments.waves else ''}results in {folder}",
-            markup=False,
-        )
+        kept = f"{'waves and ' if arguments.waves else ''}results"
+        print_text(console, f"{arguments.name}[{case}] passed; {kept} in {folder}")
     return 0
 
 

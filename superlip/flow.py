@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rich.console import Console
 
 from superlip import golden
 from superlip.boards import Target, load_target
@@ -30,6 +29,7 @@ from .bisect import examine
 from .data import DataError, Images, calibration_file, load_images
 from .progress import Phases
 from .report import Report, layer_rows
+from .terminal import make_console
 from .verify import TraceChecker
 
 __all__ = ["Design", "build", "load", "plan", "run"]
@@ -149,7 +149,7 @@ def run(
     superlip.sim.cluster.SimulationInterrupted
         A KeyboardInterrupt that says where the simulation goes on next time.
     """
-    with Phases(Console(stderr=True, highlight=False) if progress else None, note) as say:
+    with Phases(make_console(stderr=True) if progress else None, note) as say:
         saved = None
         if checkpoints is not None:
             from superlip.sim.checkpoint import Checkpoints  # noqa: PLC0415 - the simulator's tools are an extra

@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from .terminal import clean, literal
+
 __all__ = ["Phases"]
 
 SHOWN_SECONDS = 2
@@ -56,7 +58,7 @@ class Phases:
         if self._note is not None:
             self._note(text)
         if self._bar is not None:
-            self._task = self._bar.add_task(text, total=None, detail="")
+            self._task = self._bar.add_task(clean(text), total=None, detail="")
             self._bar.start()
         else:
             self._print(text)
@@ -91,11 +93,11 @@ class Phases:
 
     def _print(self, text):
         if self._console is not None:
-            self._console.print(f"superlip: {text}", style="dim", markup=False, soft_wrap=True)
+            self._console.print(literal(f"superlip: {text}"), style="dim", soft_wrap=True)
 
 
 def _text(text):
-    return TextColumn(text, table_column=Column(no_wrap=True))
+    return TextColumn(text, markup=False, table_column=Column(no_wrap=True))
 
 
 class _TimeLeft(ProgressColumn):

@@ -2,18 +2,17 @@
 
 import json
 import math
-import os
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-from rich.table import Table
+from dataclasses import asdict, dataclass, field, replace
 
 from superlip.graph import ir
 from superlip.rtl.isa import Unit
 
 from .attribution import COLUMNS, attribute
+from .files import write_whole
+from .layer_table import print_layers
+from .terminal import print_text
 
-__all__ = ["Bound", "LayerRow", "Report", "layer_rows", "layer_table", "plan_rows"]
+__all__ = ["Bound", "LayerRow", "Report", "layer_rows", "plan_rows"]
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,18 @@ class LayerRow:
     macs: int
     dram_bytes: int
     link_bytes: int
-    mismatches: int = 0
+    mismatches: int | None = None
+    """From here on, but for the bytes: of measured rows only."""
     host_bytes: int = 0
     """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
-    busy: int = 0
-    weights: int = 0
-    ifm: int = 0
-    accumulators: int = 0
-    link: int = 0
-    fill_drain: int = 0
+    busy: int | None = None
+    weights: int | None = None
+    ifm: int | None = None
+    accumulators: int | None = None
+    link: int | None = None
+    fill_drain: int | None = None
     share_of_peak: float | None = None
-    """MACs of the layer against those of all arrays in its cycles. Measured rows only."""
+    """MACs of the layer against those of all arrays in its cycles."""
 
 
 def layer_rows(design, result, comparison):
@@ -69,7 +69,7 @@ def layer_rows(design, result, comparison):
                 share_of_peak=_share(macs, cycles, design),
             )
         )  # fmt: skip
-    return _with_host(design, rows, first=1)
+    return _with_host(design, rows, first=1, measured=dict.fromkeys(("mismatches", *COLUMNS), 0))
 
 
 def _share(macs, cycles, design):
@@ -77,8 +77,11 @@ def _share(macs, cycles, design):
     return macs / (cycles * design.target.node.macs_per_cycle * len(design.compiled.boards)) if cycles else 0.0
 
 
-def _with_host(design, rows, *, first):
-    """Rows with one for each host operation, where it is done; ``rows[first]`` is operation 0."""
+def _with_host(design, rows, *, first, measured):
+    """Rows with one for each host operation, where it is done; ``rows[first]`` is operation 0.
+
+    ``measured``: fields of a host operation's row that are known because the boards were watched.
+    """
     compiled, network = design.compiled, design.network
     steps = [
         (step.position, segment, step.node)
@@ -90,7 +93,7 @@ def _with_host(design, rows, *, first):
     for index in range(len(network.ops) + 1):
         for position, segment, node in steps:
             if position == index:
-                result.append(_host_row(compiled, segment, node, seen))
+                result.append(replace(_host_row(compiled, segment, node, seen), **measured))
         result += rows[first + index : first + index + 1]
     return result
 
@@ -134,103 +137,7 @@ def plan_rows(design):
         LayerRow(op.name, split.value, round(cost.cycles), cost.bound, op.macs, cost.dram_bytes, cost.link_bytes)
         for op, split, cost in zip(design.network.ops, plan.splits, plan.costs, strict=True)
     ]
-    return _with_host(design, rows, first=0)
-
-
-def layer_table(rows, title, *, estimated=False):
-    """Rich table of rows."""
-    with_host = any(row.host_bytes for row in rows)
-    columns = _ESTIMATED if estimated else _MEASURED
-    columns = {name: column for name, column in columns.items() if name != "host bytes" or with_host}
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in ("layer", "partition"):
-        table.add_column(name, no_wrap=True)
-    for name in columns:
-        shortest = max(map(len, name.split()))
-        table.add_column(name, justify="left" if name in ("bound by", "bits") else "right", min_width=shortest)
-    for row in rows:
-        if row.partition == "host":
-            host = (f"{row.host_bytes:,}" if name == "host bytes" else "" for name in columns)
-            table.add_row(row.name, "host", *host, style="yellow")
-            continue
-        table.add_row(row.name, row.partition, *(column.cell(row) for column in columns.values()))
-    table.add_section()
-    table.add_row("total", "", *(column.total(rows) for column in columns.values()))
-    return table
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of a table: what of a row it shows, and what of all."""
-
-    field: str
-    sums: bool = True
-
-    def cell(self, row):
-        value = getattr(row, self.field)
-        match self.field:
-            case "bound":
-                return value
-            case "mismatches":
-                return f"[red]{value} differ[/red]" if value else "equal"
-            case "share_of_peak":
-                return f"{100 * value:.1f} %" if row.macs else ""
-            case "host_bytes" | "dram_bytes" | "link_bytes" | "macs":
-                return _short(value) if value else ""
-        return f"{value:,}" if value or self.field == "cycles" else ""
-
-    def total(self, rows):
-        if self.field == "share_of_peak":
-            return _total_share(rows)
-        if not self.sums:
-            return ""
-        total = sum(getattr(row, self.field) for row in rows)
-        if self.field in ("macs", "dram_bytes", "link_bytes", "host_bytes"):
-            return _short(total)
-        return f"{total:,}" if total or self.field == "cycles" else ""
-
-
-def _short(value):
-    """A number of at most five digits, or three digits with a prefix: 21.3 M."""
-    for prefix, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if value >= size and value >= 100_000:
-            return f"{value / size:.{2 if value < 10 * size else 1 if value < 100 * size else 0}f} {prefix}"
-    return f"{value:,}"
-
-
-def _total_share(rows):
-    """Share of the peak of all rows: each one's is its MACs against what was possible in its cycles."""
-    known = next((row for row in rows if row.share_of_peak), None)
-    if known is None:
-        return ""
-    possible = known.macs / known.share_of_peak / known.cycles
-    return f"{100 * sum(row.macs for row in rows) / (possible * sum(row.cycles for row in rows)):.1f} %"
-
-
-_TRAFFIC = {
-    "DRAM bytes": _Column("dram_bytes"),
-    "link bytes": _Column("link_bytes"),
-    "host bytes": _Column("host_bytes"),
-}
-_ESTIMATED = {
-    "cycles": _Column("cycles"),
-    "MACs": _Column("macs"),
-    "bound by": _Column("bound", sums=False),
-    **_TRAFFIC,
-}
-_MEASURED = {
-    "cycles": _Column("cycles"),
-    "busy": _Column("busy"),
-    "weights": _Column("weights"),
-    "IFM": _Column("ifm"),
-    "accum.": _Column("accumulators"),
-    "link": _Column("link"),
-    "fill, drain": _Column("fill_drain"),
-    "MACs": _Column("macs"),
-    "peak": _Column("share_of_peak"),
-    **_TRAFFIC,
-    "bits": _Column("mismatches", sums=False),
-}
+    return _with_host(design, rows, first=0, measured={})
 
 
 @dataclass(frozen=True)
@@ -370,23 +277,17 @@ class Report:
 
     def write_json(self, path):
         """Write the JSON to a file, whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_text(self.to_json())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, self.to_json())
 
-    def print(self, console):
-        """Print tables and summary to a rich console."""
+    def print(self, console, *, wide=False):
+        """Print table and summary to a rich console; with ``wide``, all columns of the table."""
         unit = f"{self.boards} board{'s' if self.boards > 1 else ''}"
         title = f"{self.model} on {unit}, node {self.node}: cycles of one image, RTL simulation"
-        console.print(layer_table(self.layers, title))
-        console.print(self.summary(), highlight=False, markup=False)
+        print_layers(console, self.layers, title, wide=wide)
+        print_text(console, self.summary())
         if self.finding:
-            console.print(self.finding, highlight=False, markup=False, soft_wrap=True)
-            console.print("superlip bisect, with the same arguments, also writes a waveform around it", highlight=False)
+            print_text(console, self.finding)
+            print_text(console, "superlip bisect, with the same arguments, also writes a waveform around it")
 
     def summary(self):
         """The lines under the table."""
@@ -438,4 +339,4 @@ class Report:
 
 def write_rows(rows, path):
     """Layer rows as JSON (``superlip plan --json``)."""
-    Path(path).write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    write_whole(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")

@@ -25,8 +25,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from rich.table import Table
-
 from superlip.boards import Resources
 from superlip.rtl.pe_array import PEArray
 from superlip.rtl.requantize import Requantize
@@ -35,6 +33,8 @@ from superlip.rtl.verilog import to_verilog
 from superlip.sim.build import TOP, node_text
 from superlip.sim.runner import cache_dir
 from superlip.sim.toolchain import ToolError
+
+from .terminal import Column, Fit, Row, print_table, print_text
 
 __all__ = ["Component", "PARTS", "ROOM", "ResourceReport", "SynthesisError", "count", "resources"]
 
@@ -187,13 +187,11 @@ class ResourceReport:
     def print(self, console):
         """The table, and whether the node fits."""
         title, *rows = self.rows()
-        table = Table(title=f"node {self.node} on UltraScale+, {self.yosys}", header_style="bold")
-        for column in title:
-            table.add_column(column, justify="left" if column in ("component", "from") else "right")
-        for row in rows:
-            table.add_row(*row, end_section=row[0] == self.components[-1].name)
-        console.print(table)
-        console.print(self.verdict())
+        words = ("component", "from")
+        columns = [Column(name, Fit.FOLDED if name in words else Fit.WHOLE, right=name not in words) for name in title]
+        lines = [Row(row, section=row[0] == self.components[-1].name) for row in rows]
+        print_table(console, columns, lines, title=f"node {self.node} on UltraScale+, {self.yosys}")
+        print_text(console, self.verdict())
 
     def verdict(self):
         """One sentence: whether it fits, or what does not."""
