@@ -195,7 +195,7 @@ def _bisect(arguments, console, errors):
     loaded = load_images(arguments.model, design.graph, arguments.data, limit=arguments.images)
     images = loaded.images
     for text in loaded.warnings:
-        errors.print("superlip: warning:", text, markup=False, soft_wrap=True)
+        errors.print(literal(f"superlip: warning: {text}"), soft_wrap=True)
 
     def note(text):
         errors.print(literal(f"superlip: {text}"), style="dim", soft_wrap=True)
