@@ -103,6 +103,9 @@ def geometry(attributes, shape, kernel, op):
 def conv(importer, names, operand, view_shape, weights, weight_scale, bias, attributes, params, tensor, clip):
     """Append a Conv. ``weights`` int8 of the model's rank, ``bias`` int32 or None, ``clip`` (low, high) int8."""
     name, value = operand
+    kernel = attributes.get("kernel_shape", weights.shape[2:])
+    if tuple(kernel) != weights.shape[2:]:
+        raise Unsupported(f"kernel_shape={list(kernel)}, but the weights have a kernel of {list(weights.shape[2:])}")
     shape = geometry(attributes, view_shape, weights.shape[2:], "Conv")
     groups = int(attributes.get("group", 1))
     m = len(weights)

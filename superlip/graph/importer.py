@@ -67,7 +67,9 @@ class Importer:
         self.refused = refused or {}
         self.poisoned = {}
         self.producers = {o: n for n in model.graph.node for o in n.output if o}
+        self.by_name = {n.name: n for n in model.graph.node}
         self._materialized = {}
+        self._reinterpreted = {}
         self._host_values = {}
 
     # ---- what the operators use
@@ -88,17 +90,35 @@ class Importer:
         value = self.values[view.value]
         return Params(np.float32(value.scale), value.zero_point, value.is_unsigned)
 
-    def params(self, scale, zero_point):
-        """Params from a scale and zero point operand, by name."""
+    def params(self, scale, zero_point, kind=np.uint8):
+        """Params from a scale and zero point operand, by name; without a zero point it is 0 of the type ``kind``."""
         scale = self.const(scale)
         if scale is None or scale.size != 1:
             raise Unsupported("the scale of an activation must be one constant number")
-        zero = self.const(zero_point)
-        zero = np.zeros((), np.uint8) if zero is None else zero
-        if zero.dtype not in (np.int8, np.uint8) or zero.size != 1:
-            raise Unsupported(f"activations must be int8 or uint8, not {zero.dtype}")
+        if scale.dtype != np.float32:
+            raise Unsupported(f"the scale of an activation must be float32, not {scale.dtype}; export as float32")
+        zero = self.const(zero_point) if zero_point else np.zeros((), kind)
+        if zero is None or zero.size != 1:
+            raise Unsupported("the zero point of an activation must be one constant number")
+        if zero.dtype not in (np.int8, np.uint8):
+            raise Unsupported(f"activations must be int8 or uint8, not {zero.dtype}; quantize to one of the two")
         is_unsigned = zero.dtype == np.uint8
         return Params(np.float32(scale.reshape(())), int(zero.reshape(())) - 128 * is_unsigned, is_unsigned)
+
+    def params_made(self, node):
+        """Params that a QuantizeLinear gives its result: the type of its zero point, or the one it names."""
+        zero_point = node.input[2] if len(node.input) > 2 else ""
+        named = attributes(node).get("output_dtype", TensorProto.UNDEFINED)
+        kind = np.int8 if named == TensorProto.INT8 else np.uint8
+        params = self.params(node.input[1], zero_point, kind)
+        if named and params.is_unsigned != (kind == np.uint8):
+            raise Unsupported(f"output_dtype is {np.dtype(kind)} and the zero point is not: keep one type")
+        return params
+
+    def params_taken(self, node, is_unsigned):
+        """Params that a DequantizeLinear gives its operand."""
+        zero_point = node.input[2] if len(node.input) > 2 else ""
+        return self.params(node.input[1], zero_point, np.uint8 if is_unsigned else np.int8)
 
     def operand(self, name):
         """(value name, Value) of a tensor in the form (C, H, W), with the layout nodes that takes."""
@@ -161,27 +181,20 @@ class Importer:
     def elementwise(self, view, nodes, operands, shape, result):
         """Pending function of one view: ``nodes`` in order, constant ``operands``, down to the tensor ``result``."""
 
+        nodes = _of_one_tensor(nodes, operands)
+
         def finish(params, tensor, low, high, names):
             source = self.params_of(view)
-            start = self._chain_input(nodes, operands) if nodes else "superlip_x"
             table = float_table(
                 nodes,
                 operands,
-                (start, source.scale, source.zero_point),
+                ("superlip_x", source.scale, source.zero_point),
                 (result, params.scale, params.zero_point),
                 self.opsets,
             )
             return self.apply_table(view, np.clip(table, low, high), params, tensor, names)
 
         return Pending(finish, shape, tuple(n.name for n in nodes), chain=(view, tuple(nodes), operands))
-
-    def _chain_input(self, nodes, operands):
-        made = {o for n in nodes for o in n.output}
-        for node in nodes:
-            for name in node.input:
-                if name and name not in made and name not in operands:
-                    return name
-        raise Unsupported("an element-wise function without an operand")
 
     def apply_table(self, view, table, params, tensor, names):
         """A Table node on the value below a view; the movement stays on top of it."""
@@ -202,6 +215,20 @@ class Importer:
         pending = self.elementwise(view, [], {}, view.shape, None)
         return pending.finish(params, tensor, -128, 127, names)
 
+    def reinterpret(self, view, params, tensor, names):
+        """The same bytes with another scale and zero point, for a reader that was told these."""
+        if self.params_of(view) == params:
+            return view
+        if params.is_unsigned != self.params_of(view).is_unsigned:
+            raise Unsupported("a zero point of another type than the tensor's")
+        key = view.value, params
+        if key not in self._reinterpreted:
+            value, same = self.values[view.value], np.arange(256, dtype=np.uint8).view(np.int8)
+            self._reinterpreted[key] = self.emit(
+                ir.Table, names, (value.name,), f"{tensor}/read", value.shape, value.shape, params, table=same
+            ).value
+        return View(self._reinterpreted[key], view.shape, view.index, view.fill)
+
     def done(self, node, verdict="accelerator", why=""):
         """Record what became of a node of the model."""
         self.verdicts.setdefault(node.name, (verdict, why))
@@ -216,10 +243,8 @@ class Importer:
         for node in graph.node:
             try:
                 self._node(node)
-            except Unsupported as error:
-                self._refuse(node, str(error))
-            except ModelError as error:
-                self._refuse(node, str(error))
+            except (Unsupported, ModelError) as error:
+                self._blame(node, error)
         outputs = []
         for info in graph.output:
             if info.name in self.poisoned:
@@ -230,17 +255,26 @@ class Importer:
                 producer = self.producers.get(info.name)
                 if producer is None:
                     raise ModelError(f"output {info.name!r}: {error}") from None
-                self._refuse(producer, str(error))
+                self._blame(producer, error)
         return outputs
+
+    def _blame(self, node, error):
+        """Refuse the node that an error names, or the one at work, which then needs the other's result."""
+        culprit = self.by_name.get(getattr(error, "node", None), node)
+        self._refuse(culprit, str(error))
+        if culprit is not node:
+            self.verdicts[node.name] = ("unsupported", f"needs the result of {culprit.name!r}")
+            self.poisoned |= dict.fromkeys(node.output, culprit.name)
 
     def _refuse(self, node, why):
         if any(i in self.poisoned for i in node.input):
             first = next(self.poisoned[i] for i in node.input if i in self.poisoned)
             self.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
         else:
-            self.unsupported.append((node, why))
-            self.verdicts[node.name] = ("unsupported", why)
             first = node.name
+            if all(node is not other for other, _ in self.unsupported):
+                self.unsupported.append((node, why))
+                self.verdicts[node.name] = ("unsupported", why)
         for output in node.output:
             self.poisoned[output] = first
 
@@ -285,7 +319,7 @@ class Importer:
                 elif node.op_type in LAYOUT_OPS or node.op_type == "MaxPool":
                     tensors.extend(node.output)
         if found is not None:
-            self._set_input(name, self.params(found.input[1], found.input[2] if len(found.input) > 2 else ""))
+            self._set_input(name, self.params_made(found))
             self.floats[name] = View(name, self.input_shape)
 
     def _set_input(self, name, params):
@@ -302,9 +336,9 @@ class Importer:
                 same.update(node.output)
             if not node.op_type.startswith(("DequantizeLinear", "QLinear", "QGemm")):
                 continue
-            for operand, scale, zero in zip(node.input, node.input[1:], node.input[2:], strict=False):
+            for operand, scale, zero in zip(node.input, node.input[1:], [*node.input[2:], ""], strict=False):
                 if operand in same and self.const(scale) is not None:
-                    return self.params(scale, zero)
+                    return self.params(scale, zero, np.uint8 if is_unsigned else np.int8)
         return Params(np.float32(1), -128 if is_unsigned else 0, is_unsigned)
 
     def _node(self, node):
@@ -351,25 +385,36 @@ class Importer:
         source, output = node.input[0], node.output[0]
         self.done(node, "folded", "scale and zero point")
         if source in self.consts:
-            zero = self.const(node.input[2]) if len(node.input) > 2 else None
-            self.dq_consts[output] = (
-                self.consts[source],
-                self.consts[node.input[1]],
-                zero,
-                attributes(node).get("axis", 1),
-            )
+            self.dq_consts[output] = self._quantized_constant(node)
             return
         view = self.views.get(source)
         if view is None:
             return  # of an operator that the host runs on integers, such as QLinearSoftmax
-        params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
-        if params != self.params_of(view):
-            raise Unsupported(f"{source!r} is dequantized with another scale than it was made with")
-        self.floats[output] = view
+        params = self.params_taken(node, self.params_of(view).is_unsigned)
+        self.floats[output] = self.reinterpret(view, params, output, (node.name,))
+
+    def _quantized_constant(self, node):
+        """(integers, scale, zero point or None, axis) of a constant that DequantizeLinear takes."""
+        integers, scale = self.consts[node.input[0]], self.const(node.input[1])
+        zero_point = node.input[2] if len(node.input) > 2 else ""
+        zero, axis = self.const(zero_point), attributes(node).get("axis", 1)
+        if scale is None or (zero_point and zero is None):
+            raise Unsupported("the scale and zero point of a constant must be constants")
+        if integers.dtype.kind not in "iu" and not integers.dtype.name.startswith(("int", "uint")):
+            raise Unsupported(f"constants must be integers, not {integers.dtype}; quantize weights to int8")
+        if scale.dtype != np.float32:
+            raise Unsupported(f"the scale of a constant must be float32, not {scale.dtype}; export as float32")
+        if scale.size > 1 and (scale.ndim != 1 or not -integers.ndim <= axis < integers.ndim):
+            raise Unsupported(
+                f"a scale of shape {scale.shape} along axis {axis} of {integers.shape}: one an index of it"
+            )
+        if scale.size > 1 and scale.size != integers.shape[axis]:
+            raise Unsupported(f"{scale.size} scales along axis {axis} of {integers.shape}: one an index of it")
+        return integers, scale, zero, axis
 
     def _quantize(self, node):
         source, output = node.input[0], node.output[0]
-        params = self.params(node.input[1], node.input[2] if len(node.input) > 2 else "")
+        params = self.params_made(node)
         self.done(node, "folded", "scale and zero point")
         if source == self.input and self.value_input is None:
             self._set_input(output, params)
@@ -392,7 +437,10 @@ class Importer:
             return self.requantize(state, params, output, (node.name,))
         if isinstance(state, Pending):
             low, high = params.bound(state.real_low, -128), params.bound(state.real_high, 127)
-            return state.finish(params, output, low, high, state.names)
+            try:
+                return state.finish(params, output, low, high, state.names)
+            except (Unsupported, ModelError) as error:
+                raise Unsupported(str(error), getattr(error, "node", None) or state.names[0]) from None
         producer = self.producers.get(source)
         if producer is None or source in self.consts:
             raise Unsupported(self._why_not(source))
@@ -568,6 +616,21 @@ class Importer:
         if view is None:
             view = self._host(name, None, name)
         return self.materialize(view)
+
+
+def _of_one_tensor(nodes, operands):
+    """Copies of nodes that take ``superlip_x`` where they took a tensor that is neither theirs nor among ``operands``.
+
+    A tensor may have several names: each DequantizeLinear of one gives it another.
+    """
+    made = {o for n in nodes for o in n.output}
+    copies = []
+    for node in nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [i if not i or i in made or i in operands else "superlip_x" for i in node.input]
+        copies.append(copy)
+    return copies
 
 
 def import_model(model, name, refused=None):

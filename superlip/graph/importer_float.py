@@ -67,13 +67,13 @@ def real_constant(importer, name):
     return importer.const(name)
 
 
-def quantized_weights(importer, name, what):
+def quantized_weights(importer, name):
     """(int8 weights, scale) of a dequantized constant, or None where the operand is another thing."""
     if name not in importer.dq_consts:
         return None
     weights, scale, zero, axis = importer.dq_consts[name]
     if weights.dtype not in (np.int8, np.uint8):
-        raise Unsupported(f"{what}: weights must be int8 or uint8, not {weights.dtype}")
+        raise Unsupported(f"weights must be int8 or uint8, not {weights.dtype}; quantize them to one of the two")
     return weights, scale.reshape(-1), zero, axis
 
 
@@ -100,7 +100,7 @@ def quantized_bias(importer, name, source, weight_scale, channels):
 
 def _conv(importer, node):
     view = importer.view(node.input[0])
-    found = quantized_weights(importer, node.input[1], "Conv")
+    found = quantized_weights(importer, node.input[1])
     if view is None or found is None:
         return None
     weights, scale, zero, axis = found
@@ -129,7 +129,7 @@ def dense_weights(weights, transposed):
 
 def _gemm(importer, node):
     view = importer.view(node.input[0])
-    found = quantized_weights(importer, node.input[1], node.op_type)
+    found = quantized_weights(importer, node.input[1])
     if view is None or found is None:
         return None
     weights, scale, zero, axis = found
@@ -225,7 +225,7 @@ def _binary(importer, node):
 
 def _elementwise(importer, node):
     """A function of one number: starts or continues a chain, or clips what is pending."""
-    roots, chain, operands, shape = [], [], {}, None
+    roots, chain, operands, shape, shapes = [], [], {}, None, []
     for name in node.input:
         if not name:
             continue
@@ -245,9 +245,13 @@ def _elementwise(importer, node):
             if number is None or not number.size or (number != number.reshape(-1)[0]).any():
                 return None
             operands[name] = number.reshape(-1)[:1]  # one number, however many times it was written down
+            shapes.append(number.shape)
     if not roots or any(r.value != roots[0].value or not _same(r, roots[0]) for r in roots):
         return None
-    ordered = [n for n in importer.model.graph.node if any(n is c for c in chain)] + [node]
+    if np.broadcast_shapes(shape, *shapes) != tuple(shape):
+        return None  # the constant makes the tensor larger
+    names = {n.name for n in chain}
+    ordered = [n for n in importer.model.graph.node if n.name in names] + [node]
     return importer.elementwise(roots[0], ordered, operands, shape, node.output[0])
 
 
@@ -256,7 +260,10 @@ def _same(a, b):
 
 
 def clip_bounds(importer, node):
-    """(low, high) of Relu or Clip as real numbers; None where there is none."""
+    """(low, high) of Relu or Clip as real numbers; None where there is none.
+
+    Clip whose low bound is above the high one gives the high one everywhere.
+    """
     if node.op_type == "Relu":
         return 0.0, None
     given = attributes(node)
@@ -266,7 +273,7 @@ def clip_bounds(importer, node):
         low = float(_number(importer, node.input[1]))
     if len(node.input) > 2 and node.input[2]:
         high = float(_number(importer, node.input[2]))
-    return low, high
+    return (low if low is None or high is None else min(low, high)), high
 
 
 def _number(importer, name):

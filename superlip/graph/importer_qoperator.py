@@ -20,18 +20,31 @@ def _constant(importer, name, what):
     return value
 
 
+def _inputs(node):
+    """Names of a node's inputs, "" for those at its end that were left out."""
+    return [*node.input, *[""] * 9]
+
+
 def _operand(importer, node, position, scale, zero_point):
-    """View of an int8 operand, checked against the scale and zero point that the node says it has."""
-    view = importer.view(node.input[position])
+    """View of an int8 operand with the scale and zero point that the node says it has."""
+    name = node.input[position]
+    view = importer.view(name)
     if view is None:
-        raise Unsupported(importer._why_not(node.input[position]))
-    if importer.params(scale, zero_point) != importer.params_of(view):
-        raise Unsupported(f"{node.input[position]!r} is taken with another scale than it was made with")
-    return view
+        raise Unsupported(importer._why_not(name))
+    return importer.reinterpret(view, _params(importer, scale, zero_point), name, (node.name,))
+
+
+def _params(importer, scale, zero_point):
+    """Params of an operand or result; without a zero point ONNX Runtime runs few of the operators."""
+    if not zero_point:
+        raise Unsupported(
+            "a zero point is missing; write it, even where it is 0: it says whether int8 or uint8 is meant"
+        )
+    return importer.params(scale, zero_point)
 
 
 def _qlinear_conv(importer, node):
-    i = [*node.input, ""]
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
     weights = emit.int8_weights(
         _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), node.name
@@ -43,12 +56,12 @@ def _qlinear_conv(importer, node):
         raise Unsupported("QLinearConv with channels_last")
     importer.views[node.output[0]] = emit.conv(
         importer, (node.name,), (operand, importer.values[operand]), view.shape, weights,
-        _constant(importer, i[4], "weight scale"), bias, given, importer.params(i[6], i[7]), node.output[0], _ANY,
+        _constant(importer, i[4], "weight scale"), bias, given, _params(importer, i[6], i[7]), node.output[0], _ANY,
     )  # fmt: skip
 
 
 def _qgemm(importer, node):
-    i = list(node.input) + [""] * (9 - len(node.input))
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
     given = attributes(node)
     if given.get("transA", 0):
@@ -60,7 +73,7 @@ def _qgemm(importer, node):
 
 
 def _qlinear_matmul(importer, node):
-    i = node.input
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
     _dense(importer, node, view, i[3], i[4], i[5], "", False, i[6], i[7], 1.0)
 
@@ -75,18 +88,18 @@ def _dense(importer, node, view, weights, scale, zero, bias, transposed, out_sca
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (len(matrix),))
     importer.views[node.output[0]] = emit.dense(
-        importer, (node.name,), view, matrix, scale, bias, importer.params(out_scale, out_zero), node.output[0], _ANY,
+        importer, (node.name,), view, matrix, scale, bias, _params(importer, out_scale, out_zero), node.output[0], _ANY,
         (*view.shape[:-1], len(matrix)),
     )  # fmt: skip
 
 
 def _qlinear_average(importer, node):
-    i = node.input
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
     given = attributes(node)
     if given.get("channels_last", 0):
         raise Unsupported(f"{node.op_type} with channels_last")
-    params = importer.params(i[3], i[4])
+    params = _params(importer, i[3], i[4])
     if node.op_type == "QLinearAveragePool":
         result = emit.average_pool(importer, (node.name,), view, given, params, node.output[0], _ANY)
     else:
@@ -96,7 +109,7 @@ def _qlinear_average(importer, node):
 
 
 def _qlinear_reduce_mean(importer, node):
-    i = node.input
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
     given = attributes(node)
     rank = len(view.shape)
@@ -104,29 +117,30 @@ def _qlinear_reduce_mean(importer, node):
         raise Unsupported("QLinearReduceMean over other axes than rows and columns")
     shape = (*view.shape[:2], *((1,) * (rank - 2) if given.get("keepdims", 1) else ()))
     importer.views[node.output[0]] = emit.global_average_pool(
-        importer, (node.name,), view, importer.params(i[3], i[4]), node.output[0], _ANY, shape
+        importer, (node.name,), view, _params(importer, i[3], i[4]), node.output[0], _ANY, shape
     )
 
 
 def _qlinear_binary(importer, node):
-    i = node.input
-    params = importer.params(i[6], i[7])
+    i = _inputs(node)
     constant = [position for position in (0, 3) if i[position] in importer.consts]
     if constant:
         other = 3 - constant[0]
         view = _operand(importer, node, other, i[other + 1], i[other + 2])
+        params = _params(importer, i[6], i[7])
         if importer.consts[i[constant[0]]].size != 1:
             _by_channel(importer, node, view, constant[0], params)
             return
         swapped = type(node).FromString(node.SerializeToString())
         if other:  # the table runs the node on its first operand
             del swapped.input[:]
-            swapped.input.extend([*i[3:6], *i[0:3], *i[6:]])
+            swapped.input.extend([*i[3:6], *i[0:3], *i[6:8]])
         table = operator_table(swapped, importer.consts, importer.params_of(view).is_unsigned, importer.opsets)
         importer.views[node.output[0]] = importer.apply_table(view, table, params, node.output[0], (node.name,))
         return
     first = _operand(importer, node, 0, i[1], i[2])
     second = _operand(importer, node, 3, i[4], i[5])
+    params = _params(importer, i[6], i[7])
     function = emit.add if node.op_type == "QLinearAdd" else emit.mul
     importer.views[node.output[0]] = function(importer, (node.name,), first, second, params, node.output[0], _ANY)
 
@@ -145,16 +159,16 @@ def _by_channel(importer, node, view, constant, params):
 
 
 def _qlinear_table(importer, node):
-    i = node.input
+    i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
-    params = importer.params(i[3], i[4])
+    params = _params(importer, i[3], i[4])
     table = operator_table(node, importer.consts, importer.params_of(view).is_unsigned, importer.opsets)
     importer.views[node.output[0]] = importer.apply_table(view, table, params, node.output[0], (node.name,))
 
 
 def _qlinear_concat(importer, node):
     i = node.input
-    params = importer.params(i[0], i[1])
+    params = _params(importer, i[0], i[1])
     views = [_operand(importer, node, p, i[p + 1], i[p + 2]) for p in range(2, len(i), 3)]
     if len(views) == 1:
         importer.views[node.output[0]] = importer.requantize(views[0], params, node.output[0], (node.name,))

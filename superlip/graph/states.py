@@ -9,7 +9,11 @@ __all__ = ["Params", "Pending", "Unsupported"]
 
 
 class Unsupported(Exception):
-    """Why a node can be neither accelerated nor rewritten."""
+    """Why a node can be neither accelerated nor rewritten; ``node`` is its name where it is not the one at work."""
+
+    def __init__(self, why, node=None):
+        super().__init__(why)
+        self.node = node
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,16 @@ class Pending:
     chain: tuple | None = None
 
     def clipped(self, low, high, name):
-        """The same tensor behind one more Relu or Clip."""
-        lows = [x for x in (self.real_low, low) if x is not None]
-        highs = [x for x in (self.real_high, high) if x is not None]
+        """The same tensor behind one more Relu or Clip, ``low`` at most ``high``: it clips the bounds so far too."""
+
+        def inside(bound, ends):
+            return min(max(ends[0], bound), ends[1])
+
+        ends = (-np.inf if low is None else low, np.inf if high is None else high)
         return replace(
             self,
-            real_low=max(lows, default=None),
-            real_high=min(highs, default=None),
+            real_low=low if self.real_low is None else inside(self.real_low, ends),
+            real_high=high if self.real_high is None else inside(self.real_high, ends),
             names=(*self.names, name),
             chain=None,
         )

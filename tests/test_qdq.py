@@ -1,0 +1,228 @@
+"""QuantizeLinear and DequantizeLinear as a model writes them: types, attributes, several readers of one tensor."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import MICROSOFT, FloatNet, model
+
+from superlip import golden, graph
+from superlip.graph import ir
+from superlip.graph.session import open_session
+
+SHAPE = (3, 8, 8)
+ZERO = np.uint8(120)
+
+
+class QdqNet(FloatNet):
+    """Builder of a Q/DQ net; the scale of every activation is 0.05 unless another is given."""
+
+    def quantize(self, x, *, scale=0.05, zero=None, **attributes):
+        operands = [self.const(scale)] + ([] if zero is None else [self.const(zero, zero.dtype)])
+        return self.op("QuantizeLinear", x, *operands, **attributes)
+
+    def dequantize(self, x, *, scale=0.05, zero=None, **attributes):
+        operands = [self.const(scale)] + ([] if zero is None else [self.const(zero, zero.dtype)])
+        return self.op("DequantizeLinear", x, *operands, **attributes)
+
+    def both(self, x, *, scale=0.05, zero=ZERO, **attributes):
+        return self.dequantize(self.quantize(x, scale=scale, zero=zero, **attributes), scale=scale, zero=zero)
+
+    def weights(self, m, n, k=1, *, kind=np.int8, scale=0.0313, **attributes):
+        integers = self.const(self.rng.integers(-7, 8, (m, n, k, k)).astype(kind), kind)
+        return self.dequantize(integers, scale=scale, **attributes)
+
+    def model(self, *outputs, opset=21):
+        found = super().model(*outputs, opset=opset)
+        found.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+        return found
+
+
+def assert_equal(quantized, images, *, steps=1):
+    """The golden gives ONNX Runtime's outputs of the model as given, but for ties in float32."""
+    g = graph.load(quantized)
+    found = golden.run(g, golden.quantize_input(g, images))
+    session = open_session(quantized.SerializeToString(), is_optimized=False)
+    for position, (name, value) in enumerate(zip(g.onnx_outputs, g.outputs, strict=True)):
+        theirs = np.concatenate([session.run(None, {"x": image[None]})[position] for image in images])
+        ours = golden.dequantize(g, value, found[value]).reshape(theirs.shape)
+        assert np.abs(theirs).max() > 0.2, name
+        off = np.abs(ours - theirs) > 1e-5
+        assert np.abs(ours - theirs).max() <= steps * 0.05 + 1e-5, name
+        assert off.mean() <= 0.03, name
+    return g
+
+
+@pytest.mark.parametrize("zero", [np.uint8(131), np.int8(-5), None, "int8", "uint8", "both"])
+def test_type_of_an_activation(zero):
+    """By its zero point, by output_dtype, by both, or uint8."""
+    net = QdqNet(SHAPE)
+    named = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "both": TensorProto.INT8}.get(zero)
+    attributes = {"output_dtype": named} if named else {}
+    point = zero if isinstance(zero, np.generic) else None
+    if zero == "both":
+        point = np.int8(7)
+    x = net.dequantize(net.quantize("x", zero=point, **attributes), zero=point)
+    x = net.op("Conv", x, net.weights(4, 3))
+    x = net.dequantize(net.quantize(x, zero=point, **attributes), zero=point)
+    g = assert_equal(net.model(x), net.images(3))
+    is_unsigned = zero in (None, "uint8") or getattr(point, "dtype", None) == np.uint8
+    assert g.values[g.input].is_unsigned == is_unsigned
+
+
+def test_zero_point_left_out_by_the_reader():
+    """DequantizeLinear without a zero point takes 0 of its operand's type."""
+    for zero in (np.uint8(0), np.int8(0)):
+        net = QdqNet(SHAPE)
+        x = net.dequantize(net.quantize("x", zero=zero))
+        x = net.op("Conv", x, net.weights(4, 3))
+        assert_equal(net.model(net.dequantize(net.quantize(x, zero=zero))), net.images(3))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "zero", "why"),
+    [
+        ({"output_dtype": TensorProto.INT16}, None, "int8 or uint8, not int16"),
+        ({"output_dtype": TensorProto.FLOAT8E4M3FN}, None, "not float8e4m3fn"),
+        ({}, np.int16(0), "int8 or uint8, not int16"),
+        ({}, np.uint16(0), "not uint16"),
+        ({}, np.zeros((), ml_dtypes.int4), "not int4"),
+        ({"block_size": 4}, None, "block_size=4"),
+        ({"output_dtype": TensorProto.INT8}, np.uint8(0), "output_dtype"),
+    ],
+)
+def test_activations_of_another_kind_are_refused(attributes, zero, why):
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3))
+    x = net.quantize(x, zero=zero, **attributes)
+    with pytest.raises(graph.ModelError, match=f"QuantizeLinear 'n4'.*{why}"):
+        graph.load(net.model(net.dequantize(x, zero=zero)))
+
+
+def test_an_activation_with_several_scales_is_refused():
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3))
+    x = net.both(x, scale=np.full(4, 0.05), zero=np.zeros(4, np.uint8), axis=1)
+    with pytest.raises(graph.ModelError, match=r"QuantizeLinear 'n4'.*one constant number"):
+        graph.load(net.model(x))
+
+
+@pytest.mark.parametrize("kind", [np.int16, ml_dtypes.int4, ml_dtypes.float8_e4m3fn])
+def test_weights_of_another_type_are_refused(kind):
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, kind=kind))
+    with pytest.raises(graph.ModelError, match=rf"int8.*not {np.dtype(kind).name}|not {np.dtype(kind).name}.*int8"):
+        graph.load(net.model(net.both(x)))
+
+
+def test_a_scale_of_another_type_is_refused():
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3))
+    x = net.op("QuantizeLinear", x, net.const(0.05, np.float16), net.const(0, np.uint8))
+    with pytest.raises(graph.ModelError, match=r"QuantizeLinear 'n4'.*float32, not float16"):
+        graph.load(net.model(net.dequantize(x, zero=np.uint8(0))))
+
+
+@pytest.mark.parametrize("axis", [0, -4])
+def test_axis_of_weights(axis):
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, scale=np.array([0.01, 0.02, 0.03, 0.05]), axis=axis))
+    assert_equal(net.model(net.both(x)), net.images(3))
+
+
+def test_another_axis_of_weights_is_refused():
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, scale=np.array([0.01, 0.02, 0.03]), axis=1))
+    with pytest.raises(graph.ModelError, match=r"Conv 'n3'.*another axis"):
+        graph.load(net.model(net.both(x)))
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, scale=np.array([0.01, 0.02, 0.03]), axis=0))
+    with pytest.raises(graph.ModelError, match=r"DequantizeLinear 'n2'.*3 scales along axis 0"):
+        graph.load(net.model(net.both(x)))
+
+
+@pytest.mark.parametrize("make", ["relu", "silu", "add", "scale", "zero"])
+def test_several_readers_of_one_tensor(make):
+    """Each DequantizeLinear of a tensor gives it a name, and may give it a scale of its own."""
+    net = QdqNet(SHAPE)
+    x = net.quantize(net.op("Conv", net.both("x"), net.weights(4, 3, scale=0.04)), zero=ZERO)
+    first = net.dequantize(x, zero=ZERO)
+    other = {"scale": {"scale": 0.025}, "zero": {"zero": np.uint8(90)}}.get(make, {})
+    second = net.dequantize(x, **{"zero": ZERO} | other)
+    if make == "silu":
+        x = net.op("Mul", net.op("Sigmoid", first), second)
+    else:
+        x = net.op("Add", net.op("Relu", first) if make == "relu" else first, second)
+    g = assert_equal(net.model(net.both(x)), net.images(3))
+    assert sum(isinstance(n, ir.Conv) for n in g.nodes) == 1
+
+
+def test_a_reader_with_another_scale_behind_a_movement():
+    net = QdqNet(SHAPE)
+    x = net.quantize(net.op("Conv", net.both("x"), net.weights(4, 3, scale=0.04)), zero=ZERO)
+    x = net.op("Pad", x, net.const([0, 0, 1, 1, 0, 0, 1, 1], np.int64), net.const(9, np.uint8))
+    y = net.op("Conv", net.dequantize(x, zero=ZERO), net.weights(4, 4, 3))
+    z = net.op("Conv", net.dequantize(x, scale=0.03, zero=np.uint8(99)), net.weights(4, 4, 3))
+    assert_equal(net.model(net.both(y), net.both(z)), net.images(3))
+
+
+@pytest.mark.parametrize(
+    "bounds", [[(3, 6)], [(-2, -1)], [(4, 1)], [(0, 3), (4, 5)], [(2, None), (None, 1)], [(None, 1), (2, None)]]
+)
+def test_clips_of_any_range_in_any_order(bounds):
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, scale=0.1))
+    for low, high in bounds:
+        x = net.op("Clip", x, "" if low is None else net.const(low), "" if high is None else net.const(high))
+    assert_equal(net.model(net.both(x, zero=np.uint8(128))), net.images(3))
+
+
+def test_kernel_shape_is_the_weights_own():
+    net = QdqNet(SHAPE)
+    x = net.op("Conv", net.both("x"), net.weights(4, 3, 3), kernel_shape=[1, 1])
+    with pytest.raises(graph.ModelError, match=r"Conv 'n3'.*kernel_shape=\[1, 1\]"):
+        graph.load(net.model(net.both(x)))
+
+
+def test_a_constant_that_makes_a_tensor_larger_is_no_function_of_one_number():
+    net = QdqNet(SHAPE)
+    x = net.op("GlobalAveragePool", net.both("x"))
+    x = net.op("Add", net.both(x), net.const(np.ones((1, 3, 8, 8))))
+    with pytest.raises(graph.ModelError, match="Add"):
+        graph.load(net.model(net.op("Conv", net.both(x), net.weights(4, 3))))
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs"),
+    [
+        ("QLinearSigmoid", ["x", "s", "", "s", "z"]),
+        ("QLinearSigmoid", ["x", "s", "z", "s"]),
+        ("QLinearAdd", ["x", "s", "z", "x", "s", "z", "s"]),
+        ("QLinearMul", ["x", "s", "z", "x", "s", "", "s", "z"]),
+    ],
+)
+def test_quantized_operators_without_zero_points_are_refused(op, inputs):
+    """ONNX Runtime does not run them, or aborts."""
+    nodes = [helper.make_node(op, inputs, ["y"], "it", domain=MICROSOFT)]
+    with pytest.raises(graph.ModelError, match=f"com.microsoft::{op} 'it': a zero point is missing"):
+        graph.load(model(nodes, {"x": (np.uint8, [1, 3, 8, 8])}, ["y"], {"s": np.float32(0.05), "z": np.uint8(1)}))
+
+
+def test_quantized_operators_that_read_with_another_scale():
+    constants = {"s": np.float32(0.05), "t": np.float32(0.02), "z": np.int8(3), "o": np.int8(0)}
+    constants |= {"w": np.random.default_rng(0).integers(-90, 90, (4, 3, 1, 1), np.int8), "ws": np.float32(0.01)}
+    conv = helper.make_node("QLinearConv", ["x", "s", "o", "w", "ws", "o", "s", "o"], ["c"], "conv")
+    leaky = helper.make_node("QLinearLeakyRelu", ["c", "t", "z", "s", "o"], ["y"], "leaky", domain=MICROSOFT, alpha=0.1)
+    quantized = model([conv, leaky], {"x": (np.int8, [1, 3, 8, 8])}, ["y"], constants)
+    g = graph.load(quantized)
+    images = np.random.default_rng(1).integers(-128, 128, (3, *SHAPE), np.int8)
+    theirs = np.concatenate([open_session(quantized.SerializeToString()).run(None, {"x": i[None]})[0] for i in images])
+    assert np.array_equal(golden.run(g, golden.quantize_input(g, images))[g.outputs[0]], theirs)
+
+
+def test_constants_of_every_integer_type_are_exact():
+    """A bias is int32; a constant of another kind is what DequantizeLinear makes of it."""
+    net = QdqNet(SHAPE)
+    x = net.both(net.op("Conv", net.both("x"), net.weights(4, 3, scale=0.05)))
+    factor = net.dequantize(net.const(np.array([-3], np.int8), np.int8), scale=0.3, zero=np.int8(1))
+    assert_equal(net.model(net.both(net.op("Mul", x, factor))), net.images(3), steps=2)
