@@ -1,9 +1,8 @@
 """Sizes of a node: one frozen dataclass from which every width in the RTL follows."""
 
-import dataclasses
 from dataclasses import dataclass
 
-__all__ = ["NodeConfig", "ADDRESS_BITS", "DRAM_ADDRESS_BITS"]
+__all__ = ["NodeConfig", "Limit", "LIMITS", "ADDRESS_BITS", "DRAM_ADDRESS_BITS"]
 
 ADDRESS_BITS = 20
 """Width of an on-chip address in instructions and frames, in words of ``tn`` bytes."""
@@ -12,18 +11,56 @@ DRAM_ADDRESS_BITS = 32
 """Width of a DRAM address in instructions, in words of ``tn`` bytes."""
 
 
+@dataclass(frozen=True)
+class Limit:
+    """What an integer may be: ``low`` to ``high``, and a power of two or not."""
+
+    low: int
+    high: int
+    power_of_two: bool = True
+
+    def __str__(self):
+        return f"{'a power of two' if self.power_of_two else 'a whole number'} from {self.low:,} to {self.high:,}"
+
+    def holds(self, value):
+        """Whether a number is an integer within the limit."""
+        if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return False
+        return not (self.power_of_two and value & (value - 1))
+
+
+LIMITS = {
+    "tm": Limit(8, 128),  # rows of FEED have 8 bits, and the largest AXI beat is 128 bytes
+    "tn": Limit(8, 128),
+    "act_words": Limit(64, 1 << ADDRESS_BITS, power_of_two=False),
+    "act_banks": Limit(1, 64, power_of_two=False),
+    "weight_words": Limit(64, 1 << ADDRESS_BITS, power_of_two=False),
+    "weight_banks": Limit(1, 64, power_of_two=False),
+    "acc_words": Limit(16, 1 << 16),  # ``acc`` of MATMUL has 16 bits
+    "axi_ports": Limit(1, 32),
+    "axi_outstanding": Limit(1, 256),
+    "axi_burst_beats": Limit(1, 256, power_of_two=False),  # AXI4's longest burst
+    "queue_depth": Limit(2, 1024),
+    "link_bytes": Limit(8, 128),
+    "frame_words": Limit(1, 128),
+    "frame_slots": Limit(1, 128),  # credits are counted modulo 256 (rtl/link/credits.py)
+    "watchdog_cycles": Limit(0, (1 << 32) - 1, power_of_two=False),  # its register has 32 bits
+}
+"""Of every size of a node by itself; ``NodeConfig`` and node files are held against it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeConfig:
     """Every size of one node.
 
     A *word* is ``tn`` int8 channels of one pixel: what the activation buffer delivers, what DRAM and
-    links carry, and one output channel's weights for one (n-tile, kh, kw).
+    links carry, and one output channel's weights for one (n-tile, kh, kw). ``LIMITS`` says how large each size may be.
 
     Parameters
     ----------
     tm, tn : int
         Output and input channels of the PE array; it does ``tm * tn`` MACs a cycle. Equal in a node
-        (an OFM word of one layer is an IFM word of the next); powers of two, at least 8.
+        (an OFM word of one layer is an IFM word of the next).
     mac : str
         ``"packed"``: two int8 MACs in one 27x18 DSP; ``"single"``: one MAC in one 18x18 multiplier.
     act_words, act_banks : int
@@ -38,7 +75,7 @@ class NodeConfig:
     axi_outstanding : int
         Read bursts (and write bursts) that a port may have in flight.
     axi_burst_beats : int
-        Longest burst, in beats; at most 256, and never across a 4 KiB boundary.
+        Longest burst, in beats; it never crosses a 4 KiB boundary.
     queue_depth : int
         Instructions that wait in front of each unit.
     link_bytes : int
@@ -50,6 +87,11 @@ class NodeConfig:
     watchdog_cycles : int
         Cycles without progress of any unit after which a running node reports a hang (reset value of
         its register; 0 switches it off).
+
+    Raises
+    ------
+    ValueError
+        If a size is beyond its limit, or two of them don't go together.
     """
 
     tm: int = 8
@@ -70,35 +112,30 @@ class NodeConfig:
     watchdog_cycles: int = 100_000
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
-                raise ValueError(f"{field.name} must be an integer, not {value!r}")
-        self._require_power_of_two("tm", 8)
-        self._require_power_of_two("tn", 8)
-        for name in ("act_words", "weight_words"):
-            words, banks = getattr(self, name), getattr(self, name.replace("words", "banks"))
-            if banks < 1 or words % banks or (words // banks) & (words // banks - 1):
-                raise ValueError(f"{name}={words} must split into {banks} banks of a power of two of words")
-            if words > 1 << ADDRESS_BITS:
-                raise ValueError(f"{name}={words} exceeds the {ADDRESS_BITS}-bit address of an instruction")
-        self._require_power_of_two("acc_words", 16)
-        for name in ("axi_ports", "axi_outstanding", "queue_depth", "frame_words", "frame_slots"):
-            self._require_power_of_two(name, 1)
-        self._require_power_of_two("link_bytes", 8)
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            if not limit.holds(value):
+                raise ValueError(f"{name} must be {limit}, not {value!r}")
         if self.mac not in ("packed", "single"):
             raise ValueError(f"mac must be 'packed' or 'single', not {self.mac!r}")
+        for name in ("act_words", "weight_words"):
+            words, banks = getattr(self, name), getattr(self, name.replace("words", "banks"))
+            if words % banks or (words // banks) & (words // banks - 1):
+                raise ValueError(f"{name}={words} must split into {banks} banks of a power of two of words")
         if self.tn % self.axi_ports or not 4 <= self.axi_bytes <= 128:
             raise ValueError(f"axi_ports={self.axi_ports} must split a word of tn={self.tn} bytes in 4 to 128 bytes")
-        if not 1 <= self.axi_burst_beats <= 256:
-            raise ValueError(f"axi_burst_beats must be 1 to 256, not {self.axi_burst_beats}")
-        if self.frame_words > 128:
-            raise ValueError(f"frame_words must be at most 128, not {self.frame_words}")
 
-    def _require_power_of_two(self, name, least):
-        value = getattr(self, name)
-        if value < least or value & (value - 1):
-            raise ValueError(f"{name} must be a power of two, at least {least}, not {value}")
+    def require_node(self):
+        """Raise ValueError where parts of these sizes work, each alone, but no node can be made of them."""
+        if self.tm != self.tn:
+            raise ValueError(
+                f"a node needs tm = tn, not tm={self.tm} and tn={self.tn}: the results of one layer, tm channels a "
+                f"word, are the input of the next, tn channels a word"
+            )
+        if self.link_bytes > self.tn:
+            raise ValueError(
+                f"link_bytes={self.link_bytes} must be at most tn={self.tn}: a word, of tn bytes, is whole flits"
+            )
 
     @property
     def axi_bytes(self):

@@ -104,7 +104,8 @@ class IsolateWrite(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         i, o = self.i, self.o
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=self.outstanding)
+        places = max(2, self.outstanding)  # one would have an address of no bits
+        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=places)
         bursts = Signal(range(self.outstanding + 1))  # taken from the manager, not answered
         room = lengths.w_rdy & (bursts != self.outstanding)
         taken = _register_address(m, i, o, "aw", ~self.isolate & room)

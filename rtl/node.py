@@ -46,12 +46,11 @@ class Node(wiring.Component):
     Raises
     ------
     ValueError
-        If ``tm`` and ``tn`` differ: an OFM word of one layer is an IFM word of the next.
+        If the sizes make no node (``NodeConfig.require_node``).
     """
 
     def __init__(self, config):
-        if config.tm != config.tn:
-            raise ValueError(f"a node needs tm = tn, not tm={config.tm} and tn={config.tn}")
+        config.require_node()
         self.config = config
         flit = flit_layout(config.link_bytes)
         super().__init__(

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from superlip.boards import TARGETS
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import LIMITS, NodeConfig
 from superlip.rtl.node import Node, node_verilog
 from superlip.sim.runner import QUIET
 from superlip.sim.toolchain import ToolError, find_toolchain
@@ -13,6 +13,11 @@ from superlip.sim.toolchain import ToolError, find_toolchain
 def test_a_node_is_square():
     with pytest.raises(ValueError, match="tm=8 and tn=16"):
         Node(NodeConfig(tm=8, tn=16))
+
+
+def test_the_smallest_node_has_no_signal_without_bits():
+    """Verilator refuses a vector [-1:0], which an index becomes that has nothing to tell apart."""
+    assert "[-1:0]" not in node_verilog(NodeConfig(**{name: limit.low for name, limit in LIMITS.items()}))
 
 
 def test_same_text_for_the_same_sizes():

@@ -12,13 +12,18 @@ Presets and files share one format (TOML)::
     bytes_per_cycle = 4.0
     [resources]                # of the FPGA, for `superlip resources`
     dsp = 1728
+
+Limits of the sizes are ``superlip.rtl.config.LIMITS``; those of the surroundings stand at the fields below.
 """
 
 import dataclasses
+import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, get_type_hints
 
+from pydantic import ConfigDict, Field, ValidationError, create_model
 from superlip.rtl.config import NodeConfig
 
 __all__ = ["Dram", "Link", "Resources", "Target", "TARGETS", "TargetError", "load_target"]
@@ -26,6 +31,16 @@ __all__ = ["Dram", "Link", "Resources", "Target", "TARGETS", "TargetError", "loa
 
 class TargetError(ValueError):
     """A preset or node file that can't be used; the message names the file, the field and the way out."""
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Of a node file: no 8.0 or true for an integer, no setting that nobody knows, no inf."""
+
+# Limits of the surroundings; those of the node itself are ``superlip.rtl.config.LIMITS``.
+Rate = Annotated[float, Field(ge=0.25, le=1024)]  # bytes a cycle
+Cycles = Annotated[int, Field(ge=0, le=10_000)]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+Megahertz = Annotated[float, Field(ge=1, le=2000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +62,10 @@ class Dram:
         Size.
     """
 
-    bytes_per_cycle: float = 8.0
-    latency: int = 40
-    burst_overhead: float = 1.0
-    megabytes: int = 64
+    bytes_per_cycle: Rate = 8.0
+    latency: Cycles = 40
+    burst_overhead: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    megabytes: Annotated[int, Field(ge=1, le=1 << 16)] = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +80,8 @@ class Link:
         Cycles from a flit that leaves one node to the same flit at the other.
     """
 
-    bytes_per_cycle: float = 3.125
-    latency: int = 32
+    bytes_per_cycle: Rate = 3.125
+    latency: Annotated[Cycles, Field(ge=1)] = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +100,11 @@ class Resources:
         6-input look-up tables, flip-flops.
     """
 
-    dsp: float = 0
-    bram36: float = 0
-    uram: float = 0
-    lut: float = 0
-    ff: float = 0
+    dsp: Amount = 0
+    bram36: Amount = 0
+    uram: Amount = 0
+    lut: Amount = 0
+    ff: Amount = 0
 
     def __add__(self, other):
         return Resources(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)})
@@ -113,7 +128,7 @@ class Target:
     node: NodeConfig = field(default_factory=NodeConfig)
     dram: Dram = field(default_factory=Dram)
     link: Link = field(default_factory=Link)
-    clock_mhz: float = 200.0
+    clock_mhz: Megahertz = 200.0
     resources: Resources = ZCU102
     max_boards: int = 2
 
@@ -134,51 +149,86 @@ TARGETS = {
 }  # fmt: skip
 
 
-_SETTINGS = "preset, clock_mhz, [node], [dram], [link], [resources]"
-
-
 def load_target(name):
     """The preset of that name, or the target that a TOML file describes.
 
     Raises
     ------
     TargetError
-        If there is no such preset or file, or the file has an unknown field or an impossible value.
+        If there is no such preset or file, or the file has an unknown setting or an impossible value.
     """
     if str(name) in TARGETS:
         return TARGETS[str(name)]
     path = Path(name)
-    if not path.is_file():
-        raise TargetError(f"node {str(name)!r} is neither a preset ({', '.join(TARGETS)}) nor a file")
+    given = _checked(path, _read(path))
+    base = TARGETS[given.pop("preset", "tiny")]
+    changes = {}
+    for key, value in given.items():
+        try:
+            changes[key] = dataclasses.replace(getattr(base, key), **value) if key in _TABLES else value
+        except ValueError as error:
+            raise TargetError(f"{path}: [{key}] {error}") from None
+    target = dataclasses.replace(base, name=path.stem, **changes)
     try:
-        table = tomllib.loads(path.read_text())
+        target.node.require_node()
+    except ValueError as error:
+        raise TargetError(f"{path}: [node] {error}") from None
+    return target
+
+
+def _read(path):
+    """The tables of a TOML file."""
+    if path.is_dir():
+        raise TargetError(f"node {str(path)!r} is a folder: a preset ({', '.join(TARGETS)}) or a TOML file is wanted")
+    if not path.exists():
+        raise TargetError(f"node {str(path)!r} is neither a preset ({', '.join(TARGETS)}) nor a file")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError(f"{path}: not a TOML file: {error}") from None
-    preset = table.pop("preset", "tiny")
-    if preset not in TARGETS:
-        raise TargetError(f"{path}: preset {preset!r} is none of {', '.join(TARGETS)}")
-    base = dataclasses.replace(TARGETS[preset], name=path.stem)
-    changes = {}
-    for key, value in table.items():
-        if key in ("node", "dram", "link", "resources"):
-            changes[key] = _replace(getattr(base, key), value, f"{path}: [{key}]")
-        elif key == "clock_mhz" and isinstance(value, int | float) and value > 0:
-            changes[key] = float(value)
-        else:
-            raise TargetError(f"{path}: {key} = {value!r} is not a setting ({_SETTINGS})")
-    return dataclasses.replace(base, **changes)
+    except OSError as error:
+        raise TargetError(f"{path} can't be read: {error.strerror or error}") from None
+    if not table:
+        raise TargetError(f'{path} sets nothing: it should name a preset (preset = "tiny") or a setting ({_SETTINGS})')
+    return table
 
 
-def _replace(base, table, where):
-    known = {f.name for f in dataclasses.fields(base)}
-    if not isinstance(table, dict):
-        raise TargetError(f"{where} must be a table")
-    for key, value in table.items():
-        if key not in known:
-            raise TargetError(f"{where} {key}: unknown; known are {', '.join(sorted(known))}")
-        if isinstance(base, Dram | Link | Resources) and not (isinstance(value, int | float) and value >= 0):
-            raise TargetError(f"{where} {key} = {value!r} must be a number of at least 0")
+def _partial(name, hints):
+    """A schema of settings, none of which has to be there."""
+    return create_model(name, __config__=_STRICT, **{key: (hint, None) for key, hint in hints.items()})
+
+
+_TABLES = {"node": NodeConfig, "dram": Dram, "link": Link, "resources": Resources}
+_SCHEMA = _partial(
+    "NodeFile",
+    {"preset": Literal[tuple(TARGETS)], "clock_mhz": Megahertz}
+    | {key: _partial(key, get_type_hints(kind, include_extras=True)) for key, kind in _TABLES.items()},
+)
+_SETTINGS = "preset, clock_mhz, [node], [dram], [link], [resources]"
+
+
+def _checked(path, table):
+    """Settings of a file, by table, all of the right type and within their limits; sizes of the node by type only."""
     try:
-        return dataclasses.replace(base, **table)
-    except (ValueError, TypeError) as error:
-        raise TargetError(f"{where} {error}") from None
+        return _SCHEMA.model_validate(table).model_dump(exclude_unset=True)
+    except ValidationError as errors:
+        error = errors.errors()[0]
+    *tables, key = map(str, error["loc"])
+    where = "".join(f"[{name}] " for name in tables)
+    if error["type"] == "extra_forbidden":
+        raise TargetError(f"{path}: {where}{key}: unknown; {_suggestion(key, tables)}")
+    if error["type"] == "model_type":
+        raise TargetError(f"{path}: [{key}] must be a table, not {error['input']!r}")
+    text = error["msg"].removeprefix("Input should be ")
+    raise TargetError(f"{path}: {where}{key} = {error['input']!r}: must be {text}")
+
+
+def _suggestion(key, tables):
+    """What an unknown setting may have been meant to be."""
+    known = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in _TABLES.items()}
+    elsewhere = [name for name, keys in known.items() if key in keys]
+    if elsewhere:
+        return f"it belongs in {' or '.join(f'[{name}]' for name in elsewhere)}"
+    here = known[tables[0]] if tables else ["preset", "clock_mhz", *_TABLES]
+    near = difflib.get_close_matches(key, here, 1)
+    return f"{f'is {near[0]} meant? ' if near else ''}known are {', '.join(sorted(here))}"
