@@ -72,23 +72,32 @@ def load_images(model, graph, given=None, *, labels=None, limit=None, seed=0):
     DataError
         If file or arrays can't be used.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"the number of images to run must be at least 1, not {limit}")
     if isinstance(given, Images):
-        return replace(given, warnings=given.warnings or range_warnings(graph, given)).first(limit)
+        loaded = given if labels is None else replace(given, labels=_labels(labels, graph, len(given.images)))
+        return replace(loaded, warnings=given.warnings or range_warnings(graph, given)).first(limit)
     source = _beside(model, "heldout") if given is None and model is not None else given
     if source is None:
+        if labels is not None:
+            raise DataError("there are labels but no images that they are of: give both")
         images = _random_images(graph, limit or 1, seed)
         return Images(images, None, f"{len(images)} random")
     takes = input_of(graph)
     images = read_images(source, takes)
-    classes = int(np.prod(graph.values[graph.outputs[0]].shape))
     if labels is not None or is_path(source):
-        labels = read_labels(source if labels is None else labels, takes, len(images), classes)
+        labels = _labels(source if labels is None else labels, graph, len(images))
     name = Path(source).name if is_path(source) else "array"
     loaded = Images(images, labels, name).first(limit)
     warnings = range_warnings(graph, loaded)
     if labels is None and (others := unused_arrays(source, takes)):
         warnings.append(f"{name}: {', '.join(map(repr, others))} not used: labels are taken from 'labels' or 'y'")
     return replace(loaded, warnings=warnings)
+
+
+def _labels(source, graph, count):
+    """Labels of so many images, for the graph's first output."""
+    return read_labels(source, input_of(graph), count, int(np.prod(graph.values[graph.outputs[0]].shape)))
 
 
 def range_warnings(graph, images):
@@ -114,9 +123,11 @@ def range_warnings(graph, images):
     reach, calibrated = max(abs(smallest), abs(largest)), max(abs(low), abs(high))
     if outside <= FEW and calibrated / FAR <= reach <= calibrated * FAR:
         return []
+    factor = max(reach, calibrated) / max(min(reach, calibrated), 1e-30)
+    mixed = " (0 to 255 here, 0 to 1 there?)" if 200 < factor < 300 else ""
     saturating = f" ({100 * outside:.1f} % of the values saturate)" if outside > FEW else ""
     return [
-        f"{found}, but {takes.dtype} input {takes.name!r} is quantized for {low:g} to {high:g}{saturating}: "
+        f"{found}, but {takes.dtype} input {takes.name!r} is quantized for {low:g} to {high:g}{mixed}{saturating}: "
         f"give images in the range of those for calibration, or calibrate with images like these"
     ]
 

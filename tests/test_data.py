@@ -261,6 +261,17 @@ def test_images_of_a_run(tmp_path, net):
         load_images(None, net, saved(tmp_path, x=images, y=np.array([0, 1, 2, 3, 9])), limit=2)
 
 
+def test_labels_and_limits_of_whatever_is_run(net):
+    given = Images(unit(5), None, "mine")
+    assert load_images(None, net, given, labels=LABELS, limit=3).labels.tolist() == LABELS[:3].tolist()
+    with pytest.raises(DataError, match="holds 1 to 4; the model has 4 classes"):
+        load_images(None, net, given, labels=LABELS + 1)
+    with pytest.raises(DataError, match="labels but no images that they are of"):
+        load_images(None, net, labels=LABELS)
+    with pytest.raises(DataError, match="must be at least 1, not 0"):
+        load_images(None, net, given, limit=0)
+
+
 @pytest.mark.parametrize("name", ["heldout.npz", "heldout.npy"])
 def test_images_beside_the_model(tmp_path, net, name):
     images = unit(3)
@@ -307,7 +318,8 @@ def test_calibration_in_integers_and_images_of_0_to_1(net):
     float_model = built.model(built.conv("x", 8, 3))
     photographs = graph.load(float_model, calibrate=np.rint(255 * unit(4)).astype(np.uint8))
     [text] = load_images(None, photographs, unit(2)).warnings
-    assert "array holds 0" in text and "float32 input 'x' is quantized for 0 to 255" in text
+    assert "array holds 0" in text
+    assert "float32 input 'x' is quantized for 0 to 255 (0 to 255 here, 0 to 1 there?): give images" in text
     assert load_images(None, photographs, np.rint(255 * unit(2)).astype(np.uint8)).warnings == []
 
 
