@@ -61,11 +61,12 @@ def _user_errors():
     from superlip.sim.toolchain import ToolError  # noqa: PLC0415
 
     from .data import DataError  # noqa: PLC0415
+    from .package import PackageError  # noqa: PLC0415
     from .resources import SynthesisError  # noqa: PLC0415
 
     return (
         TargetError, CompileError, ModelError, LoweringError, PlanError, SimulationError, ToolError, DataError,
-        SynthesisError,
+        SynthesisError, PackageError,
     )  # fmt: skip
 
 
@@ -264,8 +265,10 @@ def _write_csv(rows, path):
 
 def _build(arguments, console, errors):
     from . import flow  # noqa: PLC0415
+    from .package import place_of  # noqa: PLC0415
     from .progress import Phases  # noqa: PLC0415
 
+    place_of(arguments.output)  # before the work, not after it
     design = _design(arguments, flow, errors)
     with Phases(errors) as say:
         say(f"writing {arguments.output}")

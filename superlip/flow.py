@@ -4,12 +4,8 @@ These functions are the Python interface; the command line calls nothing else.
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +14,7 @@ from numpy.typing import ArrayLike
 from superlip import golden
 from superlip.boards import Target, load_target
 from superlip.compile.compiled import Compiled
-from superlip.compile.compiler import CompileError, compile_network
+from superlip.compile.compiler import compile_network
 from superlip.golden.host import run_host
 from superlip.graph import ir
 from superlip.graph import load as load_graph
@@ -27,6 +23,7 @@ from superlip.plan.planner import Plan, PlanError, make_plan
 
 from .bisect import examine
 from .data import DataError, Images, calibration_file, load_images
+from .package import build
 from .progress import Phases
 from .report import Report, layer_rows
 from .terminal import make_console
@@ -325,117 +322,3 @@ def _finish(graph, design, outputs):
     for node in design.network.host:
         values[node.output] = run_host(node, [values[name] for name in node.inputs])
     return {name: golden.dequantize(graph, name, values[name]) for name in graph.outputs}
-
-
-def build(design: Design, folder: str | Path) -> Path:
-    """Write what a board needs: Verilog of the node, programs, DRAM images and host operations, with a manifest.
-
-    For each image a driver writes the pieces of ``image``; then, for each segment, it runs the host operations before
-    it (reads their pieces, runs the model, writes the result's) and starts that segment's program on all boards; at
-    last it reads ``results`` and runs what is left of ``host``. A piece is some rows of one group (Tn channels).
-
-    Parameters
-    ----------
-    design : Design
-    folder : path
-        Made, or replaced if ``build`` made it before; nothing is left behind half-written.
-
-    Returns
-    -------
-    Path of the folder
-    """
-    from superlip.rtl.node import node_verilog  # noqa: PLC0415 - elaborating takes a while to import
-
-    folder = Path(folder)
-    if folder.exists() and not (folder / "manifest.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CompileError(f"{folder} exists and was not made by superlip build: choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        (partial / "node.v").write_text(node_verilog(design.target.node))
-        boards, compiled = [], design.compiled
-        for number, board in enumerate(compiled.boards):
-            path = partial / f"board{number}"
-            path.mkdir()
-            segments = []
-            with (path / "dram.bin").open("wb") as file:
-                for offset, data in board.dram.segments:
-                    segments.append({"offset": offset, "file_offset": file.tell(), "length": len(data)})
-                    file.write(data)
-            boards.append(
-                {
-                    "stripe_bytes": board.dram.stripe_bytes,
-                    "init_program": board.init_program,
-                    "frame_program": board.frame_program,
-                    "segments": board.programs,
-                    "instructions": board.instructions,
-                    "dram": segments,
-                }
-            )
-        host = _write_host_models(design, partial)
-        manifest = {
-            "model": design.graph.name,
-            "node": design.target.name,
-            "boards": boards,
-            "layers": [
-                {"name": op.name, "partition": split.value}
-                for op, split in zip(design.network.ops, design.plan.splits, strict=True)
-            ],
-            "outputs": [
-                {"board": board, "offset": offset, "length": length}
-                for board, offset, length in design.compiled.output_ranges()
-            ],
-            "image": _image(design),
-            "host": host,
-            "results": [_described(design, name, compiled.read_pieces(name)) for name in design.network.outputs],
-        }
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        os.chmod(partial, 0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder
-
-
-def _write_host_models(design, folder):
-    """Write the ONNX models of host operations; what a driver does with them, in order.
-
-    ``segment`` is the one that an operation comes before (null: it comes last). An input has ``pieces`` where it is
-    read from DRAM; others are the image or results of operations before. A result has pieces where it is written there.
-    """
-    compiled, network = design.compiled, design.network
-    items = [(segment, step.node) for segment in range(compiled.segments) for step in network.segment_steps(segment)]
-    items += [(None, node) for node in network.host]
-    read = {name for segment in range(1, compiled.segments) for name in network.host_reads(segment)} | set(
-        network.outputs
-    )
-    rows = []
-    for number, (segment, node) in enumerate(items):
-        file = f"host{number}.onnx"
-        (folder / file).write_bytes(node.model)
-        inputs = [_described(design, name, compiled.read_pieces(name) if name in read else []) for name in node.inputs]
-        result = _described(design, node.output, compiled.write_pieces(node.output) if segment is not None else [])
-        rows.append({"name": node.name, "model": file, "segment": segment, "inputs": inputs, "result": result})
-    return rows
-
-
-def _image(design):
-    """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees."""
-    network = design.network
-    im2col = network.prepare.settings() if hasattr(network.prepare, "settings") else None
-    name = design.graph.input
-    return _described(design, name, design.compiled.write_pieces(name)) | {"im2col": im2col}
-
-
-def _described(design, name, pieces):
-    """A value as a driver needs it: a piece has ``rows`` rows of ``width`` words, ``ranges`` of bytes by port."""
-    value = design.graph.values[name]
-    described = {"value": name, "shape": value.shape}
-    if pieces:
-        place = design.network.places[name]
-        described |= {"first_channel": place.offset, "width": place.storage.width}
-        described["pieces"] = [asdict(piece) for piece in pieces]
-    return described

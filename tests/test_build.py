@@ -1,16 +1,21 @@
 """What ``superlip build`` writes is enough to drive the boards: a driver that knows the manifest only."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from nets import Builder
 from superlip.boards import TARGETS
+from superlip.rtl import node
 from superlip.sim.functional import FunctionalCluster
 
-from superlip import flow
+from superlip import flow, package
 from superlip.golden.run import run as run_golden
+from superlip.package import PackageError
 
 TINY = TARGETS["tiny"]
 
@@ -99,3 +104,165 @@ def test_a_driver_needs_only_the_files(tmp_path, boards):
         assert set(values) >= set(graph.outputs)
         for name, value in values.items():
             np.testing.assert_array_equal(value, expected[name][0])
+
+
+@pytest.fixture(scope="module")
+def design():
+    net = Builder(np.random.default_rng(2), (3, 6, 6))
+    return flow.plan(net.graph(net.conv("image", 8, (3, 3))), boards=1, node=TINY)
+
+
+@pytest.fixture(scope="module")
+def no_verilog():
+    """The node's Verilog takes a while, and is not what these tests are about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "node_verilog", lambda config: "module node\nendmodule\n")
+        yield
+
+
+@pytest.fixture(scope="module")
+def built(design, tmp_path_factory, no_verilog):
+    """A folder that build wrote; copy it."""
+    return flow.build(design, tmp_path_factory.mktemp("built") / "out")
+
+
+@pytest.fixture
+def here(tmp_path, built, monkeypatch):
+    """A folder with all sorts of things in it, where the command is given."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(built, "out")
+    for name in ("existing", "web", "plain"):
+        Path(name).mkdir()
+        Path(name, "mine").write_text("mine")
+    Path("web/manifest.json").write_text('{"name": "my app", "files": {}}')
+    Path("file").write_text("mine")
+    Path("link").symlink_to("plain")
+    Path("link_to_ours").symlink_to("out")
+    Path("dangling").symlink_to("nothing")
+    return tmp_path
+
+
+def content(folder):
+    """Everything below a folder: type, content or target, and the number of the file, by path."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        data = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[path] = (data, path.lstat().st_ino)
+    return found
+
+
+def refused(design, folder, match):
+    before = content(".")
+    with pytest.raises(PackageError, match=match):
+        flow.build(design, folder)
+    assert content(".") == before
+
+
+@pytest.mark.parametrize(
+    "folder, match",
+    [
+        ("existing", "did not write"),
+        ("new/../existing", "did not write"),
+        ("link/../existing/", "did not write"),
+        ("web", "did not write"),
+        ("file", "is no folder"),
+        ("link", "symbolic link to plain"),
+        ("link_to_ours", "symbolic link to out"),
+        ("dangling", "symbolic link to nothing"),
+        (".", "the folder you are in"),
+        ("..", "the folder you are in"),
+        ("existing/..", "the folder you are in"),
+        ("/", "the folder you are in"),
+    ],
+)
+def test_build_never_deletes_what_it_did_not_write(design, here, folder, match):
+    refused(design, folder, match)
+
+
+def added(folder):
+    (folder / "board0" / "notes").write_text("mine")
+
+
+def added_folder(folder):
+    (folder / "notes").mkdir()
+
+
+def edited(folder):
+    with (folder / "node.v").open("a") as file:
+        file.write("// mine")
+
+
+def edited_manifest(folder):
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"boards"', '"mine": 1, "boards"'))
+
+
+def listed_by_hand(folder):
+    """A user's file, and a manifest that claims it."""
+    (folder / "notes").write_text("mine")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["notes"] = manifest["files"]["node.v"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def linked(folder):
+    shutil.move(folder / "node.v", "node.v")
+    (folder / "node.v").symlink_to(Path("node.v").resolve())
+
+
+def linked_folder(folder):
+    shutil.move(folder / "board0", "board0")
+    (folder / "board0").symlink_to(Path("board0").resolve())
+
+
+def without_manifest(folder):
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "change", [added, added_folder, edited, edited_manifest, listed_by_hand, linked, linked_folder, without_manifest]
+)
+def test_a_folder_of_ours_with_something_of_the_user_is_kept(design, here, change):
+    change(Path("out"))
+    refused(design, "out", r"did not write|was changed")
+
+
+@pytest.mark.parametrize("folder", ["out", "out/", "existing/../out", "empty", "new/one", "new/../other"])
+def test_what_build_wrote_or_what_is_empty_is_replaced(design, here, built, folder):
+    Path("empty").mkdir()
+    others = {path for path in content(".") if path.parts[0] not in ("out", "empty")}
+    Path("out/board0/dram.bin").unlink()  # what is missing is nothing of the user's
+    place = flow.build(design, folder)
+    assert place == Path(os.path.realpath(folder))
+    for path in built.rglob("*"):
+        assert path.is_dir() or (place / path.relative_to(built)).read_bytes() == path.read_bytes()
+    kept = {path for path in content(".") if path.parts[0] not in ("out", "empty", "new", "other")}
+    assert kept == others
+    assert not [name for name in os.listdir(".") if name.startswith(".")]
+
+
+@pytest.mark.parametrize("when", ["written", "moved"])
+def test_a_failure_leaves_what_was_there(design, here, monkeypatch, when):
+    """While the new one is written, and after the old one was moved aside."""
+    before = content(".")
+    if when == "written":
+        monkeypatch.setattr(package, "_write_host_models", lambda *_: 1 / 0)
+    else:
+        rename = Path.rename
+        monkeypatch.setattr(Path, "rename", lambda old, new: 1 / 0 if old.name == "new" else rename(old, new))
+    with pytest.raises(ZeroDivisionError):
+        flow.build(design, "out")
+    assert content(".") == before
+
+
+def test_a_file_that_comes_during_the_build_is_kept(design, here, monkeypatch):
+    write = package._write
+
+    def slowly(*arguments):
+        write(*arguments)
+        Path("out/late").write_text("mine")
+
+    monkeypatch.setattr(package, "_write", slowly)
+    with pytest.raises(PackageError, match="late"):
+        flow.build(design, "out")
+    assert Path("out/late").read_text() == "mine" and Path("out/node.v").exists()
