@@ -1,23 +1,55 @@
 """superlip: CNN inference on several FPGAs, planned, compiled, simulated and proved.
 
->>> import superlip                                                      # doctest: +SKIP
->>> report = superlip.run("model.onnx", boards=2, node="tiny")           # doctest: +SKIP
->>> report.speedup, report.bit_exact                                     # doctest: +SKIP
-(1.9, True)
+>>> import superlip
+>>> report = superlip.run("examples/digits/digits.onnx", boards=2, node="tiny", limit=2)
+>>> f"{report.speedup:.1f}", report.bit_exact
+('1.8', True)
 
 ``load``: an ONNX file as a quantized graph; ``plan``: that graph divided over boards and compiled; ``build``: files for
 the boards; ``run``: all of it, simulated and compared with the golden.
 """
 
-from importlib import import_module
+import sys
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-__all__ = ["Design", "Report", "build", "load", "plan", "run"]
+if TYPE_CHECKING:
+    from .flow import Design, build, load, plan, run
+    from .report import Report
+
+    __version__: str
+
+__all__ = ["Design", "Report", "__version__", "build", "load", "plan", "run"]
 
 _HOMES = {"Report": "report"}
 
 
 def __getattr__(name):
     # On demand: who imports superlip.rtl for a design of their own needs neither ONNX nor a planner.
-    if name in __all__:
-        return getattr(import_module(f".{_HOMES.get(name, 'flow')}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        return metadata.version(__name__)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES.get(name, 'flow')}", __name__), name)
+    folder = sys.modules.get(f"{__name__}.{name}")
+    if folder is not None:
+        # `import superlip.plan.cost as cost` asks this for `cost`: a function has the attributes of its folder, too.
+        value.__dict__ = folder.__dict__
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A module in which a public function keeps its name where a folder has the same one (``plan``)."""
+
+    def __setattr__(self, name, value):
+        # The import machinery binds each sub-package that was imported to its name here.
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
