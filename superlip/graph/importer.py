@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from . import emit, ir
 from .errors import ModelError
-from .importer_float import FLOAT_OPS, clip_bounds, real_constant
+from .importer_float import FLOAT_OPS, clip_range, real_constant
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
 from .session import open_session
@@ -119,6 +119,14 @@ class Importer:
         """Params that a DequantizeLinear gives its operand."""
         zero_point = node.input[2] if len(node.input) > 2 else ""
         return self.params(node.input[1], zero_point, np.uint8 if is_unsigned else np.int8)
+
+    def clip_range(self, node):
+        """(low, high), real numbers, of Relu or Clip."""
+        constants = {i: real_constant(self, i) for i in node.input[1:] if i}
+        found = clip_range(node, {name: value for name, value in constants.items() if value is not None})
+        if found is None:
+            raise Unsupported("the bounds of Clip must be constant numbers")
+        return found
 
     def operand(self, name):
         """(value name, Value) of a tensor in the form (C, H, W), with the layout nodes that takes."""
@@ -436,9 +444,8 @@ class Importer:
         if isinstance(state, View):
             return self.requantize(state, params, output, (node.name,))
         if isinstance(state, Pending):
-            low, high = params.bound(state.real_low, -128), params.bound(state.real_high, 127)
             try:
-                return state.finish(params, output, low, high, state.names)
+                return state.finish(params, output, *params.bounds(state.clip), state.names)
             except (Unsupported, ModelError) as error:
                 raise Unsupported(str(error), getattr(error, "node", None) or state.names[0]) from None
         producer = self.producers.get(source)
@@ -453,9 +460,8 @@ class Importer:
             return emit.max_pool(self, producer, inner, attributes(producer))
         if producer.op_type in LAYOUT_OPS:
             return self._moved(producer, inner, is_int=False)[list(producer.output).index(source)]
-        low, high = clip_bounds(self, producer)
         numbers = np.arange(256, dtype=np.uint8).view(np.int8)
-        table = np.clip(numbers, params.bound(low, -128), params.bound(high, 127))
+        table = np.clip(numbers, *params.bounds(self.clip_range(producer)))
         return self.apply_table(inner, table, params, output, (producer.name,))
 
     def _layout(self, node):
@@ -484,7 +490,7 @@ class Importer:
         params = self.params_of(view)
         name = node.input[2] if len(node.input) > 2 else ""
         if name in self.dq_consts:
-            return params.bound(float(real_constant(self, name).reshape(())), 0)
+            return params.bound(float(real_constant(self, name).reshape(())))
         if not name and not is_int:
             return params.zero_point
         if not name:
@@ -494,7 +500,7 @@ class Importer:
             raise Unsupported("the padding value must be a constant")
         if is_int:
             return int(value.reshape(())) - 128 * params.is_unsigned
-        return params.bound(float(value.reshape(())), 0)
+        return params.bound(float(value.reshape(())))
 
     # ---- the host
 

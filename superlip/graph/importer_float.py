@@ -8,7 +8,7 @@ from .states import Pending, Unsupported
 from .tables import float_table
 from .views import View, image_shape
 
-__all__ = ["ELEMENTWISE", "FLOAT_OPS", "affine_factors", "clip_bounds", "norm_factors", "real_constant"]
+__all__ = ["ELEMENTWISE", "FLOAT_OPS", "affine_factors", "clip_range", "norm_factors", "real_constant"]
 
 ELEMENTWISE = frozenset(
     [
@@ -236,7 +236,7 @@ def _elementwise(importer, node):
             operands |= state.chain[2]
             shape = state.shape
         elif isinstance(state, Pending) and node.op_type in ("Relu", "Clip"):
-            return state.clipped(*clip_bounds(importer, node), node.name)
+            return state.clipped(importer.clip_range(node), node.name)
         elif isinstance(state, View):
             roots.append(state)
             shape = state.shape
@@ -259,28 +259,22 @@ def _same(a, b):
     return a is b or (a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
 
 
-def clip_bounds(importer, node):
-    """(low, high) of Relu or Clip as real numbers; None where there is none.
+def clip_range(node, constants):
+    """(low, high) of Relu or Clip as real numbers; None where a bound is no constant number.
 
-    Clip whose low bound is above the high one gives the high one everywhere.
+    Where low > high, ONNX's Clip gives high everywhere, and so does this range.
     """
     if node.op_type == "Relu":
-        return 0.0, None
+        return 0.0, np.inf
     given = attributes(node)
-    low = given.get("min")
-    high = given.get("max")
-    if len(node.input) > 1 and node.input[1]:
-        low = float(_number(importer, node.input[1]))
-    if len(node.input) > 2 and node.input[2]:
-        high = float(_number(importer, node.input[2]))
-    return (low if low is None or high is None else min(low, high)), high
-
-
-def _number(importer, name):
-    value = real_constant(importer, name)
-    if value is None:
-        raise Unsupported("the bounds of Clip must be constants")
-    return value.reshape(())
+    bounds = [given.get("min", -np.inf), given.get("max", np.inf)]
+    for position, name in enumerate(node.input[1:3]):
+        if name:
+            if name not in constants or constants[name].size != 1:
+                return None
+            bounds[position] = float(constants[name].reshape(()))
+    low, high = bounds
+    return min(low, high), high
 
 
 def _batch_norm(importer, node):

@@ -123,7 +123,7 @@ class Loader:
         self.prepared = prepare(
             model, randomize=None if self.random_weights is None else randomizer(self.random_weights)
         )
-        return quantize(self.prepared.model, images, self.prepared.excluded)
+        return quantize(self.prepared, images)
 
 
 def read_model(path):

@@ -1,72 +1,348 @@
-"""Float models to int8, with ONNX Runtime's own quantizer.
+"""A prepared float model to int8: which tensors are integers, at which scale, and which operator computes them.
 
-Format and types are chosen by measurement (docs/quantization.md): QOperator, because its integer operators are what
-ONNX Runtime runs whatever its optimizer does, while a QDQ model may leave single layers in floating point; int8
-activations, int8 weights with one scale an output channel.
+The result is an ONNX model in QOperator format (docs/quantization.md says why): integer operators wherever ONNX Runtime
+has one that is exact; DequantizeLinear, operator, QuantizeLinear elsewhere, which the importer turns into tables,
+poolings and host operations. Every node of the model is in the result, or in ``fate`` with the reason why not: an
+activation is left out only where the integers saturate exactly where it does.
 """
 
-import logging
-import tempfile
-from pathlib import Path
+from dataclasses import dataclass
 
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+import numpy as np
+from onnx import helper
 
-from .errors import ModelError
+from .calibrate import observe_ranges
+from .importer_float import ELEMENTWISE
+from .onnxtools import attributes
+from .units import find_units
 
 __all__ = ["quantize"]
 
-QUANTIZED_OPS = [
-    "Add", "AveragePool", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "LeakyRelu", "MatMul",
-    "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Sigmoid", "Split", "Squeeze", "Transpose", "Unsqueeze",
-]  # fmt: skip
-"""What the quantizer may make integer; Softmax and other tails stay in floating point, on the host."""
+MICROSOFT = "com.microsoft"
+_INTEGER_MOVERS = frozenset(
+    ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "MaxPool", "Resize"]
+)
+"""Movers that ONNX Runtime has for uint8; the others run between DequantizeLinear and QuantizeLinear."""
+_CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
+"""Element-wise functions that are tables even where the model's output is all that takes them."""
+_LARGEST_BIAS = float(1 << 30)
+"""In steps of the products; the other half of int32 is theirs."""
 
 
-def quantize(model, images, excluded):
+@dataclass(frozen=True)
+class _Params:
+    """Quantization of a tensor as uint8: real = scale * (q - zero)."""
+
+    scale: np.float32
+    zero: int
+
+    @classmethod
+    def of(cls, low, high):
+        """Of a range of real numbers. 0 is always a number of its own: what is padded, and what Relu gives."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = np.float32((high - low) / 255)
+        if scale < np.finfo(np.float32).tiny:
+            return cls(np.float32(1 / 255), 0)
+        return cls(scale, int(np.clip(np.rint(-low / float(scale)), 0, 255)))
+
+    def steps(self, clip):
+        """(low, high) in uint8 of two real numbers, which may be infinite."""
+        return tuple(int(np.clip(np.rint(np.float32(real) / self.scale) + self.zero, 0, 255)) for real in clip)
+
+
+def quantize(prepared, images):
     """Quantize a prepared float model.
 
     Parameters
     ----------
-    model : ModelProto
+    prepared : Prepared
+        See ``rewrite.prepare``. Its ``fate`` learns which nodes were taken in by others.
     images : ndarray float32, shape (N, ...)
         Calibration; each is fed alone.
-    excluded : list of str
-        Nodes that stay in floating point.
 
     Returns
     -------
-    ModelProto, QOperator format
+    ModelProto: uint8 activations, int8 weights with one scale an output channel. A tensor keeps its name where it is an
+    integer; the integer of an output ``NAME`` of the model is ``NAME/int8``.
+
+    Raises
+    ------
+    ModelError
+        If ONNX Runtime can't run the model on the images, or gives numbers that are not finite.
     """
-    name = model.graph.input[0].name
+    return _Writer(prepared, observe_ranges(prepared.model, images)).model()
 
-    class Images(CalibrationDataReader):
-        def __init__(self):
-            self.left = iter(images)
 
-        def get_next(self):
-            image = next(self.left, None)
-            return None if image is None else {name: image[None]}
+def _wanted(units):
+    """Tensors that some accelerated operator takes, directly or through what is done to them."""
+    wanted = set()
+    for unit in reversed(units):
+        if unit.kind == "integer" or (unit.on_accelerator and not wanted.isdisjoint(unit.results)):
+            wanted.update(unit.sources)
+    return wanted
 
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with tempfile.TemporaryDirectory(prefix="superlip.") as folder:
-            result = Path(folder) / "quantized.onnx"
-            quantize_static(
-                model,
-                str(result),
-                Images(),
-                quant_format=QuantFormat.QOperator,
-                op_types_to_quantize=QUANTIZED_OPS,
-                nodes_to_exclude=excluded,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
+
+def _choose_params(units, ranges, source, outputs):
+    """Quantization by tensor: one for all that movers join.
+
+    Where everybody who takes such a group clips it, its range is the one behind the clips, and theirs is the group's:
+    to saturate there is to clip. So Relu behind a reshape costs what Relu in front of it does.
+    """
+    first = {source: source}  # tensor -> the one at the root of its group
+    clips, others = {}, set(outputs)
+    for unit in units:
+        for name in unit.results:
+            first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.kind == "mover" else name
+        for name in unit.sources:
+            if unit.kind == "clip":
+                clips.setdefault(name, []).append(unit)
+            elif unit.kind != "mover":
+                others.add(name)
+    groups = {}
+    for name, root in first.items():
+        groups.setdefault(root, []).append(name)
+    chosen = {}
+    for root in reversed(groups):  # clips stand behind what they clip
+        behind = [u for name in groups[root] for u in clips.get(name, ())]
+        if behind and others.isdisjoint(groups[root]):
+            spans = [ranges[u.output] for u in behind]
+            params = _Params.of(min(low for low, _ in spans), max(high for _, high in spans))
+            for unit in behind:
+                if first[unit.output] == unit.output:
+                    chosen.update(dict.fromkeys(groups[unit.output], params))
+        elif root in ranges:
+            params = _Params.of(*ranges[root])
+        else:
+            continue
+        chosen.update(dict.fromkeys(groups[root], params))
+    return chosen
+
+
+class _Writer:
+    """Writes the quantized model: a tensor is there as integers, as floats, or as both."""
+
+    def __init__(self, prepared, ranges):
+        self.prepared = prepared
+        self.consts, self.outputs = prepared.consts, prepared.outputs
+        self.input = prepared.model.graph.input[0].name
+        self.units = find_units(prepared)
+        self.wanted = _wanted(self.units)
+        self.params = _choose_params(self.units, ranges, self.input, self.outputs)
+        self.integers, self.floats = {}, {self.input: self.input}
+        self.nodes, self.initializers = [], {}
+
+    def model(self):
+        for unit in self.units:
+            self._write(unit)
+        for name in dict.fromkeys(self.outputs):
+            self.as_float(name)
+        used = {i for n in self.nodes for i in n.input}
+        self.initializers |= {name: self.consts[name] for name in used if name in self.consts}
+        return self.prepared.with_nodes(self.nodes, self.initializers, {MICROSOFT: 1})
+
+    # ---- a tensor's two forms
+
+    def as_integer(self, name):
+        """The integer form of a tensor, made where it is only there as floats."""
+        if name not in self.integers:
+            operands = [self.floats[name], *self._quantization(name)]
+            self.integers[name] = self._node("QuantizeLinear", operands, f"{name}/int8", f"{name}/quantize")
+        return self.integers[name]
+
+    def as_float(self, name):
+        """The float form of a tensor, made where it is only there as integers."""
+        if name in self.consts or not name:
+            return name
+        if name not in self.floats:
+            operands = [self.integers[name], *self._quantization(name)]
+            result = name if name in self.outputs else f"{name}/real"
+            self.floats[name] = self._node("DequantizeLinear", operands, result, f"{name}/dequantize")
+        return self.floats[name]
+
+    def _integer_name(self, name):
+        return f"{name}/int8" if name in self.outputs else name
+
+    def _quantization(self, name):
+        params = self.params[name]
+        return [
+            self._constant(f"{name}/scale", np.float32(params.scale)),
+            self._constant(f"{name}/zero_point", np.uint8(params.zero)),
+        ]
+
+    def _quantized(self, name):
+        return [self.as_integer(name), *self._quantization(name)]
+
+    def _constant(self, name, value):
+        self.initializers[name] = np.asarray(value)
+        return name
+
+    # ---- nodes
+
+    def _node(self, op, inputs, result, name, *, domain="", **given):
+        self.nodes.append(helper.make_node(op, inputs, [result], name=name, domain=domain, **given))
+        return result
+
+    def _write(self, unit):
+        if not self._stays_integer(unit):
+            return self._write_floats(unit)
+        if unit.kind == "integer":
+            return self._write_integer(unit)
+        if unit.kind == "clip" and self.params[unit.sources[0]] == self.params[unit.output]:
+            return self._clip(unit, self.as_integer(unit.sources[0]), [unit.node])
+        if unit.kind == "mover" and unit.op in _INTEGER_MOVERS and not _is_interpolated(unit.node):
+            return self._write_moved(unit)
+        return self._write_between(unit)
+
+    def _stays_integer(self, unit):
+        if not unit.on_accelerator or not all(name in self.params for name in (*unit.sources, *unit.results)):
+            return False
+        if unit.kind == "integer" or not self.wanted.isdisjoint(unit.results):
+            return True
+        # nothing accelerated comes behind it: on the accelerator only where its operand is there and it costs nothing
+        if not all(name in self.integers for name in unit.sources):
+            return False
+        return unit.kind in ("mover", "clip") or unit.op not in ELEMENTWISE or unit.op in _CHEAP_TAILS
+
+    def _write_floats(self, unit):
+        for node in unit.members:
+            copy = _copy(node)
+            _set(copy.input, [self.as_float(i) if i in unit.sources else i for i in node.input])
+            self.nodes.append(copy)
+        self.floats.update((name, name) for name in unit.results)
+
+    def _write_between(self, unit):
+        """DequantizeLinear, the members, QuantizeLinear."""
+        operands = {name: self.as_float(name) for name in unit.sources}
+        for node in unit.members:
+            copy = _copy(node)
+            _set(copy.input, [operands.get(i, i) for i in node.input])
+            if node is unit.members[-1]:
+                _set(copy.output, [f"{o}/float" if o else o for o in node.output])
+            self.nodes.append(copy)
+        for name in unit.results:
+            operands = [f"{name}/float", *self._quantization(name)]
+            self.integers[name] = self._node("QuantizeLinear", operands, self._integer_name(name), f"{name}/quantize")
+
+    def _write_moved(self, unit):
+        copy = _copy(unit.node)
+        _set(copy.input, [self.as_integer(unit.sources[0]), *unit.node.input[1:]])
+        _set(copy.output, [self._integer_name(o) if o else o for o in unit.node.output])
+        self.nodes.append(copy)
+        self.integers.update((name, self._integer_name(name)) for name in unit.results)
+
+    def _write_integer(self, unit):
+        steps = self.params[unit.output].steps(unit.clip)
+        is_clipped = steps != (0, 255)
+        name = self._integer_name(unit.output)
+        self._operator(unit, f"{name}/unclipped" if is_clipped else name)
+        if is_clipped:
+            self._clip(unit, f"{name}/unclipped", unit.members[1:])
+            return
+        self.integers[unit.output] = name
+        self._taken_in(unit.members[1:], unit.node)
+
+    def _clip(self, unit, source, nodes):
+        """Clip of integers, in the place of ``nodes``; nothing where the integers end there themselves."""
+        steps = self.params[unit.output].steps(unit.clip)
+        if steps == (0, 255) and unit.output not in self.outputs:
+            self.integers[unit.output] = source
+            self._taken_in(nodes, None)
+            return
+        bounds = [
+            self._constant(f"{unit.output}/{side}", np.uint8(step))
+            for side, step in zip(("low", "high"), steps, strict=True)
+        ]
+        self.integers[unit.output] = self._node(
+            "Clip", [source, *bounds], self._integer_name(unit.output), nodes[-1].name
+        )
+        self._taken_in(nodes[:-1], nodes[-1])
+
+    def _taken_in(self, nodes, by):
+        for node in nodes:
+            where = (
+                "into the range of the quantized tensor before it" if by is None else f"into {by.op_type} {by.name!r}"
             )
-            return onnx.load(str(result))
-    except Exception as error:  # the quantizer raises whatever its parts raise
-        raise ModelError(f"ONNX Runtime cannot quantize the model: {str(error).splitlines()[0][:300]}") from error
-    finally:
-        logger.setLevel(level)
+            self.prepared.fate[node.name] = ("folded", f"into {where}")
+
+    def _operator(self, unit, result):
+        """The integer operator of a unit, from quantized operands to ``result``."""
+        node = unit.node
+        quantization = self._quantization(unit.output)
+        given = attributes(node)
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            return self._weighted(node, result, quantization, given)
+        if node.op_type == "Concat":
+            operands = [q for name in node.input for q in self._quantized(name)]
+            return self._node("QLinearConcat", [*quantization, *operands], result, node.name, domain=MICROSOFT, **given)
+        operands = [q for name in node.input for q in self._quantized(name)]
+        return self._node(
+            f"QLinear{node.op_type}", [*operands, *quantization], result, node.name, domain=MICROSOFT, **given
+        )
+
+    def _weighted(self, node, result, quantization, given):
+        weights = self.consts[node.input[1]]
+        rows = weights.T if node.op_type == "MatMul" else weights
+        bias = self.consts[node.input[2]].reshape(-1) if len(node.input) > 2 and node.input[2] else None
+        source = self.params[node.input[0]].scale
+        q, scale, q_bias = _quantize_weights(rows, bias, source)
+        operands = [
+            *self._quantized(node.input[0]),
+            self._constant(f"{node.name}/weights_int8", q.T if node.op_type == "MatMul" else q),
+            self._constant(f"{node.name}/weights_scale", scale),
+            self._constant(f"{node.name}/weights_zero_point", np.zeros(len(scale), np.int8)),
+        ]
+        if node.op_type == "MatMul":
+            return self._node("QLinearMatMul", [*operands, *quantization], result, node.name)
+        bias = [] if q_bias is None else [self._constant(f"{node.name}/bias_int32", q_bias)]
+        if node.op_type == "Conv":
+            return self._node("QLinearConv", [*operands, *quantization, *bias], result, node.name, **given)
+        kept = {"transB": 1}
+        return self._node(
+            "QGemm", [*operands, *(bias or [""]), *quantization], result, node.name, domain=MICROSOFT, **kept
+        )
+
+
+def _quantize_weights(weights, bias, source):
+    """Weights as int8 with a scale for each output, and the bias at the scale of the products.
+
+    Parameters
+    ----------
+    weights : ndarray float32, shape (M, ...)
+    bias : ndarray float32, shape (M,), or None
+    source : float32
+        Scale of the operand.
+
+    Returns
+    -------
+    (int8 shape (M, ...), float32 shape (M,), int32 shape (M,) or None)
+    """
+    flat = weights.reshape(len(weights), -1).astype(np.float64)
+    peak = np.abs(flat).max(axis=1, initial=0.0)
+    scale = peak / 127
+    if (
+        bias is not None
+    ):  # a scale so small that the bias leaves int32 gives way; without weights it is the bias's alone
+        size = np.abs(bias.astype(np.float64)) / float(source)
+        scale = np.maximum(scale, size / _LARGEST_BIAS)
+        scale[peak == 0] = size[peak == 0] / (1 << 20)
+    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    scale = np.where(scale * float(source) < np.finfo(np.float32).tiny, 1.0 / 127, scale).astype(np.float32)
+    along = (-1, *(1 for _ in weights.shape[1:]))
+    q = np.clip(np.rint(weights / scale.reshape(along)), -127, 127).astype(np.int8)
+    if bias is None:
+        return q, scale, None
+    steps = np.rint(bias.astype(np.float64) / (float(source) * scale.astype(np.float64)))
+    return q, scale, np.clip(steps, -(2**31 - 1), 2**31 - 1).astype(np.int32)
+
+
+def _is_interpolated(node):
+    return node.op_type == "Resize" and attributes(node).get("mode", b"nearest") != b"nearest"
+
+
+def _copy(node):
+    return type(node).FromString(node.SerializeToString())
+
+
+def _set(field, values):
+    del field[:]
+    field.extend(values)

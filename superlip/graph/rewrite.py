@@ -13,23 +13,17 @@ from .errors import ModelError
 from .importer_float import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 from .session import open_session
-from .views import LAYOUT_OPS
 
 __all__ = ["prepare", "Prepared"]
 
 _KEEP = frozenset(["DequantizeLinear"])
-_PASSING = LAYOUT_OPS | {"MaxPool", "Relu", "Clip"}
-_INTEGER = frozenset(
-    ["Conv", "Gemm", "Add", "Mul", "AveragePool", "Concat", "LeakyRelu", "Sigmoid", "GlobalAveragePool"]
-)
-"""What the quantizer makes integer even where the operand was not quantized before."""
 
 
 class Prepared:
     """A float model under rewriting.
 
-    ``fate`` is a dict of original node name to (verdict, why); nodes that survive are not in it. ``excluded`` are
-    names of nodes that must stay in floating point, because the importer turns them into one table.
+    ``fate`` is a dict of original node name to (verdict, why); nodes that survive are not in it. ``functions`` are
+    lists of nodes, in order, that the importer turns into one table: nothing is rounded between them.
     """
 
     def __init__(self, model):
@@ -38,7 +32,7 @@ class Prepared:
         self.opsets = opset(model)
         name_nodes(self.graph)
         self.fate = {}
-        self.excluded = []
+        self.functions = []
         self.notes = []
         self.consts = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
         self.outputs = {o.name for o in self.graph.output}
@@ -92,17 +86,22 @@ class Prepared:
                     node.input[i] = new
 
     def finish(self):
-        """The model with the rewritten nodes."""
+        """The model with the rewritten nodes, in place."""
         used = {name for node in self.nodes for name in node.input} | self.outputs
-        del self.graph.node[:]
-        self.graph.node.extend(self.nodes)
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in self.consts.items() if n in used)
-        kept = [i for i in self.graph.input if i.name in self.inputs]
-        del self.graph.input[:]
-        self.graph.input.extend(kept)
-        del self.graph.value_info[:]
-        return self.model
+        constants = {name: array for name, array in self.consts.items() if name in used}
+        self.model = self.with_nodes(self.nodes, constants, {})
+        self.graph = self.model.graph
+
+    def with_nodes(self, nodes, constants, domains):
+        """A model of the same inputs and outputs with these nodes, and opset imports of more domains."""
+        model = onnx.ModelProto(ir_version=max(self.model.ir_version, 8), producer_name="superlip")
+        model.opset_import.extend(helper.make_opsetid(d, v) for d, v in ({"": 17} | self.opsets | domains).items())
+        model.graph.name = self.graph.name
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items())
+        model.graph.input.extend(i for i in self.graph.input if i.name in self.inputs)
+        model.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in self.graph.output)
+        return model
 
     # ---- passes
 
@@ -154,8 +153,8 @@ class Prepared:
                 function(self, node)
 
     def find_functions(self):
-        """Exclude element-wise functions of one tensor from quantization: x * sigmoid(x) is one table, not three."""
-        makers, users = self.makers(), self.users()
+        """Element-wise functions of one tensor: x * sigmoid(x) is one table, not three."""
+        users = self.users()
         roots = {}  # tensor -> (root tensor, nodes) where it is such a function
         for node in self.nodes:
             if node.op_type not in ELEMENTWISE:
@@ -171,24 +170,14 @@ class Prepared:
                     found.add(name)
             if len(found) == 1 and not any(n in self.consts for n in found):
                 unique = list({n.name: n for n in [*members, node]}.values())
-                root = found.pop()
-                roots[node.output[0]] = (root, unique)
-                if node.op_type not in ("Relu", "Clip") or len(unique) > 1:
-                    continue
-                maker = makers.get(root)
-                is_shared = len(users.get(root, ())) > 1 or root in self.outputs
-                if maker is None or is_shared or maker.op_type in ("MaxPool", "Concat", "Reshape", "Split"):
-                    # the quantizer drops Relu behind a quantized operator, even where others need what is below 0
-                    self.excluded.append(node.name)
-        in_functions = set()
+                roots[node.output[0]] = (found.pop(), unique)
         inner = {n.name for _, members in roots.values() for n in members[:-1]}
         for _, members in roots.values():
             if members[-1].name in inner or self._is_affine(members):
                 continue
             if len(members) > 1 or members[0].op_type not in ("Relu", "Clip", "LeakyRelu", "Sigmoid"):
-                in_functions |= {n.name for n in members}
-        self.excluded += sorted(in_functions - set(self.excluded))
-        self.in_functions = in_functions
+                self.functions.append(members)
+        self.in_functions = {n.name for members in self.functions for n in members}
 
     def _is_affine(self, members):
         """Only additions and products with constants: those fold into convolutions."""
@@ -284,27 +273,6 @@ class Prepared:
             conv.attribute.extend([*kept, helper.make_attribute("pads", total)])
             conv.input[0] = node.input[0]
             self.remove(node, "folded", f"into the padding of Conv {conv.name!r}")
-
-    def anchor_means(self):
-        """Let GlobalAveragePool behind a float operator be quantized.
-
-        The quantizer skips it where nobody quantized its operand before. A Concat of that one tensor does, and costs
-        nothing in the quantized graph.
-        """
-        makers = self.makers()
-        for node in list(self.nodes):
-            if node.op_type != "GlobalAveragePool" or not self.shapes.get(node.input[0]):
-                continue
-            maker = makers.get(node.input[0])
-            while maker is not None and maker.name not in self.excluded and maker.op_type in _PASSING:
-                maker = makers.get(maker.input[0])
-            if maker is not None and maker.name not in self.excluded and maker.op_type in _INTEGER:
-                continue
-            source, name = node.input[0], f"{node.name}/operand"
-            concat = helper.make_node("Concat", [source], [name], name=name, axis=1)
-            self.shapes[name] = self.shapes[source]
-            self.nodes.insert(next(i for i, n in enumerate(self.nodes) if n is node), concat)
-            node.input[0] = name
 
     def _zero_pads(self, node):
         given = attributes(node)
@@ -442,6 +410,5 @@ def prepare(model, *, randomize=None):
     state.find_functions()
     state.fold_affine()
     state.fold_pads()
-    state.anchor_means()
     state.finish()
     return state

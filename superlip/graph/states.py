@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Params", "Pending", "Unsupported"]
+__all__ = ["Params", "Pending", "Unsupported", "clip_together"]
 
 
 class Unsupported(Exception):
@@ -24,13 +24,22 @@ class Params:
     zero_point: int
     is_unsigned: bool = False
 
-    def bound(self, real, default):
-        """int8 of a clip bound given as a real number; None gives ``default``."""
-        if real is None:
-            return default
+    def bound(self, real):
+        """int8 of a real number, which may be infinite."""
         with np.errstate(over="ignore"):
             q = np.rint(np.float32(real) / self.scale) + self.zero_point
         return int(np.clip(q, -128, 127))
+
+    def bounds(self, clip):
+        """(low, high) in int8 of a clip by two real numbers."""
+        return self.bound(clip[0]), self.bound(clip[1])
+
+
+def clip_together(first, second):
+    """(low, high) of Clip ``second`` behind Clip ``first``. As ONNX has it, low > high leaves high only."""
+    low, high = min(second[0], second[1]), second[1]
+    first = min(first), first[1]
+    return tuple(min(max(bound, low), high) for bound in first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,28 +47,16 @@ class Pending:
     """A float tensor whose node is made once its quantization is known.
 
     ``finish(params, tensor, low, high, names)`` adds the node and returns the View of its result; ``tensor`` is the
-    model's name of that result, ``names`` the model's nodes it stands for. ``real_low`` and ``real_high`` collect
+    model's name of that result, ``names`` the model's nodes it stands for. ``clip`` (low, high: real numbers) collects
     Relu and Clip. ``chain`` is (view, nodes) where the tensor is an element-wise function of one view.
     """
 
     finish: Callable
     shape: tuple[int, ...]
     names: tuple[str, ...]
-    real_low: float | None = None
-    real_high: float | None = None
+    clip: tuple[float, float] = (-np.inf, np.inf)
     chain: tuple | None = None
 
-    def clipped(self, low, high, name):
-        """The same tensor behind one more Relu or Clip, ``low`` at most ``high``: it clips the bounds so far too."""
-
-        def inside(bound, ends):
-            return min(max(ends[0], bound), ends[1])
-
-        ends = (-np.inf if low is None else low, np.inf if high is None else high)
-        return replace(
-            self,
-            real_low=low if self.real_low is None else inside(self.real_low, ends),
-            real_high=high if self.real_high is None else inside(self.real_high, ends),
-            names=(*self.names, name),
-            chain=None,
-        )
+    def clipped(self, clip, name):
+        """The same tensor behind one more Relu or Clip."""
+        return replace(self, clip=clip_together(self.clip, clip), names=(*self.names, name), chain=None)

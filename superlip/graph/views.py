@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from . import ir
 from .errors import ModelError
-from .onnxtools import small_model
+from .onnxtools import first_line, small_model
 from .session import open_session
 
 __all__ = ["View", "LAYOUT_OPS", "move", "layout_nodes", "image_shape"]
@@ -115,7 +115,7 @@ def move(node, view, operands, opsets, fill):
     try:
         results = open_session(model, is_optimized=False).run(None, {inputs[0]: numbers.astype(np.float32)})
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise ModelError(f"{node.op_type} {node.name!r}: {_first_line(error)}") from None
+        raise ModelError(f"{node.op_type} {node.name!r}: {first_line(error)}") from None
     views = []
     for result in results:
         index = result.astype(np.int64)
@@ -127,10 +127,6 @@ def move(node, view, operands, opsets, fill):
         else:
             views.append(View(view.value, index.shape, index, view.fill))
     return views
-
-
-def _first_line(error):
-    return str(error).strip().splitlines()[0][:200]
 
 
 def layout_nodes(view, source):

@@ -1,0 +1,61 @@
+"""What values the tensors of a float model take on calibration images."""
+
+import numpy as np
+import onnx
+
+from .errors import ModelError
+from .onnxtools import first_line
+from .session import open_session
+
+__all__ = ["observe_ranges"]
+
+
+def observe_ranges(model, images):
+    """Smallest and largest value of every float tensor that a model computes, and of its input.
+
+    Parameters
+    ----------
+    model : ModelProto
+        With one input; all names unique.
+    images : ndarray float32, shape (N, ...)
+        Each is fed alone.
+
+    Returns
+    -------
+    dict of str to (low, high), float
+
+    Raises
+    ------
+    ModelError
+        If ONNX Runtime can't run the model, or a value is not finite.
+    """
+    source = model.graph.input[0].name
+    ranges = {source: (float(images.min()), float(images.max()))}
+    open_model = onnx.ModelProto.FromString(model.SerializeToString())
+    names = [o for n in open_model.graph.node for o in n.output if o]
+    del open_model.graph.output[:]
+    open_model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names)
+    try:
+        session = open_session(open_model.SerializeToString(), is_optimized=False)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+    makers = {o: n for n in model.graph.node for o in n.output}
+    for image in images:
+        try:
+            results = session.run(names, {source: image[None]})
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+        for name, array in zip(names, results, strict=True):
+            if isinstance(array, np.ndarray) and array.dtype == np.float32 and array.size:
+                ranges[name] = _wider(ranges.get(name), array, makers[name])
+    return ranges
+
+
+def _wider(known, array, node):
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite(low) or not np.isfinite(high):  # NaN makes both NaN
+        raise ModelError(
+            f"{node.op_type} {node.name!r} gives numbers that are not finite on the calibration images: "
+            f"look at its weights and at the range of the images"
+        )
+    return (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
