@@ -15,12 +15,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .flow import Design, build, load, plan, run
+    from .flow import Design, build, load, plan, predict, run
     from .report import Report
 
     __version__: str
 
-__all__ = ["Design", "Report", "__version__", "build", "load", "plan", "run"]
+__all__ = ["Design", "Report", "__version__", "build", "load", "plan", "predict", "run"]
 
 _HOMES = {"Report": "report"}
 

@@ -18,6 +18,7 @@ from superlip.compile.compiler import compile_network
 from superlip.golden.host import run_host
 from superlip.graph import ir
 from superlip.graph import load as load_graph
+from superlip.graph.images import input_of, read_images
 from superlip.plan.lower import lower
 from superlip.plan.planner import Plan, PlanError, make_plan
 
@@ -29,7 +30,7 @@ from .report import Report, layer_rows
 from .terminal import make_console
 from .verify import TraceChecker
 
-__all__ = ["Design", "build", "load", "plan", "run"]
+__all__ = ["Design", "build", "load", "plan", "predict", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,31 @@ def load(model, *, calibrate=None, random_weights=None):
     if random_weights is None:
         calibrate = calibration_file(model, calibrate)
     return load_graph(model, calibrate=calibrate, random_weights=random_weights)
+
+
+def predict(model, images, *, calibrate=None, random_weights=None):
+    """Outputs of a network for some images: of the golden, which the boards' RTL equals bit by bit, and fast.
+
+    Parameters
+    ----------
+    model : path or ir.Graph
+    images : array, or path of a .npz or .npy, shape (N, ...)
+        As the model takes them (``superlip.graph.images``).
+    calibrate, random_weights
+        As for ``load``.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (N, ...)
+        By the model's output names: float32, or int8 or uint8 where the model's output is of that type.
+
+    Raises
+    ------
+    superlip.graph.ModelError, superlip.graph.errors.DataError
+        If model or images can't be used.
+    """
+    graph = model if isinstance(model, ir.Graph) else load(model, calibrate=calibrate, random_weights=random_weights)
+    return golden.predict_graph(graph, read_images(images, input_of(graph)))
 
 
 def plan(graph, *, boards=1, node="zcu102"):

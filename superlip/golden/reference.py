@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from superlip.graph.session import open_session
+from superlip.graph.given import Given
 
 from .ops import apply
-from .run import dequantize, quantize_input, run
+from .run import dequantize, own_numbers, quantize_input, run
 
 __all__ = ["reference", "Difference", "Comparison"]
 
@@ -124,13 +124,4 @@ def _difference(name, kind, ours, theirs):
 
 def _run_model(model, graph, quantized, images, names):
     """Named tensors of the model for every image, batches joined."""
-    session = open_session(model)
-    info = session.get_inputs()[0]
-    feed = {
-        "float32": lambda: np.asarray(images, np.float32).reshape(quantized.shape),
-        "int8": lambda: quantized,
-        "uint8": lambda: quantized.view(np.uint8) ^ 0x80,
-    }[graph.onnx_input_type]()
-    shape = [1 if not isinstance(s, int) else s for s in info.shape]
-    rows = [session.run(names, {info.name: feed[i].reshape(shape)}) for i in range(len(feed))]
-    return {name: np.stack([r[i] for r in rows]) for i, name in enumerate(names)}
+    return Given(model, graph.onnx_input).run(own_numbers(graph, images, quantized), names)

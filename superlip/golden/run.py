@@ -4,7 +4,7 @@ import numpy as np
 
 from .ops import apply
 
-__all__ = ["run", "quantize_input", "dequantize"]
+__all__ = ["run", "quantize_input", "dequantize", "own_numbers"]
 
 
 def run(graph, quantized, progress=None):
@@ -67,6 +67,13 @@ def quantize_input(graph, images):
     if images.dtype != graph.onnx_input_type:
         raise ValueError(f"{graph.name} takes images of {graph.onnx_input_type} or real numbers, not {images.dtype}")
     return _batch(graph, images if images.dtype == np.int8 else (images ^ 0x80).view(np.int8))
+
+
+def own_numbers(graph, images, quantized):
+    """Images in the type of the model's own input."""
+    if graph.onnx_input_type == "float32":
+        return np.asarray(images, np.float32).reshape(quantized.shape)
+    return quantized if graph.onnx_input_type == "int8" else quantized.view(np.uint8) ^ 0x80
 
 
 def _quantize(value, reals):

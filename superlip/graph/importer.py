@@ -71,6 +71,7 @@ class Importer:
         self._materialized = {}
         self._reinterpreted = {}
         self._host_values = {}
+        self.output_shapes = {}
 
     # ---- what the operators use
 
@@ -621,6 +622,7 @@ class Importer:
             raise Unsupported(f"needs the result of {self.poisoned[name]!r}")
         if view is None:
             view = self._host(name, None, name)
+        self.output_shapes[name] = tuple(view.shape)
         return self.materialize(view)
 
 
@@ -667,6 +669,8 @@ def import_model(model, name, refused=None):
         onnx_input_shape=importer.input_shape[1:],
         onnx_input_type=importer.input_type,
         onnx_outputs=[tensor for tensor, _ in outputs],
+        onnx_output_shapes=importer.output_shapes,
+        integer_outputs=frozenset(tensor for tensor, _ in outputs if tensor in importer.views),
     )
     fuse_tables(graph)
     remove_unused(graph)

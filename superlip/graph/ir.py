@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .given import Given
+
 __all__ = [
     "Value", "Node", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
     "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph",
@@ -207,3 +209,16 @@ class Graph:
     onnx_input_type: str = "int8"
     """What the model's input takes: float32, or int8 or uint8, which are the value's own numbers."""
     onnx_outputs: list[str] = field(default_factory=list)
+    onnx_output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the model's outputs, for one image, with the batch."""
+    integer_outputs: frozenset[str] = frozenset()
+    """Those of the model's outputs that are int8 or uint8 themselves."""
+    given: Given | None = None
+    """The model as the user gave it: what the outputs are held against."""
+    calibration: np.ndarray | None = None
+    """Images that a float model was quantized with, as it takes them."""
+    has_random_weights: bool = False
+
+    def own_tensor(self, name):
+        """The model's own name of a value's tensor."""
+        return name.removesuffix("/int8")

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from .errors import ModelError
+from .given import Given
 from .images import ImageInput, read_images
 from .importer import import_model
 from .normalize import in_front, normalize
@@ -57,11 +58,13 @@ class Loader:
         else:
             self.model = read_model(Path(path))
             self.name = Path(path).stem
+        self.reference = self.model.SerializeToString()
         self.given = normalize(self.model)
         self.model, self.refused = self.given.model, dict(self.given.refused)
         self.behind = {}
         self.prepared = None
         self.importer = None
+        self.images, self.has_random_weights = None, False
 
     def graph(self):
         """Import; ModelError names the unsupported nodes."""
@@ -102,6 +105,10 @@ class Loader:
         graph, self.importer = import_model(model, self.name, self.refused)
         if graph is not None and self.prepared is not None:
             graph.notes[:0] = self.prepared.notes
+        if graph is not None:
+            graph.given = Given(self.reference, graph.onnx_input)
+            graph.calibration = self.images
+            graph.has_random_weights = self.has_random_weights
         return graph
 
     def _quantize(self, model):
@@ -123,6 +130,9 @@ class Loader:
         self.prepared = prepare(
             model, randomize=None if self.random_weights is None else randomizer(self.random_weights)
         )
+        if self.prepared.randomized is not None:
+            self.reference, self.has_random_weights = self.prepared.randomized, True
+        self.images = images
         return quantize(self.prepared, images)
 
 

@@ -19,7 +19,7 @@ def random_images(seed, shape):
 
 
 def randomizer(seed):
-    """Function for ``rewrite.prepare`` that replaces placeholder weights.
+    """Function for ``rewrite.prepare`` that replaces placeholder weights; it returns whether there were any.
 
     A placeholder is a constant weight operand whose numbers are all equal. Weights become He-normal, biases small,
     BatchNormalization parameters those of a trained layer: gain and variance near 1, mean and shift near 0.
@@ -41,6 +41,7 @@ def randomizer(seed):
                     done[name] = True
         if done:
             state.notes.append(f"{len(done)} placeholder weights were replaced by random ones (seed {seed})")
+        return bool(done)
 
     return apply
 

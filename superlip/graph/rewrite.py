@@ -16,8 +16,6 @@ from .session import open_session
 
 __all__ = ["prepare", "Prepared"]
 
-_KEEP = frozenset(["DequantizeLinear"])
-
 
 class Prepared:
     """A float model under rewriting.
@@ -34,6 +32,7 @@ class Prepared:
         self.fate = {}
         self.functions = []
         self.notes = []
+        self.randomized = None  # the model with made-up weights, before anything else was rewritten
         self.consts = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
         self.outputs = {o.name for o in self.graph.output}
         self.inputs = {i.name for i in self.graph.input} - self.consts.keys()
@@ -117,7 +116,7 @@ class Prepared:
                 if node.output[0] in self.outputs or any(self.users().get(o) for o in outputs[1:]):
                     continue
                 self.rename(node.output[0], node.input[0])
-            elif node.input and node.op_type not in _KEEP and all(i in self.consts for i in node.input if i):
+            elif node.input and all(i in self.consts for i in node.input if i):
                 if any(o in self.outputs for o in outputs):
                     continue
                 for name, array in zip(outputs, self._evaluate(node, outputs), strict=True):
@@ -404,8 +403,8 @@ def prepare(model, *, randomize=None):
     """
     state = Prepared(model)
     state.fold_constants()
-    if randomize is not None:
-        randomize(state)
+    if randomize is not None and randomize(state):
+        state.randomized = state.with_nodes(state.nodes, state.consts, {}).SerializeToString()
     state.simplify()
     state.find_functions()
     state.fold_affine()

@@ -2,7 +2,13 @@
 
 import onnxruntime
 
-__all__ = ["open_session"]
+from .exact import with_uint8_products
+
+__all__ = ["SessionError", "open_session"]
+
+
+class SessionError(RuntimeError):
+    """ONNX Runtime can't open a model."""
 
 
 def open_session(model, *, is_optimized=True):
@@ -13,21 +19,31 @@ def open_session(model, *, is_optimized=True):
     model : bytes
         Serialized ONNX model.
     is_optimized : bool
-        False leaves the nodes as they are written (no fusion).
+        False leaves the nodes as they are written (no fusion): Q/DQ pairs are then computed in floating point.
+
+    Raises
+    ------
+    SessionError
+        If ONNX Runtime refuses the model.
     """
     try:
-        return _open(model, is_optimized=is_optimized, is_exact=True)
-    except Exception:  # onnxruntime's exceptions share no base class of their own
-        # the option turns weights to uint8, and QGemm of int8 activations has no kernel for those
-        return _open(model, is_optimized=is_optimized, is_exact=False)
+        return _open(model, is_optimized=is_optimized)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        # What makes products exact has no kernel for int8 operands. Those of Q/DQ pairs are then left unfused.
+        shifted = with_uint8_products(model)
+        if shifted is None and not is_optimized:
+            raise SessionError(str(error)) from error
+    try:
+        return _open(model if shifted is None else shifted, is_optimized=is_optimized and shifted is not None)
+    except Exception as error:
+        raise SessionError(str(error)) from error
 
 
-def _open(model, *, is_optimized, is_exact):
+def _open(model, *, is_optimized):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    if is_exact:
-        # uint8 x int8 products saturate at 16 bits on CPUs with AVX2 but no VNNI, unless told otherwise
-        options.add_session_config_entry("session.x64quantprecision", "1")
+    # uint8 x int8 products saturate at 16 bits on CPUs with AVX2 but no VNNI, unless told otherwise
+    options.add_session_config_entry("session.x64quantprecision", "1")
     # Without this the optimizer turns int8 DequantizeLinear/QuantizeLinear pairs to uint8, some of them only:
     # layers between an int8 and a uint8 tensor then run in floating point.
     options.add_session_config_entry("session.qdqisint8allowed", "1")

@@ -71,7 +71,7 @@ def find_units(prepared):
             units.append(_unit(prepared, "real", functions[id(node)]))
         elif id(node) not in taken:
             kind = _kind(prepared, node)
-            clips, clip = _clips_behind(prepared, users, node) if kind in ("integer", "real") else ([], ANY)
+            clips, clip = _clips_behind(prepared, users, taken, node) if kind in ("integer", "real") else ([], ANY)
             if kind == "clip":
                 clip = clip_range(node, prepared.consts)
             taken.update(id(n) for n in clips)
@@ -86,8 +86,8 @@ def _unit(prepared, kind, members, clip=ANY):
     return Unit(kind, tuple(members), tuple(sources), clip)
 
 
-def _clips_behind(prepared, users, node):
-    """Relu and Clip that nobody but them stands behind, and what they leave."""
+def _clips_behind(prepared, users, taken, node):
+    """Relu and Clip, of no other unit, that alone take what is before them, and what they leave."""
     members, clip = [], ANY
     last = node
     while True:
@@ -95,7 +95,7 @@ def _clips_behind(prepared, users, node):
         if len(behind) != 1 or last.output[0] in prepared.outputs or behind[0].op_type not in _CLIPS:
             return members, clip
         bounds = clip_range(behind[0], prepared.consts)
-        if bounds is None:
+        if bounds is None or id(behind[0]) in taken:
             return members, clip
         last = behind[0]
         members.append(last)

@@ -1,0 +1,228 @@
+"""How far the outputs of the quantized network are from those of the model as the user gave it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .loss import Loss, find_loss
+from .run import dequantize, own_numbers, quantize_input, run
+
+__all__ = ["AccuracyError", "Agreement", "OutputAgreement", "agree", "decibels"]
+
+WARN_DB, FAIL_DB = 20.0, 10.0
+"""Signal to error of an output. Healthy int8 networks have 30 to 40 dB."""
+WARN_CLASS, FAIL_CLASS = 0.95, 0.80
+"""Share of images that a classifier must put in the same class as the model as given does."""
+BEST_DB = 120.0
+"""What an output without any error is said to have."""
+_CLASSES = 10
+"""An output vector of that many numbers is taken for class scores, also without labels and without Softmax."""
+_EXAMINED = 4
+"""Images on which the layer that loses accuracy is looked for."""
+
+
+class AccuracyError(ValueError):
+    """The quantized network does not do what the model as given does; the message says where and why."""
+
+
+def decibels(signal, error):
+    """20 log10 of root mean squares, within +-BEST_DB."""
+    signal, error = (math.sqrt(float(np.mean(np.square(a, dtype=np.float64)))) for a in (signal, error))
+    if error == 0:
+        return BEST_DB
+    return max(-BEST_DB, min(BEST_DB, 20 * math.log10(max(signal, 1e-300) / error)))
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """One output against the model as given.
+
+    Parameters
+    ----------
+    name : str
+        As the model calls it.
+    values : int
+        Compared, of all images.
+    decibels : float
+        Signal to error, over all images.
+    differing : int
+        Values at least half a step off: those that differ, where the output is quantized.
+    largest, largest_steps : float
+        Largest error in the output's unit, and in steps of it.
+    step : float
+        The output's scale; of what the host computes in floating point, a 255th of its range.
+    """
+
+    name: str
+    values: int
+    decibels: float
+    differing: int
+    largest: float
+    largest_steps: float
+    step: float
+
+    def __str__(self):
+        if not self.differing:
+            return f"{self.name}: {self.values:,} of {self.values:,} values equal"
+        return (
+            f"{self.name}: {self.decibels:.1f} dB, {self.differing:,} of {self.values:,} values off, "
+            f"the largest by {self.largest:.3g} ({self.largest_steps:.1f} steps)"
+        )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The quantized network against the model as the user gave it, on some images.
+
+    Parameters
+    ----------
+    source : str
+        Which images.
+    images : int
+    kind : str
+        Of the model: ``float``, ``Q/DQ`` or ``QOperator``.
+    outputs : list of OutputAgreement
+    same_class : float or None
+        Share of images whose largest output is the same; None where the first output is no vector of classes.
+    accuracy, accuracy_given : float or None
+        Of the quantized network and of the model as given, where there are labels.
+    has_random_weights : bool
+        Then classes mean nothing, and only ``decibels`` are judged.
+    loss : Loss or None
+        Where the accuracy is lost, if it is.
+    """
+
+    source: str
+    images: int
+    kind: str
+    outputs: list[OutputAgreement]
+    same_class: float | None = None
+    accuracy: float | None = None
+    accuracy_given: float | None = None
+    has_random_weights: bool = False
+    loss: Loss | None = None
+
+    @property
+    def decibels(self):
+        """Of the worst output."""
+        return min(output.decibels for output in self.outputs)
+
+    @property
+    def is_poor(self):
+        """Below what a user should take without a look: under 20 dB, or under 95 % in the same class."""
+        return self.decibels < WARN_DB or self._differs_in_class(WARN_CLASS, 1)
+
+    @property
+    def is_useless(self):
+        """Under 10 dB, or under 80 % (two images at least) in the same class."""
+        return self.decibels < FAIL_DB or self._differs_in_class(FAIL_CLASS, 2)
+
+    def _differs_in_class(self, share, least):
+        if self.same_class is None or self.has_random_weights:
+            return False
+        return self.same_class < share and round(self.images * (1 - self.same_class)) >= least
+
+    @property
+    def warning(self):
+        """One line for a user where ``is_poor``, else None."""
+        if not self.is_poor:
+            return None
+        what = f"{self.decibels:.1f} dB of signal to error"
+        if self.same_class is not None and not self.has_random_weights:
+            what += f", same class for {100 * self.same_class:.0f} % of the images"
+        why = f"; {self.loss}" if self.loss else ""
+        return f"the quantized network is far from the {self.kind} model as given ({self.source}): {what}{why}"
+
+    def require(self):
+        """Raise AccuracyError where ``is_useless``."""
+        if self.is_useless:
+            raise AccuracyError(
+                f"{self.warning}. Give calibration images like those that the network will see, or accept this "
+                f"(--accept-accuracy, accept_accuracy=True)"
+            )
+
+    def lines(self):
+        """For a report, one line an output and one for classes."""
+        lines = [str(output) for output in self.outputs]
+        if self.same_class is not None:
+            lines.append(f"same class for {100 * self.same_class:.2f} % of {self.images} images")
+        return lines
+
+
+def agree(graph, images, *, results=None, labels=None, source="images"):
+    """Compare the golden with the model as given.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+    images : ndarray, shape (B, ...)
+        As the model takes them.
+    results : dict of str to ndarray, optional
+        What ``golden.run`` gave for them.
+    labels : ndarray int, shape (B,), optional
+    source : str
+        What the images are, for people.
+
+    Returns
+    -------
+    Agreement, or None where the graph was made from no model
+
+    Raises
+    ------
+    superlip.graph.given.GivenError
+        If ONNX Runtime can't run the model as given.
+    """
+    if graph.given is None:
+        return None
+    quantized = quantize_input(graph, images)
+    results = run(graph, quantized) if results is None else results
+    theirs = graph.given.run(own_numbers(graph, images, quantized))
+    pairs = {}
+    outputs = []
+    for name, tensor in zip(graph.outputs, graph.onnx_outputs, strict=True):
+        value = graph.values[name]
+        ours, reference = dequantize(graph, name, results[name]), theirs[tensor]
+        if tensor in graph.integer_outputs:
+            reference = (reference.astype(np.int32) - 128 * value.is_unsigned - value.zero_point) * np.float32(
+                value.scale
+            )
+        pairs[tensor] = ours, reference.reshape(ours.shape)
+        outputs.append(_output(tensor, *pairs[tensor], None if value.is_float else value.scale))
+    ours, reference = (a.reshape(len(quantized), -1) for a in pairs[graph.onnx_outputs[0]])
+    classes = [a.argmax(axis=1) for a in (ours, reference)]
+    is_classifier = labels is not None or _is_classifier(graph, theirs[graph.onnx_outputs[0]].shape)
+    agreement = Agreement(
+        source=source,
+        images=len(quantized),
+        kind=graph.given.kind,
+        outputs=outputs,
+        same_class=float((classes[0] == classes[1]).mean()) if is_classifier else None,
+        accuracy=None if labels is None else float((classes[0] == labels).mean()),
+        accuracy_given=None if labels is None else float((classes[1] == labels).mean()),
+        has_random_weights=graph.has_random_weights,
+    )
+    if not agreement.is_poor:
+        return agreement
+    worst = min(outputs, key=lambda output: output.decibels).name
+    few = slice(0, _EXAMINED)
+    numbers = own_numbers(graph, images, quantized)[few]
+    loss = find_loss(graph, worst, numbers, {name: array[few] for name, array in results.items()}, decibels)
+    return Agreement(**{**vars(agreement), "loss": loss})
+
+
+def _output(name, ours, theirs, scale):
+    error = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    step = float(scale) if scale else max(float(np.ptp(theirs)) / 255, 1e-30)
+    return OutputAgreement(
+        name, error.size, decibels(theirs, error), int((error >= step / 2).sum()), float(error.max(initial=0)),
+        float(error.max(initial=0)) / step, step,
+    )  # fmt: skip
+
+
+def _is_classifier(graph, shape):
+    """Whether an output of a shape (B, ...) looks like scores of classes."""
+    if len(graph.outputs) != 1 or math.prod(shape[1:]) != max(shape[1:], default=0):
+        return False
+    ends_in_softmax = any(op in ("Softmax", "LogSoftmax") for op in graph.given.ops_of_output(graph.onnx_outputs[0]))
+    return math.prod(shape[1:]) >= (2 if ends_in_softmax else _CLASSES)

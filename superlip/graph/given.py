@@ -1,0 +1,116 @@
+"""The model as the user gave it: what everything that superlip makes of it is held against.
+
+Float models and Q/DQ models run with ONNX Runtime's graph optimizations off, so that nothing of them is rewritten.
+Models of integer operators run with exact integers (``session.py``): some CPUs would saturate them otherwise.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import onnx
+
+from .onnxtools import first_line
+from .session import open_session
+
+__all__ = ["Given", "GivenError"]
+
+
+class GivenError(RuntimeError):
+    """ONNX Runtime can't run the model as given; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A model to compare with.
+
+    Parameters
+    ----------
+    model : bytes
+        Serialized ONNX model, as the file had it; with made-up weights where it came without any.
+    input : str
+        Its image input.
+    """
+
+    model: bytes = field(repr=False)
+    input: str
+
+    @cached_property
+    def kind(self):
+        """``float``, ``Q/DQ`` or ``QOperator``."""
+        ops = {n.op_type for n in self._graph.node}
+        if any(op.startswith(("QLinear", "QGemm", "ConvInteger", "MatMulInteger")) for op in ops):
+            return "QOperator"
+        return "Q/DQ" if "QuantizeLinear" in ops or "DequantizeLinear" in ops else "float"
+
+    @cached_property
+    def _graph(self):
+        return onnx.load_from_string(self.model).graph
+
+    @cached_property
+    def outputs(self):
+        """Names of its outputs, in order."""
+        return [o.name for o in self._graph.output]
+
+    @cached_property
+    def tensors(self):
+        """Names of all that it computes, and of its input."""
+        return {self.input} | {o for n in self._graph.node for o in n.output if o}
+
+    def ops_of_output(self, name):
+        """Operators that only pass an output on, and the one that makes it, the last first."""
+        makers = {o: n for n in self._graph.node for o in n.output}
+        found = []
+        while name in makers:
+            found.append(makers[name].op_type)
+            if found[-1] not in ("Flatten", "Reshape", "Squeeze", "Identity", "QuantizeLinear", "DequantizeLinear"):
+                break
+            name = makers[name].input[0]
+        return found
+
+    def run(self, images, names=None):
+        """Tensors of the model for every image.
+
+        Parameters
+        ----------
+        images : ndarray, shape (B, ...)
+            In the type of the model's input.
+        names : list of str, optional
+            Of tensors; its outputs without it.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (B, ...): each image's alone, without the model's batch
+
+        Raises
+        ------
+        GivenError
+        """
+        names = self.outputs if names is None else list(names)
+        try:
+            session = self._session(tuple(names))
+            info = next(i for i in session.get_inputs() if i.name == self.input)
+            shape = [1 if not isinstance(s, int) else s for s in info.shape]
+            rows = [self._one(session, names, image, shape) for image in images]
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise GivenError(f"ONNX Runtime cannot run the model as given: {first_line(error)}") from error
+        return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}
+
+    def _one(self, session, names, image, shape):
+        batch = shape[0]
+        feed = np.broadcast_to(image.reshape(1, *shape[1:]), shape)
+        feeds = {self.input: np.ascontiguousarray(feed)}
+        for other in session.get_inputs():  # inputs that nothing takes
+            if other.name != self.input:
+                sizes = [s if isinstance(s, int) else 1 for s in other.shape]
+                feeds[other.name] = np.zeros(sizes, np.float32)
+        return [a[0] if a.ndim and a.shape[0] == batch else a for a in session.run(names, feeds)]
+
+    def _session(self, names):
+        model = self.model
+        if set(names) - set(self.outputs):
+            more = onnx.load_from_string(model)
+            present = {o.name for o in more.graph.output}
+            more.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
+            model = more.SerializeToString()
+        return open_session(model, is_optimized=self.kind == "QOperator")
