@@ -478,6 +478,8 @@ class Importer:
             if mode != b"nearest":
                 raise Unsupported(f"{node.op_type} with mode {mode.decode()!r}: only nearest")
         fill = self._pad_value(node, view, is_int) if node.op_type == "Pad" else None
+        if fill is not None and view.fill not in (None, fill):  # a view knows one number for all that was added
+            view = View(self.materialize(view), view.shape)
         missing = [i for i in node.input[1:] if i and i not in self.consts and i not in self.dq_consts]
         if missing:
             raise Unsupported(f"operand {missing[0]!r} must be a constant")

@@ -105,8 +105,7 @@ def move(node, view, operands, opsets, fill):
         else:
             operands["superlip_fill"] = np.array(-1, np.float32)
             node = type(node).FromString(node.SerializeToString())
-            del node.input[2:]
-            node.input.append("superlip_fill")
+            node.input[:] = [*inputs[:2], "superlip_fill", *inputs[3:]]
     elif node.op_type == "Dropout":
         node = type(node).FromString(node.SerializeToString())
         del node.output[1:]
