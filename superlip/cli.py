@@ -70,9 +70,8 @@ def _user_errors():
     )  # fmt: skip
 
 
-_ARRAYS = (
-    "a .npz or .npy; images are the array named as the model's input, or images, x or data, or the only one of its "
-    "shape; labels are labels or y: class numbers or one-hot"
+_IMAGES = (
+    "a .npz or .npy with the array named as the model's input, or images, x or data, or else the only one of its shape"
 )
 
 
@@ -84,7 +83,7 @@ def _parser():
     def model_command(name, work, text, *, boards=True):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("model", help="ONNX file: float, QDQ or QOperator")
-        command.add_argument("--calibrate", metavar="FILE", help=f"quantize a float model for these images; {_ARRAYS}")
+        command.add_argument("--calibrate", metavar="FILE", help=f"images to quantize a float model for: {_IMAGES}")
         command.add_argument("--random-weights", type=int, metavar="SEED", help="make weights up (graphs without any)")
         if boards:
             command.add_argument("--boards", type=_positive, default=1, metavar="N")
@@ -98,14 +97,15 @@ def _parser():
 
     command = model_command("run", _run, "simulate a network on N boards and on one, and compare every bit")
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
-    command.add_argument("--data", metavar="FILE", help=f"images and labels; default: heldout.npz beside; {_ARRAYS}")
+    labels = "; for the accuracy, labels or y: class numbers or one-hot; default: heldout.npz beside the model"
+    command.add_argument("--data", metavar="FILE", help=f"images to run: {_IMAGES}{labels}")
     command.add_argument("--json", metavar="FILE", help="write the report as JSON")
     table_options(command)
     command.add_argument("--pure-rtl", action="store_true", help="simulate without C++ stand-ins for the data paths")
     command.add_argument("--fresh", action="store_true", help="begin anew, where an interrupted run could go on")
     command = model_command("bisect", _bisect, "find the first wrong value: layer, channel, pixel, cycle, instruction")
     command.add_argument("--images", type=_positive, metavar="N", help="run the first N images only")
-    command.add_argument("--data", metavar="FILE", help=f"images; default: heldout.npz beside the model; {_ARRAYS}")
+    command.add_argument("--data", metavar="FILE", help=f"images to run: {_IMAGES}; default: heldout.npz")
     command.add_argument("--pure-rtl", action="store_true", help="simulate without C++ stand-ins for the data paths")
     command.add_argument("--built", metavar="DIR", help="take the boards' DRAM from a folder that superlip build wrote")
     command.add_argument("-o", "--output", default=".", metavar="DIR", help="for bisect-N.vcd (default: .)")

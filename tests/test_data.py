@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx_models import FloatNet, model, node
 
 from superlip import flow, golden, graph
@@ -354,3 +356,21 @@ def test_a_run_takes_arrays_and_designs(net):
 def test_the_data_of_two_keywords_is_refused(net):
     with pytest.raises(DataError, match="images and data"):
         flow.run(net, node="tiny", images=unit(1), data="file.npz")
+
+
+@pytest.mark.parametrize("content", [NPY, NPZ], ids=["npy", "npz"])
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_are_images_or_a_data_error(tmp_path, content, data):
+    """Bytes changed, most of them in the headers, and cut anywhere: never another exception."""
+    damaged = bytearray(content)
+    for place in data.draw(st.lists(st.integers(0, 200) | st.integers(0, len(content) - 1), max_size=4)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "file"
+    path.write_bytes(damaged[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    try:
+        images = read_images(path, TAKES)
+    except DataError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:
+        assert images.shape[1:] == SHAPE and np.isfinite(images).all()
