@@ -41,6 +41,9 @@ def main(argv=None):
             _complain(errors, f"{error.filename or 'input/output'}: {error.strerror or error}")
         return 2
     except Exception as error:
+        if _is_poor(error):
+            _complain(errors, str(error))
+            return 1
         if not isinstance(error, _user_errors()):
             raise
         _complain(errors, str(error))
@@ -49,6 +52,12 @@ def main(argv=None):
 
 def _complain(console, text):
     console.print(literal(f"superlip: error: {text}", "red", lines=True), soft_wrap=True)
+
+
+def _is_poor(error):
+    from superlip.golden import AccuracyError  # noqa: PLC0415
+
+    return isinstance(error, AccuracyError)
 
 
 def _user_errors():
@@ -86,6 +95,11 @@ def _parser():
         command.add_argument("--calibrate", metavar="FILE", help=f"images to quantize a float model for: {_IMAGES}")
         command.add_argument("--random-weights", type=int, metavar="SEED", help="make weights up (graphs without any)")
         if boards:
+            command.add_argument(
+                "--accept-accuracy",
+                action="store_true",
+                help="go on where int8 is far from the model as given",
+            )
             command.add_argument("--boards", type=_positive, default=1, metavar="N")
             command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help="zcu102, tiny or a TOML file")
         command.set_defaults(work=work)
@@ -111,7 +125,13 @@ def _parser():
     command.add_argument("-o", "--output", default=".", metavar="DIR", help="for bisect-N.vcd (default: .)")
     command.add_argument("--no-waves", action="store_true", help="write no waveform (it takes a simulator of its own)")
     command.add_argument("--watchdog", type=_positive, metavar="CYCLES", help="without progress until a node stops")
-    model_command("check", _check, "say for every node of a model where it runs, or why it can't", boards=False)
+    command = model_command(
+        "check", _check, "say for every node of a model where it runs, or why it can't", boards=False
+    )
+    command.add_argument(
+        "--accuracy", action="store_true", help="also compare with the model as given, beside ONNX Runtime's quantizer"
+    )
+    command.add_argument("--data", metavar="FILE", help=f"for --accuracy; default: heldout.npz beside; {_ARRAYS}")
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
     table_options(command)
@@ -161,7 +181,8 @@ def _run(arguments, console, errors):
     with _sigterm_interrupts():
         report = flow.run(
             arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
-            calibrate=arguments.calibrate, random_weights=arguments.random_weights, pure_rtl=arguments.pure_rtl,
+            calibrate=arguments.calibrate, random_weights=arguments.random_weights,
+            accept_accuracy=arguments.accept_accuracy, pure_rtl=arguments.pure_rtl,
             checkpoints=cache_dir() / "checkpoints", fresh=arguments.fresh, progress=True,
         )  # fmt: skip
     if arguments.json:
@@ -236,7 +257,39 @@ def _check(arguments, console, errors):
             return 1
     bad = sum(row.verdict == "unsupported" for row in rows)
     print_text(console, f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
-    return 1 if bad else 0
+    if bad or not arguments.accuracy:
+        return 1 if bad else 0
+    return _check_accuracy(arguments, console, errors)
+
+
+def _check_accuracy(arguments, console, errors):
+    from . import flow  # noqa: PLC0415
+    from .accuracy import judge, onnxruntime_quantized  # noqa: PLC0415
+    from .data import load_images  # noqa: PLC0415
+    from .progress import Phases  # noqa: PLC0415
+
+    with Phases(errors) as say:
+        say(f"quantizing {Path(arguments.model).stem}")
+        graph = flow.load(
+            arguments.model,
+            calibrate=arguments.calibrate,
+            random_weights=arguments.random_weights,
+            accept_accuracy=True,
+        )
+        images = load_images(arguments.model, graph, arguments.data)
+        say(f"golden of {len(images.images)} images")
+        about = {"labels": images.labels, "source": images.source}
+        ours = judge(graph, images.images, **about, progress=say.part)
+        theirs = None
+        if graph.given.kind == "float":
+            say("ONNX Runtime's quantizer")
+            theirs = onnxruntime_quantized(graph, images.images, **about)
+    print_text(console, "\n".join(["superlip " + ours.lines()[0], *ours.lines()[1:]]))
+    if theirs is not None:
+        print_text(console, "\n".join(["ONNX Runtime's quantizer " + theirs.lines()[0], *theirs.lines()[1:]]))
+    for text in [*images.warnings, *filter(None, [ours.warning])]:
+        print_text(console, f"warning: {text}")
+    return 1 if ours.is_useless else 0
 
 
 def _plan(arguments, console, errors):
@@ -306,7 +359,12 @@ def _design(arguments, flow, errors):
 
     with Phases(errors) as say:
         say(f"reading {Path(arguments.model).stem}")
-        graph = flow.load(arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights)
+        graph = flow.load(
+            arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights,
+            accept_accuracy=arguments.accept_accuracy, progress=say.part,
+        )  # fmt: skip
+        if graph.agreement is not None and graph.agreement.warning:
+            say.message(f"warning: {graph.agreement.warning}")
         say(f"planning {arguments.boards} board{'s' if arguments.boards > 1 else ''}")
         return flow.plan(graph, boards=arguments.boards, node=arguments.node)
 

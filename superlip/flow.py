@@ -18,10 +18,11 @@ from superlip.compile.compiler import compile_network
 from superlip.golden.host import run_host
 from superlip.graph import ir
 from superlip.graph import load as load_graph
-from superlip.graph.images import input_of, read_images
+from superlip.graph.images import input_of, is_path, read_images
 from superlip.plan.lower import lower
 from superlip.plan.planner import Plan, PlanError, make_plan
 
+from .accuracy import judge, judge_calibration
 from .bisect import examine
 from .data import DataError, Images, calibration_file, load_images
 from .package import build
@@ -47,26 +48,42 @@ class Design:
         return self.compiled.network
 
 
-def load(model, *, calibrate=None, random_weights=None):
+def load(model, *, calibrate=None, random_weights=None, accept_accuracy=False, progress=None):
     """Read an ONNX file (float, QDQ or QOperator) as a quantized graph.
 
     Parameters
     ----------
-    model : path
+    model : path, or onnx.ModelProto
     calibrate : path or array, optional
         Images for the quantization of a float model: a .npz or .npy, or an array (N, C, H, W), by the rule of
         ``superlip.graph.images``; by default ``calibration.npz`` or ``calibration.npy`` beside the model.
     random_weights : int, optional
         Seed of made-up weights, for graphs that ship without them.
+    accept_accuracy : bool
+        Take a network whose outputs are far from those of the model as given.
+    progress : callable of float, optional
+        Told the part of the comparison that is done.
+
+    Returns
+    -------
+    ir.Graph
+        ``agreement``: how far its outputs are from those of the model as given, on the calibration images.
 
     Raises
     ------
     superlip.graph.ModelError
         If the file is no ONNX model, or holds what the accelerator can't run.
+    superlip.golden.AccuracyError
+        If an output has less than 10 dB of signal to error, or a classifier gives less than 80 % of the calibration
+        images the class that the model as given gives them.
     """
-    if random_weights is None:
+    if random_weights is None and is_path(model):
         calibrate = calibration_file(model, calibrate)
-    return load_graph(model, calibrate=calibrate, random_weights=random_weights)
+    graph = load_graph(model, calibrate=calibrate, random_weights=random_weights)
+    graph.agreement = judge_calibration(graph, progress)
+    if graph.agreement is not None and not accept_accuracy:
+        graph.agreement.require()
+    return graph
 
 
 def predict(model, images, *, calibrate=None, random_weights=None):
@@ -119,6 +136,7 @@ def run(
     limit: int | None = None,
     calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
+    accept_accuracy: bool = False,
     pure_rtl: bool = False,
     checkpoints: str | Path | None = None,
     fresh: bool = False,
@@ -143,8 +161,8 @@ def run(
         random image.
     limit : int
         The first so many of them.
-    calibrate, random_weights
-        As for ``load``.
+    calibrate, random_weights, accept_accuracy
+        As for ``load``; the images that are run are held against the model as given, too.
     pure_rtl : bool
         Simulate the RTL alone, without the C++ stand-ins of the node's data paths: the same bits in the same cycles,
         but several times slower.
@@ -182,7 +200,10 @@ def run(
             if images is not None and data is not None:
                 raise DataError("images and data are two names for what to run: give one of them")
             chosen = (images if data is None else data, labels, limit)
-            report = _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, saved, say)
+            loading = {
+                "calibrate": calibrate, "random_weights": random_weights, "accept_accuracy": accept_accuracy,
+            }  # fmt: skip
+            report = _run(model, boards, node, chosen, loading, pure_rtl, saved, say)
         except Exception:
             if saved is not None:
                 saved.forget()
@@ -192,7 +213,7 @@ def run(
         return report
 
 
-def _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, checkpoints, say):
+def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
 
     graph, designs, path = _given(model, boards, node)
@@ -200,7 +221,7 @@ def _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, check
     name = graph.name if path is None else Path(path).stem
     say(f"reading {name}")
     if path is not None:
-        graph = load(path, calibrate=calibrate, random_weights=random_weights)
+        graph = load(path, **loading, progress=say.part)
     given, labels, limit = chosen
     images = load_images(path, graph, given, labels=labels, limit=limit)
     for count in sorted({1, boards} - designs.keys()):
@@ -209,10 +230,11 @@ def _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, check
     quantized = golden.quantize_input(graph, images.images)
     say(f"golden of {_images(quantized)}")
     expected = golden.run(graph, quantized, progress=say.part)
-    cross = None
-    if graph.model:
-        say(f"ONNX Runtime on {_images(quantized)}")
-        cross = golden.reference(graph, images.images, results=expected)
+    say(f"ONNX Runtime on {_images(quantized)}")
+    agreement = judge(graph, images.images, results=expected, labels=images.labels, source=images.source)
+    if agreement is not None and not loading["accept_accuracy"]:
+        agreement.require()
+    cross = golden.reference(graph, images.images, results=expected) if graph.model else None
     simulator = Simulator.build(target, pure_rtl=pure_rtl, note=say, progress=say.part)
     results = {}
     for count in sorted(designs):
@@ -220,7 +242,7 @@ def _run(model, boards, node, chosen, calibrate, random_weights, pure_rtl, check
         show = _Shown(say, designs[count].plan.cycles)
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = _finish(graph, designs[boards], results[boards].outputs)
-    return Report.make(name, designs, results, images, outputs, cross)
+    return Report.make(name, designs, results, images, outputs, cross, agreement)
 
 
 def _given(model, boards, node):
@@ -343,8 +365,8 @@ def _sorted(values):
 
 
 def _finish(graph, design, outputs):
-    """The graph's outputs from the accelerator's: host operations, and floats."""
+    """The model's outputs, by its own names, from the accelerator's: with what the host does at the end."""
     values = dict(outputs)
     for node in design.network.host:
         values[node.output] = run_host(node, [values[name] for name in node.inputs])
-    return {name: golden.dequantize(graph, name, values[name]) for name in graph.outputs}
+    return golden.own_outputs(graph, values)

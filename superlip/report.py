@@ -2,8 +2,11 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 
+import numpy as np
+
+from superlip.golden import Agreement
 from superlip.graph import ir
 from superlip.rtl.isa import Unit
 
@@ -192,12 +195,21 @@ class Report:
     mismatches : int
         Values in which the RTL differs from the golden, over all layers, images and both clusters.
     onnxruntime_mismatches : int or None
-        Values of the network's outputs in which the golden differs from ONNX Runtime (so the RTL, where ``bit_exact``).
+        Values of the outputs in which the golden (so the RTL, where ``bit_exact``) differs from what ONNX Runtime's
+        integer operators make of the quantized copy of a float model, or of the quantized model as given;
+        ``onnxruntime_values``: of how many, ``onnxruntime_largest_steps``: by how much.
+    agreement, calibration_agreement : superlip.golden.Agreement or None
+        The outputs against those of the model as the user gave it: on the images that were run, and on calibration
+        images.
+    outputs : dict of str to ndarray, shape (images, ...)
+        Of the RTL, by the model's own names. Not in the JSON.
     warnings : list of str
         What makes the numbers above doubtful, and what to do: sentences.
     """
 
     model: str
+    agreement: Agreement | None
+    calibration_agreement: Agreement | None
     boards: int
     node: str
     macs_per_cycle: int
@@ -210,6 +222,8 @@ class Report:
     bit_exact: bool
     mismatches: int
     onnxruntime_mismatches: int | None
+    onnxruntime_values: int | None
+    onnxruntime_largest_steps: float | None
     onnxruntime_top1_agreement: float | None
     layers: list[LayerRow]
     sim_cycles_per_second: float
@@ -225,9 +239,10 @@ class Report:
     bound_cycles: int = 0
     over_bound: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def make(cls, model, designs, results, images, outputs, cross):
+    def make(cls, model, designs, results, images, outputs, cross, agreement):
         """From the designs and results by number of boards."""
         boards = max(designs)
         design, one = designs[boards], results[1]
@@ -242,6 +257,8 @@ class Report:
         firsts = [r.comparison.first for r in results.values() if r.comparison.first is not None]
         return cls(
             model=model,
+            agreement=agreement,
+            calibration_agreement=design.graph.agreement,
             boards=boards,
             node=design.target.name,
             macs_per_cycle=design.target.node.macs_per_cycle,
@@ -254,6 +271,8 @@ class Report:
             bit_exact=mismatches == 0,
             mismatches=mismatches,
             onnxruntime_mismatches=None if cross is None else cross.mismatches,
+            onnxruntime_values=None if cross is None else sum(d.values for d in cross.outputs),
+            onnxruntime_largest_steps=None if cross is None else _largest_steps(design.graph, cross),
             onnxruntime_top1_agreement=None if cross is None else cross.top1 / cross.images,
             layers=result.layers,
             sim_cycles_per_second=result.result.cycles_per_second,
@@ -268,12 +287,19 @@ class Report:
             bytes_once=bound.bytes_once,
             bound_cycles=bound.cycles,
             over_bound=cycles / bound.cycles,
-            warnings=list(images.warnings),
+            warnings=[*images.warnings, *_warnings(agreement, design.graph.agreement)],
+            outputs=outputs,
         )
 
     def to_json(self):
-        """The report as JSON text."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """The report as JSON text, without the outputs' values."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "outputs"}
+        for name, value in content.items():
+            if isinstance(value, Agreement):
+                content[name] = value.to_dict()
+            elif isinstance(value, list):
+                content[name] = [asdict(item) if is_dataclass(item) else item for item in value]
+        return json.dumps(content, indent=1) + "\n"
 
     def write_json(self, path):
         """Write the JSON to a file, whole or not at all."""
@@ -283,6 +309,8 @@ class Report:
         """Print table and summary to a rich console; with ``wide``, all columns of the table."""
         unit = f"{self.boards} board{'s' if self.boards > 1 else ''}"
         title = f"{self.model} on {unit}, node {self.node}: cycles of one image, RTL simulation"
+        if self.agreement is not None:
+            print_text(console, "\n".join([f"{self.model} {self.agreement.lines()[0]}", *self.agreement.lines()[1:]]))
         print_layers(console, self.layers, title, wide=wide)
         print_text(console, self.summary())
         if self.finding:
@@ -325,16 +353,29 @@ class Report:
             lines.append(f"             first: {self.first_difference}")
         if self.onnxruntime_mismatches is not None:
             lines.append(
-                f"ONNX Runtime {self.onnxruntime_mismatches} output values differ, same class for "
-                f"{100 * self.onnxruntime_top1_agreement:.2f} % of the images"
+                f"integers     {self.onnxruntime_mismatches:,} of {self.onnxruntime_values:,} output values of the "
+                f"golden differ from ONNX Runtime on the quantized model"
+                + (f", by at most {self.onnxruntime_largest_steps:.2g} steps" if self.onnxruntime_mismatches else "")
             )
-        if self.accuracy is not None:
-            lines.append(f"accuracy     {100 * self.accuracy:.2f} % of {self.images} images")
         lines.append(
             f"simulation   {self.sim_cycles:,} cycles of the cluster, {self.sim_cycles_per_second:,.0f} cycles/s"
         )
         lines += [f"warning      {text}" for text in self.warnings]
         return "\n".join(lines)
+
+
+def _largest_steps(graph, cross):
+    """Largest difference of any output from ONNX Runtime on the quantized model, in steps of that output."""
+    steps = []
+    for name, difference in zip(graph.outputs, cross.outputs, strict=True):
+        is_real = difference.name not in graph.integer_outputs and not graph.values[name].is_float
+        steps.append(difference.largest / (graph.values[name].scale if is_real else 1.0))
+    return max(steps)
+
+
+def _warnings(*agreements):
+    """What the judgements say, each sentence once."""
+    return list(dict.fromkeys(a.warning for a in agreements if a is not None and a.warning))
 
 
 def write_rows(rows, path):

@@ -1,14 +1,15 @@
 """How far the outputs of the quantized network are from those of the model as the user gave it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from .loss import Loss, find_loss
-from .run import dequantize, own_numbers, quantize_input, run
+from .predict import own_outputs
+from .run import own_numbers, quantize_input, run
 
-__all__ = ["AccuracyError", "Agreement", "OutputAgreement", "agree", "decibels"]
+__all__ = ["AccuracyError", "Agreement", "OutputAgreement", "agree", "agreement_of", "decibels"]
 
 WARN_DB, FAIL_DB = 20.0, 10.0
 """Signal to error of an output. Healthy int8 networks have 30 to 40 dB."""
@@ -64,10 +65,10 @@ class OutputAgreement:
 
     def __str__(self):
         if not self.differing:
-            return f"{self.name}: {self.values:,} of {self.values:,} values equal"
+            return f"{self.name}: all of {self.values:,} values equal, within half a step"
         return (
-            f"{self.name}: {self.decibels:.1f} dB, {self.differing:,} of {self.values:,} values off, "
-            f"the largest by {self.largest:.3g} ({self.largest_steps:.1f} steps)"
+            f"{self.name}: {self.decibels:.1f} dB of signal to error, {self.differing:,} of {self.values:,} values off "
+            f"by half a step or more, the largest by {self.largest:.3g} ({self.largest_steps:.1f} steps)"
         )
 
 
@@ -143,11 +144,21 @@ class Agreement:
             )
 
     def lines(self):
-        """For a report, one line an output and one for classes."""
-        lines = [str(output) for output in self.outputs]
+        """For a report: what was compared with what, one line an output, one for classes."""
+        images = f"{self.images} image{'s' if self.images > 1 else ''}"
+        where = self.source if str(self.images) in self.source else f"{images}, {self.source}"
+        lines = [f"against the {self.kind} model as given, run by ONNX Runtime ({where}):"]
+        lines += [f"  {output}" for output in self.outputs]
         if self.same_class is not None:
-            lines.append(f"same class for {100 * self.same_class:.2f} % of {self.images} images")
+            lines.append(f"  same class for {100 * self.same_class:.2f} % of {images}")
+        if self.accuracy is not None:
+            given = f"model as given: {100 * self.accuracy_given:.2f} %"
+            lines.append(f"  accuracy {100 * self.accuracy:.2f} % of {images} ({given})")
         return lines
+
+    def to_dict(self):
+        """For JSON: the fields, and what follows from them."""
+        return asdict(self) | {"decibels": self.decibels, "is_poor": self.is_poor, "is_useless": self.is_useless}
 
 
 def agree(graph, images, *, results=None, labels=None, source="images"):
@@ -177,24 +188,43 @@ def agree(graph, images, *, results=None, labels=None, source="images"):
         return None
     quantized = quantize_input(graph, images)
     results = run(graph, quantized) if results is None else results
-    theirs = graph.given.run(own_numbers(graph, images, quantized))
-    pairs = {}
-    outputs = []
+    numbers = own_numbers(graph, images, quantized)
+    agreement = agreement_of(graph, own_outputs(graph, results), graph.given.run(numbers), labels=labels, source=source)
+    if not agreement.is_poor:
+        return agreement
+    worst = min(agreement.outputs, key=lambda output: output.decibels).name
+    few = slice(0, _EXAMINED)
+    loss = find_loss(graph, worst, numbers[few], {name: array[few] for name, array in results.items()}, decibels)
+    return replace(agreement, loss=loss)
+
+
+def agreement_of(graph, ours, theirs, *, labels=None, source="images"):
+    """Compare some outputs with those of the model as given.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+        What is known of the outputs: their scales, and which are integers.
+    ours, theirs : dict of str to ndarray, shape (B, ...)
+        By the model's output names.
+    labels, source
+        As for ``agree``.
+
+    Returns
+    -------
+    Agreement
+    """
+    outputs, reals = [], []
     for name, tensor in zip(graph.outputs, graph.onnx_outputs, strict=True):
         value = graph.values[name]
-        ours, reference = dequantize(graph, name, results[name]), theirs[tensor]
-        if tensor in graph.integer_outputs:
-            reference = (reference.astype(np.int32) - 128 * value.is_unsigned - value.zero_point) * np.float32(
-                value.scale
-            )
-        pairs[tensor] = ours, reference.reshape(ours.shape)
-        outputs.append(_output(tensor, *pairs[tensor], None if value.is_float else value.scale))
-    ours, reference = (a.reshape(len(quantized), -1) for a in pairs[graph.onnx_outputs[0]])
-    classes = [a.argmax(axis=1) for a in (ours, reference)]
+        pair = [_reals(array, value) for array in (ours[tensor], theirs[tensor])]
+        reals.append([array.reshape(len(array), -1) for array in pair])
+        outputs.append(_output(tensor, *reals[-1], None if value.is_float else value.scale))
+    classes = [array.argmax(axis=1) for array in reals[0]]
     is_classifier = labels is not None or _is_classifier(graph, theirs[graph.onnx_outputs[0]].shape)
-    agreement = Agreement(
+    return Agreement(
         source=source,
-        images=len(quantized),
+        images=len(classes[0]),
         kind=graph.given.kind,
         outputs=outputs,
         same_class=float((classes[0] == classes[1]).mean()) if is_classifier else None,
@@ -202,13 +232,14 @@ def agree(graph, images, *, results=None, labels=None, source="images"):
         accuracy_given=None if labels is None else float((classes[1] == labels).mean()),
         has_random_weights=graph.has_random_weights,
     )
-    if not agreement.is_poor:
-        return agreement
-    worst = min(outputs, key=lambda output: output.decibels).name
-    few = slice(0, _EXAMINED)
-    numbers = own_numbers(graph, images, quantized)[few]
-    loss = find_loss(graph, worst, numbers, {name: array[few] for name, array in results.items()}, decibels)
-    return Agreement(**{**vars(agreement), "loss": loss})
+
+
+def _reals(array, value):
+    """An output's real numbers: integers are dequantized."""
+    if array.dtype not in (np.int8, np.uint8):
+        return array
+    zero = value.zero_point + 128 * (array.dtype == np.uint8)
+    return (array.astype(np.int32) - zero) * np.float32(value.scale)
 
 
 def _output(name, ours, theirs, scale):

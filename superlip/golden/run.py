@@ -4,7 +4,7 @@ import numpy as np
 
 from .ops import apply
 
-__all__ = ["run", "quantize_input", "dequantize", "own_numbers"]
+__all__ = ["run", "quantize_input", "dequantize", "own_numbers", "work_of"]
 
 
 def run(graph, quantized, progress=None):
@@ -32,6 +32,11 @@ def run(graph, quantized, progress=None):
         if progress is not None:
             progress(float(done / work[-1]))
     return results
+
+
+def work_of(graph):
+    """About how many multiplications one image takes."""
+    return float(sum(_work(graph, node) for node in graph.nodes))
 
 
 def _work(graph, node):

@@ -1,0 +1,110 @@
+"""Whether a quantized network does what the model as the user gave it does: judged before anything is built on it."""
+
+import contextlib
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from superlip import golden
+from superlip.graph import ModelError
+from superlip.graph.given import Given, GivenError
+from superlip.graph.onnxtools import first_line
+
+__all__ = ["judge", "judge_calibration", "onnxruntime_quantized"]
+
+_WORK = 4e9
+"""Multiplications that a judgement at loading may take: a second or two of the golden."""
+_MOST = 64
+
+
+def judge(graph, images, *, results=None, labels=None, source="images", progress=None):
+    """``golden.agree``, with what ONNX Runtime refuses as the user's error.
+
+    Raises
+    ------
+    ModelError
+        If ONNX Runtime can't run the model as given.
+    """
+    if results is None and graph.given is not None:
+        results = golden.run(graph, golden.quantize_input(graph, images), progress=progress)
+    try:
+        return golden.agree(graph, images, results=results, labels=labels, source=source)
+    except GivenError as error:
+        raise ModelError(f"{graph.name}: {error}") from error
+
+
+def judge_calibration(graph, progress=None):
+    """Agreement on as many of the calibration images as take a second or two; None where there are none."""
+    if graph.calibration is None or graph.given is None:
+        return None
+    count = int(np.clip(_WORK / max(1.0, golden.work_of(graph)), 1, _MOST))
+    images = graph.calibration[:count]
+    source = f"{len(images)} calibration image{'s' if len(images) > 1 else ''}"
+    return judge(graph, images, source=source, progress=progress)
+
+
+def onnxruntime_quantized(graph, images, *, labels=None, source="images"):
+    """Agreement of ONNX Runtime's own quantizer (Q/DQ, a scale for each output channel) on the same calibration images.
+
+    What int8 can be expected to do with a float model. Its result runs as it is written, without fusion.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+        Loaded from a float model.
+    images : ndarray float32, shape (B, ...)
+
+    Returns
+    -------
+    Agreement
+
+    Raises
+    ------
+    ModelError
+        If ONNX Runtime can't quantize the model.
+    """
+    try:
+        quantized = Given(_quantize(graph), graph.onnx_input)
+        theirs = quantized.run(np.asarray(images, np.float32))
+        given = graph.given.run(np.asarray(images, np.float32))
+    except Exception as error:  # the quantizer raises whatever its parts raise
+        raise ModelError(f"ONNX Runtime's quantizer can't take the model: {first_line(error)}") from error
+    return golden.agreement_of(graph, theirs, given, labels=labels, source=source)
+
+
+def _quantize(graph):
+    model = onnx.load_from_string(graph.given.model)
+    name = graph.onnx_input
+    rows = iter(graph.calibration)
+
+    class Images(CalibrationDataReader):
+        def get_next(self):
+            image = next(rows, None)
+            return None if image is None else {name: np.ascontiguousarray(image[None])}
+
+    for info in model.graph.input:
+        if info.name == name:
+            info.type.tensor_type.shape.dim[0].dim_value = 1
+    with tempfile.TemporaryDirectory(prefix="superlip.") as folder, _silent():
+        result = Path(folder) / "quantized.onnx"
+        quantize_static(
+            model, str(result), Images(), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
+        return result.read_bytes()
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without the quantizer's advice on the root logger, which is not about what its user asked."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
