@@ -131,7 +131,7 @@ def _parser():
     command.add_argument(
         "--accuracy", action="store_true", help="also compare with the model as given, beside ONNX Runtime's quantizer"
     )
-    command.add_argument("--data", metavar="FILE", help=f"for --accuracy; default: heldout.npz beside; {_ARRAYS}")
+    command.add_argument("--data", metavar="FILE", help="for --accuracy; default: heldout.npz beside the model")
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
     table_options(command)
