@@ -3,8 +3,7 @@
 import numpy as np
 import onnx
 
-from .errors import ModelError
-from .onnxtools import first_line
+from .errors import ModelError, one_line
 from .session import open_session
 
 __all__ = ["observe_ranges"]
@@ -38,13 +37,13 @@ def observe_ranges(model, images):
     try:
         session = open_session(open_model.SerializeToString(), is_optimized=False)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
     makers = {o: n for n in model.graph.node for o in n.output}
     for image in images:
         try:
             results = session.run(names, {source: image[None]})
         except Exception as error:
-            raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+            raise ModelError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
         for name, array in zip(names, results, strict=True):
             if isinstance(array, np.ndarray) and array.dtype == np.float32 and array.size:
                 ranges[name] = _wider(ranges.get(name), array, makers[name])

@@ -35,8 +35,17 @@ def fold_zero_point(bias, weights, zero_point):
 
 def channel_scale(source, weight_scale, result, channels):
     """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
-    scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
-    return np.broadcast_to(scale.astype(np.float32), (channels,)).copy()
+    with np.errstate(over="ignore", under="ignore"):
+        scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
+    return np.broadcast_to(usable_scale(scale), (channels,)).copy()
+
+
+def usable_scale(scale):
+    """Factors of int32 sums, float32: finite, and 0 where they are subnormal, when every product rounds to 0 anyway."""
+    scale = np.asarray(scale, np.float32)
+    if not np.isfinite(scale).all():
+        raise Unsupported("the scales of its operands and its result have a quotient that is no float32")
+    return np.where(scale < np.finfo(np.float32).tiny, np.float32(0), scale)
 
 
 def window(attributes, size, kernel, *, op="Conv"):
@@ -237,7 +246,8 @@ def average_scale(source, result, count):
     """float32 scales by the pixels counted: source / (result * n), as QLinearGlobalAveragePool computes it."""
     n = np.arange(count + 1, dtype=np.float32)
     n[0] = 1
-    scale = (np.float32(source) / (np.float32(result) * n)).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        scale = usable_scale(np.float32(source) / (np.float32(result) * n))
     scale[0] = 0
     return scale
 
@@ -264,7 +274,8 @@ def mul(importer, names, first, second, params, tensor, clip):
     left, right = importer.values[a], importer.values[b]
     if right.shape not in (left.shape, (left.shape[0], 1, 1)):
         raise Unsupported(f"product of tensors of shape {left.shape} and {right.shape}: only equal ones or (C, 1, 1)")
-    scale = np.float32(np.float32(left.scale) * np.float32(right.scale) / np.float32(params.scale))
+    with np.errstate(over="ignore", under="ignore"):
+        scale = usable_scale(np.float32(left.scale) * np.float32(right.scale) / np.float32(params.scale))
     return importer.emit(
         ir.Mul, names, (a, b), tensor, left.shape, shape, params, scale=float(scale), low=clip[0], high=clip[1]
     )

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from .onnxtools import first_line
+from .errors import one_line
 from .session import open_session
 
 __all__ = ["Given", "GivenError"]
@@ -93,7 +93,7 @@ class Given:
             shape = [1 if not isinstance(s, int) else s for s in info.shape]
             rows = [self._one(session, names, image, shape) for image in images]
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise GivenError(f"ONNX Runtime cannot run the model as given: {first_line(error)}") from error
+            raise GivenError(f"ONNX Runtime cannot run the model as given: {one_line(error)}") from error
         return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}
 
     def _one(self, session, names, image, shape):

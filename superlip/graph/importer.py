@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from . import emit, ir
-from .errors import ModelError
+from .errors import ModelError, one_line
 from .importer_float import FLOAT_OPS, clip_range, real_constant
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
@@ -587,7 +587,7 @@ class Importer:
             feeds = {name: np.zeros(shape, np.int8) for name, _, shape in graph_inputs}
             result = open_session(model).run([tensor], feeds)[0]
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise Unsupported(f"ONNX Runtime cannot compute {tensor!r}: {str(error).splitlines()[0][:200]}") from None
+            raise Unsupported(f"ONNX Runtime cannot compute {tensor!r}: {one_line(error)}") from None
         return result.shape, result.dtype
 
     def _slice_back(self, tensor):

@@ -84,11 +84,11 @@ def quantized_bias(importer, name, source, weight_scale, channels):
     exact = np.float64(source.scale) * np.broadcast_to(weight_scale.astype(np.float64), (channels,))
     if name in importer.dq_consts:
         q, scale, zero, _ = importer.dq_consts[name]
-        q = q.astype(np.int64) - (0 if zero is None else np.asarray(zero, np.int64))
+        q = q.astype(np.int64).reshape(-1) - (0 if zero is None else np.asarray(zero, np.int64).reshape(-1))
         scale = np.broadcast_to(scale.reshape(-1).astype(np.float64), (channels,))
         if np.allclose(scale, exact, rtol=1e-4, atol=0):
-            return q.reshape(-1)
-        real = q.reshape(-1) * scale
+            return q
+        real = q * scale
     elif name in importer.consts:
         real = importer.consts[name].reshape(-1).astype(np.float64)
     else:

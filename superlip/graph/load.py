@@ -6,7 +6,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from .errors import ModelError
+from .errors import ModelError, one_line
 from .given import Given
 from .images import ImageInput, read_images
 from .importer import import_model
@@ -15,6 +15,7 @@ from .onnxtools import static_shape
 from .quantize import quantize
 from .randomize import random_images, randomizer
 from .rewrite import prepare
+from .validate import check_tensors, validate, why_it_does_not_run
 
 __all__ = ["load"]
 
@@ -58,9 +59,11 @@ class Loader:
         else:
             self.model = read_model(Path(path))
             self.name = Path(path).stem
+        check_tensors(self.model)
         self.reference = self.model.SerializeToString()
         self.given = normalize(self.model)
         self.model, self.refused = self.given.model, dict(self.given.refused)
+        validate(self.model, self.name, self.refused)
         self.behind = {}
         self.prepared = None
         self.importer = None
@@ -88,16 +91,16 @@ class Loader:
             return self._import()
         except ModelError:
             raise
+        except MemoryError as error:
+            raise ModelError(f"{self.name} needs more memory than there is: {one_line(error)}") from error
         except Exception as error:
-            # Anything else is a mistake in the model, which ONNX can name, or one of ours, which must be seen.
-            try:
-                onnx.checker.check_model(self.model)
-            except Exception as reason:  # ValidationError, or what protobuf raises
-                raise ModelError(f"{self.name} is not a valid ONNX model: {_line(reason)}") from error
-            raise
+            # Anything else is a mistake in the model, which ONNX Runtime can name, or one of ours, which must be seen.
+            refused = why_it_does_not_run(onnx.ModelProto.FromString(self.reference))
+            if refused is None:
+                raise
+            raise ModelError(f"{self.name} can't be run by ONNX Runtime either: {refused}") from error
 
     def _import(self):
-        fix_input(self.model, self.name)
         model = self.model
         if not is_quantized(model):
             model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
@@ -146,50 +149,12 @@ def read_model(path):
     except IsADirectoryError:
         raise ModelError(f"{str(path)!r} is a folder, not an ONNX file") from None
     except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{str(path)!r} is not an ONNX file that can be read: {_line(error)}") from None
+        raise ModelError(f"{str(path)!r} is not an ONNX file that can be read: {one_line(error)}") from None
     if not model.graph.node or not model.graph.output:
         raise ModelError(f"{str(path)!r} holds no ONNX graph")
     if not model.opset_import:
         raise ModelError(f"{str(path)!r} names no opset: not a valid ONNX model")
     return model
-
-
-def _line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def fix_input(model, name):
-    """Check the image input and set its batch to 1, in place."""
-    graph = model.graph
-    initializers = {i.name for i in graph.initializer}
-    images = [i for i in graph.input if i.name not in initializers]
-    used = {i for n in graph.node for i in n.input}
-    images = [i for i in images if i.name in used] or images
-    if len(images) != 1:
-        raise ModelError(f"{name} has {len(images)} inputs ({[i.name for i in images]}); one image input is supported")
-    info = images[0]
-    shape = static_shape(info)
-    if shape is None or len(shape) not in (2, 3, 4):
-        rank = "no shape" if shape is None else f"shape {shape}"
-        raise ModelError(f"input {info.name!r} has {rank}; an image input is (N, C, H, W), (N, C, L) or (N, F)")
-    for axis, size in enumerate(shape[1:], start=1):
-        if not size or size < 1:
-            raise ModelError(
-                f"input {info.name!r} has no fixed size along axis {axis} (shape {shape}): sizes must be known "
-                f"when the accelerator is planned; export the model with a fixed image size"
-            )
-    batch = shape[0]
-    info.type.tensor_type.shape.dim[0].dim_value = 1
-    del graph.input[:]
-    graph.input.append(info)
-    model.ir_version = max(model.ir_version, 4)  # before 4 every initializer had to be an input too
-    if batch != 1:  # shapes that mention the old batch are stale
-        del graph.value_info[:]
-        for output in graph.output:
-            output.type.tensor_type.ClearField("shape")
-    for node in graph.node:
-        if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
-            raise ModelError(f"{node.op_type} {node.name!r} has a subgraph: control flow is not supported")
 
 
 def is_quantized(model):
@@ -205,7 +170,7 @@ def upgrade(model):
     try:
         converted = onnx.version_converter.convert_version(model, _OPSET)
     except Exception as error:  # the converter raises RuntimeError and others without a common base
-        raise ModelError(f"opset {version} cannot be brought to {_OPSET}: {_line(error)}") from None
+        raise ModelError(f"opset {version} cannot be brought to {_OPSET}: {one_line(error)}") from None
     converted.ir_version = max(converted.ir_version, 8)
     initializers = {i.name for i in converted.graph.initializer}
     kept = [i for i in converted.graph.input if i.name not in initializers]

@@ -11,8 +11,8 @@ import onnx
 import onnx.inliner
 
 from .attributes import refusals
-from .errors import ModelError
-from .onnxtools import first_line, name_nodes, operator
+from .errors import ModelError, one_line
+from .onnxtools import name_nodes, operator
 
 __all__ = ["Given", "in_front", "normalize"]
 
@@ -124,7 +124,7 @@ def _inlined(model):
     except RecursionError:
         raise ModelError("a local function calls itself") from None
     except Exception as error:  # the inliner raises RuntimeError and others without a common base
-        raise ModelError(f"local functions cannot be inlined: {first_line(error)}") from None
+        raise ModelError(f"local functions cannot be inlined: {one_line(error)}") from None
     del inlined.graph.value_info[:]
     operators = [operator(n) for n in inlined.graph.node]
     if len(origins) == len(operators):  # the inliner keeps the order; a conversion of opsets may add nodes

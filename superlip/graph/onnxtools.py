@@ -7,7 +7,7 @@ from onnx import helper, numpy_helper
 from .errors import ModelError
 
 __all__ = [
-    "attributes", "constants", "first_line", "name_nodes", "operator", "opset", "shapes", "small_model", "static_shape",
+    "attributes", "constants", "name_nodes", "operator", "opset", "shapes", "small_model", "static_shape",
     "typed",
 ]  # fmt: skip
 
@@ -20,11 +20,6 @@ def attributes(node):
 def operator(node):
     """An operator's full name: ``domain::operator``, without the domain where it is ONNX's own."""
     return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-
-
-def first_line(error):
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def constants(graph):

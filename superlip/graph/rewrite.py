@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from .errors import ModelError
+from .errors import ModelError, node_line
 from .importer_float import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 from .session import open_session
@@ -142,7 +142,7 @@ class Prepared:
         try:
             return open_session(model).run(None, {})
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise ModelError(f"{node.op_type} {node.name!r}: {str(error).splitlines()[0][:200]}") from None
+            raise ModelError(f"{node.op_type} {node.name!r}: {node_line(error, node)}") from None
 
     def simplify(self):
         """Operators with another, better supported spelling."""

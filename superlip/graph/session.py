@@ -11,6 +11,9 @@ class SessionError(RuntimeError):
     """ONNX Runtime can't open a model."""
 
 
+onnxruntime.set_default_logger_severity(4)  # what it would print is in its exceptions, too
+
+
 def open_session(model, *, is_optimized=True):
     """A CPU session whose integer arithmetic is exact on every x86 CPU.
 

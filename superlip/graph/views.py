@@ -12,8 +12,8 @@ import numpy as np
 from onnx import TensorProto
 
 from . import ir
-from .errors import ModelError
-from .onnxtools import first_line, small_model
+from .errors import ModelError, node_line
+from .onnxtools import small_model
 from .session import open_session
 
 __all__ = ["View", "LAYOUT_OPS", "move", "layout_nodes", "image_shape"]
@@ -96,7 +96,7 @@ def move(node, view, operands, opsets, fill):
     """
     numbers = view.numbers()
     if numbers.size >= _LARGEST:
-        raise ModelError(f"{node.op_type} {node.name!r}: a tensor of {numbers.size} elements is too large")
+        raise ModelError(f"a tensor of {numbers.size} elements is too large")
     inputs = list(node.input)
     operands = {name: operands[name] for name in inputs[1:] if name}
     if node.op_type == "Pad":
@@ -114,7 +114,7 @@ def move(node, view, operands, opsets, fill):
     try:
         results = open_session(model, is_optimized=False).run(None, {inputs[0]: numbers.astype(np.float32)})
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise ModelError(f"{node.op_type} {node.name!r}: {first_line(error)}") from None
+        raise ModelError(node_line(error, node)) from None
     views = []
     for result in results:
         index = result.astype(np.int64)
