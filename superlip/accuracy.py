@@ -11,8 +11,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from superlip import golden
 from superlip.graph import ModelError
+from superlip.graph.errors import one_line
 from superlip.graph.given import Given, GivenError
-from superlip.graph.onnxtools import first_line
 
 __all__ = ["judge", "judge_calibration", "onnxruntime_quantized"]
 
@@ -72,7 +72,7 @@ def onnxruntime_quantized(graph, images, *, labels=None, source="images"):
         theirs = quantized.run(np.asarray(images, np.float32))
         given = graph.given.run(np.asarray(images, np.float32))
     except Exception as error:  # the quantizer raises whatever its parts raise
-        raise ModelError(f"ONNX Runtime's quantizer can't take the model: {first_line(error)}") from error
+        raise ModelError(f"ONNX Runtime's quantizer can't take the model: {one_line(error)}") from error
     return golden.agreement_of(graph, theirs, given, labels=labels, source=source)
 
 
