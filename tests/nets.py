@@ -139,6 +139,12 @@ class Builder:
         rows, cols = np.arange(h).repeat(factor), np.arange(w).repeat(factor)
         return self._shuffled(ir.Resize, x, (c, h * factor, w * factor), rows=rows, cols=cols)
 
+    def pick(self, x, rows, cols):
+        """Rows and columns by number."""
+        rows, cols = np.asarray(rows), np.asarray(cols)
+        shape = (self.values[x].shape[0], len(rows), len(cols))
+        return self._shuffled(ir.Resize, x, shape, rows=rows, cols=cols)
+
     def depth_to_space(self, x, block, mode):
         c, h, w = self.values[x].shape
         return self._shuffled(ir.DepthToSpace, x, (c // block**2, h * block, w * block), block=block, mode=mode)

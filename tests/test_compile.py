@@ -157,6 +157,20 @@ def test_moves_of_channels(boards, split):
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
+def test_rows_and_columns_by_number(boards, split):
+    """Crops, every n-th pixel, reflected borders, enlargement by 3/2 and 2."""
+    net = Builder(np.random.default_rng(9), (11, 9, 8))
+    x = net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1))
+    x = net.pick(x, range(1, 9), range(2, 8))
+    x = net.pick(x, np.arange(12) * 2 // 3, np.arange(12) // 2)
+    x = net.conv(x, 9, (1, 1))
+    x = net.pick(x, range(1, 12, 2), range(0, 12, 3))
+    x = net.pick(x, [1, 0, 1, 2, 3, 4, 5, 4], [0, 1, 2, 3])
+    x = net.conv(x, 5, (3, 3))
+    run(net.graph(x), net.image(), boards, split=split)
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
 def test_fused_pooling(boards, split):
     """Maximum pooling without overlap is done on the sums; odd sizes leave the last row and column out."""
     net = Builder(np.random.default_rng(8), (9, 13, 11))

@@ -5,7 +5,7 @@ import numpy as np
 from . import ir
 from .addition import add_factors
 from .states import Unsupported
-from .views import image_shape
+from .views import image_shape, is_movable, joined
 
 __all__ = ["conv", "channel_affine", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add"]
 
@@ -279,6 +279,12 @@ def mul(importer, names, first, second, params, tensor, clip):
     return importer.emit(
         ir.Mul, names, (a, b), tensor, left.shape, shape, params, scale=float(scale), low=clip[0], high=clip[1]
     )
+
+
+def joined_view(importer, views, axis, name):
+    """Views of one value, joined to one that the quantized graph can express; None where there is none."""
+    whole = joined(views, axis, name)
+    return whole if whole is not None and is_movable(whole, importer.values[whole.value].shape) else None
 
 
 def concat_axis(importer, views, axis):

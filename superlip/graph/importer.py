@@ -24,7 +24,7 @@ from .onnxtools import attributes, constant_value, constants, name_nodes, opset,
 from .session import open_session
 from .states import Params, Pending, Unsupported
 from .tables import clamp_of, float_table
-from .views import LAYOUT_OPS, View, image_shape, layout_nodes, move
+from .views import LAYOUT_OPS, View, first_impossible, image_shape, layout_nodes, move
 
 __all__ = ["Importer", "import_model"]
 
@@ -143,10 +143,15 @@ class Importer:
             return self._materialized[id(view)][0]
         source = self.values[view.value]
         current = view.value
-        for kind, arguments, shape in layout_nodes(view, source.shape):
-            name = self.unique(f"{view.value}/{kind.__name__.lower()}")
-            self.add(kind(name=name, inputs=(current,), output=name, **arguments), shape, self.params_of(view))
-            current = name
+        try:
+            steps = layout_nodes(view, source.shape)
+        except ModelError as error:
+            raise Unsupported(str(error), first_impossible(view, source.shape)) from None
+        for kind, arguments, shape in steps:
+            output = self.unique(f"{view.value}/{kind.__name__.lower()}")
+            name = self.unique_node(view.moves[-1] if view.moves else output)
+            node = kind(name=name, inputs=(current,), output=output, onnx_names=view.moves, **arguments)
+            current = self.add(node, shape, self.params_of(view))
         self._materialized[id(view)] = (current, view)
         return current
 
@@ -210,12 +215,12 @@ class Importer:
         value = self.values[view.value]
         if view.index is not None and (view.index < 0).any():
             value = self.values[self.materialize(view)]
-            view = View(value.name, view.shape)
+            view = View(value.name, view.shape, moves=view.moves)
         result = self.emit(
             ir.Table, names, (value.name,), tensor if view.index is None else f"{tensor}/table", value.shape,
             value.shape, params, table=table,
         )  # fmt: skip
-        return View(result.value, view.shape, view.index)
+        return replace(view, value=result.value)
 
     def requantize(self, view, params, tensor, names):
         """The view with another scale and zero point."""
@@ -236,7 +241,7 @@ class Importer:
             self._reinterpreted[key] = self.emit(
                 ir.Table, names, (value.name,), f"{tensor}/read", value.shape, value.shape, params, table=same
             ).value
-        return View(self._reinterpreted[key], view.shape, view.index, view.fill)
+        return replace(view, value=self._reinterpreted[key])
 
     def done(self, node, verdict="accelerator", why=""):
         """Record what became of a node of the model."""
@@ -476,7 +481,9 @@ class Importer:
         if node.op_type in ("Resize", "Upsample"):
             mode = attributes(node).get("mode", b"nearest")
             if mode != b"nearest":
-                raise Unsupported(f"{node.op_type} with mode {mode.decode()!r}: only nearest")
+                raise Unsupported(
+                    f"mode={mode.decode()!r}: only 'nearest' moves elements; ConvTranspose or a Conv interpolate"
+                )
         fill = self._pad_value(node, view, is_int) if node.op_type == "Pad" else None
         if fill is not None and view.fill not in (None, fill):  # a view knows one number for all that was added
             view = View(self.materialize(view), view.shape)
@@ -490,20 +497,21 @@ class Importer:
         return move(node, view, consts, self.opsets, fill)
 
     def _pad_value(self, node, view, is_int):
+        """int8 of what Pad adds to a view."""
         params = self.params_of(view)
         name = node.input[2] if len(node.input) > 2 else ""
-        if name in self.dq_consts:
-            return params.bound(float(real_constant(self, name).reshape(())))
-        if not name and not is_int:
-            return params.zero_point
-        if not name:
-            return -128 if params.is_unsigned else 0
-        value = self.const(name)
-        if value is None:
-            raise Unsupported("the padding value must be a constant")
+        number = real_constant(self, name) if name else np.array(attributes(node).get("value", 0.0))
+        if number is None or number.size != 1:
+            raise Unsupported("the padding value must be one constant number")
         if is_int:
-            return int(value.reshape(())) - 128 * params.is_unsigned
-        return params.bound(float(value.reshape(())))
+            return int(number.reshape(())) - 128 * params.is_unsigned
+        real = float(number.reshape(()))
+        fill = params.bound(real)
+        saturates = abs((fill - params.zero_point) * float(params.scale) - real) > params.scale
+        users = {n.op_type for n in self.model.graph.node if node.output[0] in n.input}
+        if saturates and not users <= {"MaxPool", "QuantizeLinear"}:
+            raise Unsupported(f"the padding value {real} is outside of the range of the tensor that is padded")
+        return fill
 
     # ---- the host
 

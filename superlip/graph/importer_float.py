@@ -325,6 +325,9 @@ def _concat(importer, node):
     if len(views) == 1:
         return views[0]
     axis = attributes(node).get("axis", 1)
+    whole = emit.joined_view(importer, views, axis, node.name)
+    if whole is not None:
+        return whole
     values = emit.concat_axis(importer, views, axis)
     params = [importer.params_of(v) for v in views]
     shape = list(views[0].shape)

@@ -173,6 +173,10 @@ def _qlinear_concat(importer, node):
     if len(views) == 1:
         importer.views[node.output[0]] = importer.requantize(views[0], params, node.output[0], (node.name,))
         return
+    whole = emit.joined_view(importer, views, attributes(node).get("axis", 1), node.name)
+    if whole is not None:
+        importer.views[node.output[0]] = importer.requantize(whole, params, node.output[0], (node.name,))
+        return
     values = emit.concat_axis(importer, views, attributes(node).get("axis", 1))
     shape = list(views[0].shape)
     shape[1] = sum(v.shape[1] for v in views)
@@ -195,6 +199,10 @@ def _concat(importer, node):
     params = [importer.params_of(v) for v in views]
     if any(p != params[0] for p in params):
         raise Unsupported("Concat of int8 tensors with different scales")
+    whole = emit.joined_view(importer, views, attributes(node).get("axis", 1), node.name)
+    if whole is not None:
+        importer.views[node.output[0]] = whole
+        return
     values = emit.concat_axis(importer, views, attributes(node).get("axis", 1))
     shape = list(views[0].shape)
     shape[1] = sum(v.shape[1] for v in views)

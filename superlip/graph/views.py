@@ -9,14 +9,14 @@ that computes needs its operand is the map turned into the fewest nodes of the q
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from . import ir
-from .errors import ModelError, node_line
-from .onnxtools import small_model
+from .errors import ModelError
+from .onnxtools import attributes, small_model
 from .session import open_session
 
-__all__ = ["View", "LAYOUT_OPS", "move", "layout_nodes", "image_shape"]
+__all__ = ["LAYOUT_OPS", "View", "image_shape", "joined", "layout_nodes", "move", "progressions"]
 
 LAYOUT_OPS = frozenset(
     [
@@ -40,6 +40,8 @@ LAYOUT_OPS = frozenset(
     ]
 )
 _LARGEST = 1 << 24  # element numbers travel as float32
+LARGEST_STEP = 15
+"""Pixels from one written by an operation to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +49,16 @@ class View:
     """A tensor of the model that holds elements of the value ``value``.
 
     ``index`` has the model's own shape; entry i is the element of the value (C, H, W order) that stands there, or
-    -1 for ``fill`` (int8). None: all of them in order.
+    -1 for ``fill`` (int8). None: all of them in order. ``moves`` are the names of the model's nodes that moved them,
+    ``before`` is the view that the last of them took.
     """
 
     value: str
     shape: tuple[int, ...]
     index: np.ndarray | None = None
     fill: int | None = None
+    moves: tuple[str, ...] = ()
+    before: "View | None" = None
 
     def numbers(self):
         """The index map, made where it is None."""
@@ -96,36 +101,79 @@ def move(node, view, operands, opsets, fill):
     """
     numbers = view.numbers()
     if numbers.size >= _LARGEST:
-        raise ModelError(f"a tensor of {numbers.size} elements is too large")
-    inputs = list(node.input)
-    operands = {name: operands[name] for name in inputs[1:] if name}
+        raise ModelError(f"a tensor of {numbers.size} elements is too large to be moved")
+    operands = {name: operands[name] for name in node.input[1:] if name}
+    moving = type(node).FromString(node.SerializeToString())
     if node.op_type == "Pad":
-        if len(inputs) > 2 and inputs[2]:
-            operands[inputs[2]] = np.array(-1, np.float32).reshape(operands[inputs[2]].shape)
-        else:
-            operands["superlip_fill"] = np.array(-1, np.float32)
-            node = type(node).FromString(node.SerializeToString())
-            node.input[:] = [*inputs[:2], "superlip_fill", *inputs[3:]]
+        _fill_with_number(moving, operands, opsets)
     elif node.op_type == "Dropout":
-        node = type(node).FromString(node.SerializeToString())
-        del node.output[1:]
-    outputs = [o for o in node.output if o]
-    model = small_model([node], [(inputs[0], TensorProto.FLOAT, numbers.shape)], outputs, operands, {"": 17} | opsets)
+        del moving.output[1:]
+    elif attributes(node).get("coordinate_transformation_mode") == b"tf_crop_and_resize":
+        raise ModelError("coordinate_transformation_mode='tf_crop_and_resize' is not supported; crop with Slice")
+    outputs = [o for o in moving.output if o]
+    inputs = [(node.input[0], TensorProto.FLOAT, numbers.shape)]
+    model = small_model([moving], inputs, outputs, operands, {"": 17} | opsets)
     try:
-        results = open_session(model, is_optimized=False).run(None, {inputs[0]: numbers.astype(np.float32)})
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise ModelError(node_line(error, node)) from None
-    views = []
-    for result in results:
-        index = result.astype(np.int64)
-        if index.size and (index != np.arange(index.size).reshape(index.shape)).any():
-            hole = fill if (index == -1).any() and fill is not None else view.fill
-            views.append(View(view.value, index.shape, index, hole))
-        elif view.index is None and index.size == numbers.size:
-            views.append(View(view.value, index.shape))
-        else:
-            views.append(View(view.value, index.shape, index, view.fill))
-    return views
+        results = open_session(model, is_optimized=False).run(None, {node.input[0]: numbers.astype(np.float32)})
+    except Exception:  # onnxruntime's exceptions share no base class of their own
+        raise ModelError(
+            f"it does not work on a tensor of shape {view.shape}, which is one image; where its operands or attributes "
+            f"hold the size of a batch, export the model for a batch of 1"
+        ) from None
+    return [_moved(view, node.name, result.astype(np.int64), fill) for result in results]
+
+
+def _fill_with_number(pad, operands, opsets):
+    """Let a Pad node fill with the number -1, in place."""
+    if opsets.get("", 17) < 11:
+        kept = [a for a in pad.attribute if a.name != "value"]
+        del pad.attribute[:]
+        pad.attribute.extend([*kept, helper.make_attribute("value", -1.0)])
+        return
+    inputs = [*pad.input, "", "", ""]
+    operands.pop(inputs[2], None)
+    operands["superlip_fill"] = np.array(-1, np.float32)
+    pad.input[:] = [*inputs[:2], "superlip_fill", *filter(None, inputs[3:4])]
+
+
+def _moved(view, name, index, fill):
+    """View of elements of ``view``'s value that stand where ``index`` says, by the node ``name``."""
+    trace = {"moves": (*view.moves, name), "before": view}
+    if index.size and (index != np.arange(index.size).reshape(index.shape)).any():
+        hole = fill if (index == -1).any() and fill is not None else view.fill
+        return View(view.value, index.shape, index, hole, **trace)
+    if view.index is None and index.size == view.numbers().size:
+        return View(view.value, index.shape, **trace)
+    return View(view.value, index.shape, index, view.fill, **trace)
+
+
+def joined(views, axis, name):
+    """View of views one after the other along ``axis`` by the node ``name``, where they are of one value; else None."""
+    first = views[0]
+    holes = {v.fill for v in views if v.fill is not None}
+    if any(v.value != first.value for v in views) or len(holes) > 1:
+        return None
+    index = np.concatenate([v.numbers() for v in views], axis=axis)
+    moves = dict.fromkeys(move for v in views for move in v.moves)
+    return View(first.value, index.shape, index, next(iter(holes), None), (*moves, name))
+
+
+def is_movable(view, source):
+    """Whether the quantized graph can express a view of a value of shape ``source``."""
+    try:
+        layout_nodes(view, source)
+    except ModelError:
+        return False
+    return True
+
+
+def first_impossible(view, source):
+    """Name of the node since which a view is none that the quantized graph can express."""
+    name = view.moves[-1] if view.moves else None
+    while view.before is not None and not is_movable(view.before, source):
+        view = view.before
+        name = view.moves[-1] if view.moves else name
+    return name
 
 
 def layout_nodes(view, source):
@@ -158,7 +206,7 @@ def layout_nodes(view, source):
         top, left, bottom, right = steps[0][1]["pads"]
         index = index[:, top : target[1] - bottom, left : target[2] - right]
     block = _depth_to_space(index, source) or _space_to_depth(index, source)
-    return ([block] if block else _gather(index, source)) + steps
+    return (block or _gather(index, source)) + steps
 
 
 def _padding(index, inside, fill, target):
@@ -193,6 +241,8 @@ def _gather(index, source):
         else:
             steps.append((ir.Shuffle, {"order": channels.astype(np.int64)}, (c, sh, sw)))
     if not (np.array_equal(rows, np.arange(sh)) and np.array_equal(cols, np.arange(sw))):
+        if progressions(rows) is None or progressions(cols) is None:
+            raise ModelError("rows or columns are moved in no regular pattern of at most 15 pixels")
         steps.append((ir.Resize, {"rows": rows.astype(np.int64), "cols": cols.astype(np.int64)}, (c, h, w)))
     return steps
 
@@ -210,17 +260,38 @@ def _depth_to_space(index, source):
     }
     for mode, expected in maps.items():
         if np.array_equal(expected.reshape(index.shape), index):
-            return ir.DepthToSpace, {"block": block, "mode": mode}, index.shape
+            return [(ir.DepthToSpace, {"block": block, "mode": mode}, index.shape)]
     return None
 
 
 def _space_to_depth(index, source):
+    """SpaceToDepth, and a selection of its channels where they come in another order (slices of every n-th pixel)."""
     n, h, w = source
     c, rows, cols = index.shape
     block = h // rows if rows and h % rows == 0 else 0
-    if block < 2 or w != cols * block or c != n * block * block:
+    if block < 2 or w != cols * block or c == n:
         return None
-    numbers = np.arange(n * h * w).reshape(n, rows, block, cols, block).transpose(2, 4, 0, 1, 3)
-    if np.array_equal(numbers.reshape(index.shape), index):
-        return ir.SpaceToDepth, {"block": block}, index.shape
+    channel, y, x = np.unravel_index(index[:, 0, 0], source)
+    pixels = np.arange(rows)[:, None] * (block * w) + np.arange(cols) * block
+    if max(y.max(), x.max()) >= block or not np.array_equal(index[:, 0, 0, None, None] + pixels, index):
+        return None
+    steps = [(ir.SpaceToDepth, {"block": block}, (n * block * block, rows, cols))]
+    order = (y * block + x) * n + channel
+    if not np.array_equal(order, np.arange(n * block * block)):
+        steps.append((ir.Shuffle, {"order": order.astype(np.int64)}, index.shape))
+    return steps
+
+
+def progressions(index):
+    """Row (or column) numbers as few interleaved arithmetic progressions: a list of (first, step, count), or None.
+
+    Entry ``i`` is of progression ``i % len(list)``. Each is what one identity convolution with a stride can copy.
+    """
+    index = np.asarray(index)
+    for period in range(1, min(len(index), LARGEST_STEP) + 1):
+        parts = [index[i::period] for i in range(period)]
+        steps = [np.unique(np.diff(part)) for part in parts]
+        if all(len(step) < 2 and (step > 0).all() and (step < 256).all() for step in steps):
+            pairs = zip(parts, steps, strict=True)
+            return [(int(part[0]), int(step[0]) if len(step) else 1, len(part)) for part, step in pairs]
     return None

@@ -23,6 +23,7 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.graph.onnxtools import reshape_model
+from superlip.graph.views import progressions
 from superlip.rtl.isa import MAX_FOLD
 
 from .layout import Placement, Storage
@@ -367,16 +368,16 @@ class _Lowering:
 
     def _resize(self, node):
         source, dest = self.places[node.inputs[0]], self._place(node.output)
-        height, width = _size(source)
-        fy, fx = len(node.rows) // height, len(node.cols) // width
-        whole = np.array_equal(node.rows, np.arange(height).repeat(max(fy, 1))) and np.array_equal(
-            node.cols, np.arange(width).repeat(max(fx, 1))
-        )
-        if not whole or fy > 15 or fx > 15:
-            raise LoweringError(f"{node.name}: only enlargement by whole factors up to 15 runs on the accelerator")
-        for y in range(fy):
-            for x in range(fx):
-                self._move(f"{node.name}.{y}.{x}", source, dest, grid=(height, width), step=(fy, fx), origin=(y, x))
+        rows, cols = progressions(node.rows), progressions(node.cols)
+        if rows is None or cols is None:
+            raise LoweringError(f"{node.name}: rows or columns in no regular pattern do not run on the accelerator")
+        single = len(rows) == len(cols) == 1
+        for y, (top, stride_y, height) in enumerate(rows):
+            for x, (left, stride_x, width) in enumerate(cols):
+                self._move(
+                    node.name if single else f"{node.name}.{y}.{x}", source, dest, grid=(height, width),
+                    step=(len(rows), len(cols)), origin=(y, x), strides=(stride_y, stride_x), pads=(-top, -left, 0, 0),
+                )  # fmt: skip
 
     def _depthtospace(self, node):
         source, dest = self.places[node.inputs[0]], self._place(node.output)

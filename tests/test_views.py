@@ -1,0 +1,143 @@
+"""Operators that move elements: what the hardware has runs, and the rest is refused by the name of the model's node."""
+
+import numpy as np
+import pytest
+from qdq_models import SHAPE, QdqNet, assert_equal
+
+from superlip import graph
+from superlip.graph import ir
+from superlip.graph.views import progressions
+from superlip.plan.lower import lower
+
+
+def moved(net, move):
+    """``move`` on the quantized image, which is read once more, and a convolution."""
+    image = net.both("x")
+    x = move(net, image)
+    channels = {"focus": 12, "shuffled": 12}.get(getattr(move, "__name__", ""), 3)
+    results = net.op("Conv", x, net.weights(4, channels)), net.op("Neg", image)
+    return net.model(*map(net.both, results), opset=getattr(move, "opset", 18))
+
+
+def sliced(net, x, starts, steps, axes=(2, 3), ends=(99, 99)):
+    return net.op("Slice", x, *(net.const(list(a), np.int64) for a in (starts, ends, axes, steps)))
+
+
+def every_second(net, x):
+    return sliced(net, x, (0, 0), (2, 2))
+
+
+def every_third_from_one(net, x):
+    return sliced(net, x, (1, 2), (3, 2))
+
+
+def focus(net, x, order=((0, 0), (1, 0), (0, 1), (1, 1))):
+    return net.op("Concat", *(sliced(net, x, at, (2, 2)) for at in order), axis=1)
+
+
+def shuffled(net, x):
+    return focus(net, x, ((1, 1), (0, 0), (1, 0), (0, 1)))
+
+
+def crop(net, x):
+    return net.op("Pad", x, net.const([0, 0, -1, -2, 0, 0, 0, -1], np.int64))
+
+
+def padded_axes(net, x):
+    return net.op("Pad", x, net.const([1, 2, 0, 1], np.int64), net.const(0.5), net.const([3, 2], np.int64))
+
+
+def padded_axes_zero(net, x):
+    return net.op("Pad", x, net.const([1, 2, 0, 1], np.int64), "", net.const([-1, -2], np.int64))
+
+
+def reflected(net, x):
+    return net.op("Pad", x, net.const([0, 0, 1, 1, 0, 0, 1, 2], np.int64), mode="reflect")
+
+
+def half_again(net, x):
+    sizes = net.const([12, 12], np.int64)
+    attributes = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric", "axes": [2, 3]}
+    return net.op("Resize", x, "", "", sizes, mode="nearest", **attributes)
+
+
+def padded_old(net, x):
+    return net.op("Pad", x, pads=[0, 0, 1, 0, 0, 0, 0, 2], value=0.5)
+
+
+padded_old.opset = 10
+
+
+def padded_low(net, x):
+    """What no number is below, for the maximum."""
+    x = net.op("Pad", x, net.const([0, 0, 1, 1, 0, 0, 1, 1], np.int64), net.const(-1e30))
+    return net.op("MaxPool", x, kernel_shape=[3, 3])
+
+
+@pytest.mark.parametrize(
+    "move",
+    [every_second, every_third_from_one, focus, shuffled, crop, padded_axes, padded_axes_zero, padded_old, padded_low,
+     reflected, half_again],
+    ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_movements_run(move):
+    net = QdqNet(SHAPE)
+    g = assert_equal(moved(net, move), net.images(3))
+    lower(g, 4)
+    assert not any(isinstance(n, ir.Concat | ir.Host) for n in g.nodes)
+    names = {n.name for n in net.nodes} | {f"{n.name}.{i}" for n in net.nodes for i in (2, 3)}
+    assert {n.name for n in g.nodes} <= names  # the model's own
+
+
+COORDINATES = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+
+
+@pytest.mark.parametrize("nearest", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
+@pytest.mark.parametrize("coordinates", COORDINATES)
+def test_nearest_resize_is_onnxruntimes_or_refused(coordinates, nearest):
+    attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest, "mode": "nearest"}
+    for sizes in ([1, 3, 16, 16], [1, 3, 12, 20], [1, 3, 5, 3]):
+        net = QdqNet(SHAPE)
+        resized = moved(
+            net, lambda net, x, sizes=sizes: net.op("Resize", x, "", "", net.const(sizes, np.int64), **attributes)
+        )
+        try:
+            assert_equal(resized, net.images(2))
+        except graph.ModelError as error:
+            assert "Resize 'n2': rows or columns" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes", "why"),
+    [
+        ("Resize", ["", [1, 1, 2.0, 2.0]], {"mode": "linear"}, "linear"),
+        ("Resize", [[0, 0, 0, 0, 1, 1, 1.5, 1.5], [1, 1, 1.0, 1.0]],
+         {"mode": "nearest", "coordinate_transformation_mode": "tf_crop_and_resize"}, "tf_crop_and_resize"),
+        ("Pad", [np.array([0, 0, 1, 1, 0, 0, 0, 0], np.int64), np.array(50, np.float32)], {}, "outside of the range"),
+        ("Transpose", [], {"perm": [0, 1, 3, 2]}, "movement of elements"),
+        ("Reshape", [np.array([4, 3, 8, 8], np.int64)], {}, r"one image.*batch of 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_moved_is_refused_by_its_own_name(op, operands, attributes, why):
+    net = QdqNet(SHAPE)
+
+    def move(net, x):
+        made = [o if isinstance(o, str) else net.const(o, getattr(o, "dtype", np.float32)) for o in operands]
+        return net.both(net.op("Relu", net.op(op, x, *made, **attributes)))
+
+    refused = moved(net, move)
+    with pytest.raises(graph.ModelError, match=rf"{op} 'n2': .*({why})") as error:
+        graph.load(refused)
+    assert "ONNXRuntimeError" not in str(error.value)
+    rows = {r.node: r for r in graph.check(refused)}
+    assert rows["n2"].verdict == "unsupported"
+    assert rows["n2"].why in str(error.value)
+    assert rows["n9"].verdict == "unsupported"
+    assert all(r.verdict != "unsupported" or "'n" in r.why or r.node == "n2" for r in rows.values())
+
+
+def test_progressions():
+    assert progressions(range(1, 9, 2)) == [(1, 2, 4)]
+    assert progressions([0, 0, 1, 1]) == [(0, 1, 2), (0, 1, 2)]
+    assert progressions([0, 0, 1, 2, 2, 3]) == [(0, 2, 2), (0, 2, 2), (1, 2, 2)]
+    assert progressions([*range(16, 0, -1), *range(16)]) is None
