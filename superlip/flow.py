@@ -233,7 +233,7 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     say(f"ONNX Runtime on {_images(quantized)}")
     agreement = judge(graph, images.images, results=expected, labels=images.labels, source=images.source)
     if agreement is not None and not loading["accept_accuracy"]:
-        agreement.require()
+        agreement.require(images.warnings)
     cross = golden.reference(graph, images.images, results=expected) if graph.model else None
     simulator = Simulator.build(target, pure_rtl=pure_rtl, note=say, progress=say.part)
     results = {}

@@ -135,12 +135,12 @@ class Agreement:
         why = f"; {self.loss}" if self.loss else ""
         return f"the quantized network is far from the {self.kind} model as given ({self.source}): {what}{why}"
 
-    def require(self):
-        """Raise AccuracyError where ``is_useless``."""
+    def require(self, hints=()):
+        """Raise AccuracyError where ``is_useless``; ``hints`` are sentences on the images, which may be the reason."""
         if self.is_useless:
             raise AccuracyError(
-                f"{self.warning}. Give calibration images like those that the network will see, or accept this "
-                f"(--accept-accuracy, accept_accuracy=True)"
+                f"{'. '.join([self.warning, *hints])}. Give calibration images like those that the network will see, "
+                f"or accept this (--accept-accuracy, accept_accuracy=True)"
             )
 
     def lines(self):
