@@ -4,12 +4,16 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import os
 import signal
 import sys
 import threading
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
+from . import terminal
+from .failures import CLOSED, EXIT_STATUS, INTERRUPTED, UsageError, failure_of, write_failure
 from .files import write_whole
 from .terminal import Column, Fit, Row, literal, make_console, print_table, print_text
 
@@ -17,66 +21,57 @@ __all__ = ["main"]
 
 
 def main(argv=None):
-    """Run the command line; returns the exit status.
-
-    0: done (``run``: and every bit agrees); 1: the answer is no (a bit differs, a node is unsupported, a tool is
-    missing); 2: the request can't be met as it stands; 130: interrupted.
-    """
-    arguments = _parser().parse_args(argv)
+    """Run the command line; returns the exit status (``EXIT_STATUS`` says what each means)."""
+    argv = sys.argv[1:] if argv is None else argv
+    terminal.open_streams()
     errors = make_console(stderr=True)
     try:
-        return arguments.work(arguments, make_console(), errors)
-    except KeyboardInterrupt as interrupt:
-        cycle = getattr(interrupt, "cycle", None)  # SimulationInterrupted
-        more = "" if cycle is None else f": the same command goes on from cycle {cycle:,} of the simulation"
-        errors.print(f"interrupted{more}", soft_wrap=True)
-        return 130
-    except BrokenPipeError:
-        return 1
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = f" while writing {error.filename}" if error.filename else ""
-            _complain(errors, f"no space left on the disk{what}: free some, or set SUPERLIP_CACHE or TMPDIR to another")
-        else:
-            _complain(errors, f"{error.filename or 'input/output'}: {error.strerror or error}")
-        return 2
-    except Exception as error:
-        if _is_poor(error):
-            _complain(errors, str(error))
-            return 1
-        if not isinstance(error, _user_errors()):
-            raise
-        _complain(errors, str(error))
-        return 2
+        return _command(argv, errors)
+    except terminal.OutputClosed:
+        return CLOSED
+    finally:
+        terminal.drop_output()
+
+
+def _command(argv, errors):
+    """Do what the command line asks for; what goes wrong is said here, once and in one line."""
+    try:
+        arguments = _parser().parse_args(argv)
+        status = arguments.work(arguments, make_console(), errors)
+        terminal.flush_output()
+        return status
+    except SystemExit as end:  # --help, --version
+        terminal.flush_output()
+        return end.code
+    except terminal.OutputClosed:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in argv or os.environ.get("SUPERLIP_DEBUG", "0") not in ("", "0"):
+            errors.print(literal(traceback.format_exc(), lines=True), end="", soft_wrap=True)
+        failure = failure_of(error)
+        _say(errors, failure.message, "" if failure.exit == INTERRUPTED else "red")
+        path = _json_file(argv)
+        if path is not None:
+            write_failure(failure, path)
+        return failure.exit
 
 
 def _complain(console, text):
-    console.print(literal(f"superlip: error: {text}", "red", lines=True), soft_wrap=True)
+    _say(console, f"error: {text}", "red")
 
 
-def _is_poor(error):
-    from superlip.golden import AccuracyError  # noqa: PLC0415
-
-    return isinstance(error, AccuracyError)
+def _say(console, text, style=""):
+    console.print(literal(f"superlip: {text}", style, lines=True), soft_wrap=True)
 
 
-def _user_errors():
-    from superlip.boards import TargetError  # noqa: PLC0415
-    from superlip.compile.compiler import CompileError  # noqa: PLC0415
-    from superlip.graph import ModelError  # noqa: PLC0415
-    from superlip.plan.lower import LoweringError  # noqa: PLC0415
-    from superlip.plan.planner import PlanError  # noqa: PLC0415
-    from superlip.sim.cluster import SimulationError  # noqa: PLC0415
-    from superlip.sim.toolchain import ToolError  # noqa: PLC0415
-
-    from .data import DataError  # noqa: PLC0415
-    from .package import PackageError  # noqa: PLC0415
-    from .resources import SynthesisError  # noqa: PLC0415
-
-    return (
-        TargetError, CompileError, ModelError, LoweringError, PlanError, SimulationError, ToolError, DataError,
-        SynthesisError, PackageError,
-    )  # fmt: skip
+def _json_file(argv):
+    """The file that the command line, right or wrong, names for its report."""
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    reader.add_argument("--json")
+    try:
+        return reader.parse_known_args(argv)[0].json
+    except (argparse.ArgumentError, SystemExit):
+        return None
 
 
 _IMAGES = (
@@ -84,26 +79,66 @@ _IMAGES = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows options by their whole names only; what it can't understand is one line."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error, too")
+        self.set_defaults(work=self._help)
+
+    def error(self, message):
+        raise UsageError(f"{message} ({self.prog} --help says more)")
+
+    def _help(self, arguments, console, errors):
+        """For a command that is none without another word."""
+        del arguments, console, errors
+        self.print_help()
+        return 0
+
+
 def _parser():
-    parser = argparse.ArgumentParser(prog="superlip", description="CNN inference on several FPGAs, proved bit by bit")
+    statuses = "".join(f"  {status:3}  {meaning}\n" for status, meaning in EXIT_STATUS.items())
+    parser = _Parser(
+        prog="superlip",
+        description="CNN inference on several FPGAs, proved bit by bit",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"exit status:\n{statuses}",
+    )
     parser.add_argument("--version", action="version", version=f"superlip {version('superlip')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def plain_command(name, work, text, parent=commands):
+        command = parent.add_parser(name, help=text, description=text)
+        command.set_defaults(work=work)
+        return command
 
     def model_command(name, work, text, *, boards=True):
-        command = commands.add_parser(name, help=text, description=text)
+        command = plain_command(name, work, text)
         command.add_argument("model", help="ONNX file: float, QDQ or QOperator")
         command.add_argument("--calibrate", metavar="FILE", help=f"images to quantize a float model for: {_IMAGES}")
-        command.add_argument("--random-weights", type=int, metavar="SEED", help="make weights up (graphs without any)")
+        command.add_argument(
+            "--random-weights", type=_seed, metavar="SEED", help="make weights up (graphs without any)"
+        )
         if boards:
             command.add_argument(
                 "--accept-accuracy",
                 action="store_true",
                 help="go on where int8 is far from the model as given",
             )
-            command.add_argument("--boards", type=_positive, default=1, metavar="N")
-            command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help="zcu102, tiny or a TOML file")
-        command.set_defaults(work=work)
+            command.add_argument(
+                "--boards",
+                type=_positive,
+                default=1,
+                metavar="N",
+                help="boards that share the work: 1 (default) or 2",
+            )
+            node_option(command)
         return command
+
+    def node_option(command):
+        text = "zcu102 (64x64 MACs; the default), tiny (8x8) or a TOML file"
+        command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help=text)
 
     def table_options(command):
         command.add_argument("--wide", action="store_true", help="show all columns of the table")
@@ -133,41 +168,51 @@ def _parser():
     )
     command.add_argument("--data", metavar="FILE", help="for --accuracy; default: heldout.npz beside the model")
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
-    command.add_argument("--json", metavar="FILE", help="write the layers as JSON")
+    command.add_argument("--json", metavar="FILE", help="write the plan as JSON")
     table_options(command)
     command = model_command("build", _build, "write Verilog, programs and memory images")
-    command.add_argument("-o", "--output", required=True, metavar="DIR")
-    command = commands.add_parser("resources", help="what a node takes of its FPGA: synthesise it for UltraScale+")
-    command.add_argument("--node", default="zcu102", metavar="PRESET|FILE", help="zcu102, tiny or a TOML file")
+    text = "made; or replaced, if it is empty or holds what build wrote and nothing else"
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help=text)
+    text = "what a node takes of its FPGA: synthesise it for UltraScale+"
+    command = plain_command("resources", _resources, text)
+    node_option(command)
     command.add_argument("--json", metavar="FILE", help="write the table as JSON")
     command.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
-    command.set_defaults(work=_resources)
-    command = commands.add_parser("doctor", help="which tools are there, and how to get the others")
-    command.set_defaults(work=_doctor)
-    simulate = commands.add_parser("sim", help="simulate parts of the hardware").add_subparsers(
-        dest="simulator", required=True, metavar="SIMULATOR"
-    )
-    command = simulate.add_parser("cocotb", help="run a component's cocotb bench")
+    plain_command("doctor", _doctor, "which tools are there, and how to get the others")
+    command = commands.add_parser("sim", help="simulate parts of the hardware", description="simulate a part")
+    simulate = command.add_subparsers(title="simulators", metavar="SIMULATOR")
+    command = plain_command("cocotb", _cocotb, "run a component's cocotb bench", simulate)
     command.add_argument("name", nargs="?", help="the bench; without it: list them")
     command.add_argument("--case", help="one case of the bench (default: all)")
     command.add_argument("--seed", type=int, help="of the random numbers (default: a new one, printed)")
     command.add_argument("--waves", action="store_true", help="write dump.vcd")
     command.add_argument("--test", help="one test of the bench (default: all)")
-    command.set_defaults(work=_cocotb)
     return parser
 
 
 def _writable(path):
     """Complain about a report's folder before the work, not after it."""
-    if path is not None and not Path(path).absolute().parent.is_dir():
+    if path is None:
+        return
+    if not Path(path).absolute().parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "its folder does not exist", path)
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; a file is wanted", path)
 
 
 def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
+    return _whole(text, least=1)
+
+
+def _seed(text):
+    return _whole(text, least=0)
+
+
+def _whole(text, *, least):
+    with contextlib.suppress(ValueError):
+        if int(text) >= least:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
 
 
 def _run(arguments, console, errors):

@@ -154,4 +154,4 @@ def _random_images(graph, count, seed):
 
 def _beside(model, stem):
     """``stem``.npz or ``stem``.npy beside a model, or None."""
-    return next((p for p in (Path(model).with_name(f"{stem}{kind}") for kind in (".npz", ".npy")) if p.is_file()), None)
+    return next((p for p in (Path(model).parent / f"{stem}{kind}" for kind in (".npz", ".npy")) if p.is_file()), None)

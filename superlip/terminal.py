@@ -1,5 +1,8 @@
 """What people read, on a terminal or in a pipe: text of unknown origin shown as it is, tables that lose nothing."""
 
+import contextlib
+import os
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +13,60 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Fit", "Row", "clean", "literal", "make_console", "print_table", "print_text", "shortened"]
+__all__ = [
+    "Column", "Fit", "OutputClosed", "Row", "clean", "drop_output", "flush_output", "literal", "make_console",
+    "open_streams", "print_table", "print_text", "shortened",
+]  # fmt: skip
+
+
+class OutputClosed(Exception):
+    """Whoever read the standard output or error has closed it: there is no one to tell."""
 
 
 class _Console(Console):
     """One that leaves a closed pipe to its caller, where rich ends the process with the status 1."""
 
     def on_broken_pipe(self):
-        raise BrokenPipeError
+        raise OutputClosed
 
 
 def make_console(*, stderr=False):
     """A console that takes nothing in a text for markup, an emoji or a number to be coloured."""
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def open_streams():
+    """Make the standard streams take any text: one that was closed goes nowhere, what can't be encoded is escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we live
+        with contextlib.suppress(AttributeError):  # a stream of a test
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def flush_output():
+    """Write what is left of the standard output.
+
+    Raises
+    ------
+    OutputClosed
+    OSError
+        If the disk is full.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def drop_output():
+    """Forget what can't be written, so that Python does not try it once more when it ends, and complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -26,6 +26,8 @@ _EXAMINED = 4
 class AccuracyError(ValueError):
     """The quantized network does not do what the model as given does; the message says where and why."""
 
+    exit_status = 1  # of the command: the answer is no
+
 
 def decibels(signal, error):
     """20 log10 of root mean squares, within +-BEST_DB."""
