@@ -1,9 +1,17 @@
 """The native cluster simulator: whole networks on N Verilated nodes, with models of their DRAM and links.
 
->>> sim = Simulator.build(TARGETS["tiny"])                                  # doctest: +SKIP
->>> result = sim.run(boards=2, memory=images, programs=[0, 0], inputs=inputs, outputs=[(0, 4096, 10)])  # doctest: +SKIP
->>> result.check().cycles                                                   # doctest: +SKIP
-array([51234])
+>>> import numpy as np, superlip
+>>> from superlip.boards import TARGETS
+>>> compiled = superlip.plan(superlip.load("examples/digits/digits.onnx"), boards=2, node="tiny").compiled
+>>> image = compiled.host(np.zeros((1, 8, 8), np.int8))
+>>> result = Simulator.build(TARGETS["tiny"]).run(
+...     boards=2, memory=[board.dram.segments for board in compiled.boards],
+...     init_programs=[board.init_program for board in compiled.boards],
+...     programs=[board.programs[0] for board in compiled.boards], stripe=compiled.boards[0].dram.stripe_bytes,
+...     inputs=[image.begin()], outputs=compiled.output_ranges(),
+... )
+>>> 8000 < int(result.check().cycles[0]) < 9000
+True
 
 A *cluster cycle* is one clock cycle of all nodes. ``native/models.h`` (and, in Python, ``models.py``) says how the
 memory and the links behave cycle by cycle, ``native/cluster.cpp`` how a run proceeds.

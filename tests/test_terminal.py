@@ -1,7 +1,6 @@
 """What is printed: nothing is cut, nothing in a name is taken for an order to the terminal."""
 
 import csv
-import doctest
 import io
 import random
 import re
@@ -10,7 +9,6 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from superlip import terminal
 from superlip.layer_table import layers_csv, print_layers
 from superlip.progress import Phases
 from superlip.report import LayerRow
@@ -126,7 +124,3 @@ def test_shortening_leaves_both_ends(width):
 
 def test_clean_leaves_lines_where_asked():
     assert clean("a\nb\r", lines=True) == "a\nb\\x0d"
-
-
-def test_examples():
-    assert doctest.testmod(terminal).attempted >= 2 and not doctest.testmod(terminal).failed

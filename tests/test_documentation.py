@@ -1,0 +1,110 @@
+"""What README, documents and docstrings show works as it is shown."""
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from superlip import cli
+from superlip.failures import EXIT_STATUS
+
+ROOT = Path(__file__).resolve().parents[1]
+SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += sorted((ROOT / "examples").glob("*/README.md"))
+
+
+def blocks(language):
+    """Code of a language in all documents, one parameter each."""
+    for path in DOCUMENTS:
+        for number, match in enumerate(re.finditer(rf"^```{language}\n(.*?)^```", path.read_text(), re.M | re.S)):
+            yield pytest.param(match[1], id=f"{path.relative_to(ROOT)}-{number}")
+
+
+def command_lines():
+    """Lines of code blocks, indented or fenced, that call superlip; and inline code that does."""
+    for path in DOCUMENTS:
+        text = path.read_text()
+        lines = re.findall(r"^(?:    |\$ |)(superlip .*)$", text, re.M) + re.findall(r"`(superlip [^`\n]*)`", text)
+        for line in lines:
+            yield pytest.param(line, id=f"{path.relative_to(ROOT)}: {line}")
+
+
+def modules_with_examples():
+    """Modules of ours that show what happens at a prompt."""
+    for package in SETUP["packages"]:
+        (folder,) = importlib.import_module(package).__path__
+        for module in [package, *(f"{package}.{found.name}" for found in pkgutil.iter_modules([folder]))]:
+            if ">>> " in Path(importlib.util.find_spec(module).origin).read_text():
+                yield module
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A fresh folder with the examples in it."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", list(blocks("python")))
+def test_python_blocks_run(code, folder):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_has_python():
+    assert any(parameter.id.startswith("README.md") for parameter in blocks("python"))
+
+
+@pytest.mark.parametrize("line", list(command_lines()))
+def test_command_lines_are_understood(line):
+    words = shlex.split(line, comments=True)[1:]
+    if words[-1:] == ["..."]:
+        words = words[:-1]
+    if not words or (len(words) == 1 and not words[0].startswith("-")):  # the name of a command, in a sentence
+        assert not words or words[0] in cli_commands(), line
+        return
+    # A number stands where a document says N, and what may be left out is there.
+    numbers = {"N": "1", "SEED": "1", "CYCLES": "1"}
+    cli._parser().parse_args([numbers.get(word, word) for word in words])
+
+
+def cli_commands():
+    return next(action for action in cli._parser()._actions if action.dest == "==SUPPRESS==" or action.choices).choices
+
+
+def test_every_option_of_the_readme_exists_and_is_there_once():
+    rows = re.findall(r"^\| (`-.*?`) \|", (ROOT / "README.md").read_text(), re.M)
+    options = re.findall(r"--[a-z-]+", " ".join(rows))
+    known = {
+        text for command in cli_commands().values() for action in command._actions for text in action.option_strings
+    }
+    assert len(options) > 8 and set(options) <= known
+    assert len(options) == len(set(options))
+
+
+def test_readme_has_every_exit_status():
+    text = (ROOT / "README.md").read_text()
+    for status, meaning in EXIT_STATUS.items():
+        assert meaning in text.replace("`", "") and str(status) in text
+
+
+@pytest.mark.parametrize("name", list(modules_with_examples()))
+def test_examples_of_docstrings(name, folder):
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted and not found.failed
+
+
+def test_no_example_is_skipped():
+    for path in (path for name in ("superlip", "rtl", "sim", "platform") for path in (ROOT / name).rglob("*.py")):
+        assert "doctest: +SKIP" not in path.read_text(), path
