@@ -300,12 +300,17 @@ def test_control_flow():
         ([("Relu", ["x", "x"], {})], ["Relu 'n0'"]),
         ([("Concat", ["x", "c"], {"axis": 1})], ["Concat 'n0'"]),
         ([("Slice", ["x", "i", "i"], {})], ["Slice 'n0'", "no elements"]),
+        # without a name in ONNX Runtime's words
+        ([("Relu", ["x"], {}), ("LRN", ["r"], {"size": 4})], ["LRN 'n1'", "size_ % 2 == 1 was false"]),
     ],
 )
 def test_what_onnx_runtime_refuses(nodes, texts):
     """Its own words, and the user's name of the node."""
     constants = {"c": np.zeros((3, 6, 5), np.float32), "i": np.array([2], np.int64)}
-    made = [helper.make_node(op, i, ["y"], name=f"n{k}", **a) for k, (op, i, a) in enumerate(nodes)]
+    made = [
+        helper.make_node(op, i, ["y" if k == len(nodes) - 1 else "r"], name=f"n{k}", **a)
+        for k, (op, i, a) in enumerate(nodes)
+    ]
     refused(model(made, {"x": (np.float32, ["N", 3, 6, 6])}, ["y"], constants), *texts)
 
 
@@ -315,6 +320,19 @@ def test_concatenation_of_different_sizes():
     a = net.conv("x", 6, 6)
     x = net.op("Concat", a, net.conv(a, 6, 6, 1, pads=[255] * 4), axis=1)
     refused(net.model(net.conv(x, 7, 12)), "Concat 'n2'")
+
+
+@pytest.mark.parametrize("version", [0, -1, 1 << 40])
+def test_opsets_that_are_none(version):
+    net = plain()
+    net.opset_import[0].version = version
+    refused(net, f"opset {version} of the domain ''")
+
+
+def test_names_that_are_no_text(tmp_path):
+    data = plain().SerializeToString()
+    (tmp_path / "damaged.onnx").write_bytes(data.replace(b"Relu", b"Re\xff\xfe"))
+    refused(tmp_path / "damaged.onnx", "UTF-8")
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ _INTERNALS = [
     (r"This is an invalid model\. (?:Error(?: in Node)?: )?", ""),
     (_SOURCE + _SIGNATURE, ""),
     (_SOURCE, ""),
+    (r"\[with .*?\] ", ""),
     (r"\[\w+Error\] ", ""),
 ]  # fmt: skip
 """What a user has no use for in a message of ONNX Runtime or ONNX, and what takes its place."""

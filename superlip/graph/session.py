@@ -52,4 +52,5 @@ def _open(model, *, is_optimized):
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     if not is_optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # with its fallback, it prints what goes wrong on standard output and tries the same again
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)

@@ -4,6 +4,7 @@ Every fault is a ModelError that names the node or the constant. Sizes are compu
 integers, before anything of that size is made: a model of a few bytes may ask for more memory than there is.
 """
 
+import bisect
 import graphlib
 import math
 
@@ -62,6 +63,11 @@ def check_tensors(model):
     ------
     ModelError
     """
+    if any(isinstance(text, bytes) for text in _texts(model)):  # protobuf gives text that is none as bytes
+        raise ModelError("the model has names that are no UTF-8 text: the file is damaged")
+    for entry in model.opset_import:
+        if not 0 < entry.version < 1 << 31:
+            raise ModelError(f"opset {entry.version} of the domain {entry.domain!r} is none")
     for where, tensor in _tensors(model):
         _check_tensor(tensor, where)
     _make_dense(model.graph)
@@ -124,6 +130,17 @@ _NUMPY = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
 
 def _label(node):
     return f"{node.op_type} {node.name!r}"
+
+
+def _texts(model):
+    """Names of all kinds."""
+    graph = model.graph
+    yield from (graph.name, *(o.domain for o in model.opset_import))
+    yield from (thing.name for thing in (*graph.input, *graph.output, *graph.initializer, *graph.value_info))
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+    for node in (*graph.node, *(node for function in model.functions for node in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
 
 
 # -- tensors -------------------------------------------------------------------------------------------------
@@ -392,18 +409,45 @@ def _check_empty(light, shapes):
 
 def _with_runtime(light, name):
     """Shapes by tensor name, by ONNX Runtime, which has to accept the model; none where it lacks an operator."""
-    known = {output.name for output in light.graph.output}
+    try:
+        session = _open(light, len(light.graph.node))
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        text = one_line(error)
+        if any(part in str(error) for part in _NO_OPERATOR):
+            return {}
+        if not any(f"'{node.name}'" in text for node in light.graph.node):
+            text = _culprit(light) + text
+        raise ModelError(f"{name} is no valid ONNX model: {text}") from None
+    return {output.name: tuple(output.shape) for output in session.get_outputs()}
+
+
+def _open(light, count):
+    """A session of the first ``count`` nodes; its outputs are all that they give, and those of the model."""
     probe = onnx.ModelProto()
     probe.CopyFrom(light)
-    for output in (o for node in light.graph.node for o in node.output if o and o not in known):
-        probe.graph.output.append(onnx.ValueInfoProto(name=output))
-    try:
-        session = open_session(probe.SerializeToString(), is_optimized=False)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        if any(text in str(error) for text in _NO_OPERATOR):
-            return {}
-        raise ModelError(f"{name} is no valid ONNX model: {one_line(error)}") from None
-    return {output.name: tuple(output.shape) for output in session.get_outputs()}
+    del probe.graph.node[count:]
+    made = {o for node in probe.graph.node for o in node.output if o}
+    kept = [output for output in light.graph.output if output.name in made or count == len(light.graph.node)]
+    del probe.graph.output[:]
+    probe.graph.output.extend(kept)
+    known = {output.name for output in kept}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=o) for o in sorted(made - known))
+    return open_session(probe.SerializeToString(), is_optimized=False)
+
+
+def _culprit(light):
+    """``label: `` of the node that ONNX Runtime refuses, where what comes before it is accepted; or nothing."""
+
+    def is_refused(count):
+        try:
+            _open(light, count)
+        except Exception:  # as above
+            return True
+        return False
+
+    counts = range(1, len(light.graph.node) + 1)
+    first = bisect.bisect_left(counts, True, key=is_refused)
+    return f"{_label(light.graph.node[first])}: " if 0 < first < len(counts) else ""
 
 
 def _may_abort(node):
