@@ -185,3 +185,37 @@ def test_constants_of_every_integer_type_are_exact():
     x = net.both(net.op("Conv", net.both("x"), net.weights(4, 3, scale=0.05)))
     factor = net.dequantize(net.const(np.array([-3], np.int8), np.int8), scale=0.3, zero=np.int8(1))
     assert_equal(net.model(net.both(net.op("Mul", x, factor))), net.images(3), steps=2)
+
+
+@pytest.mark.parametrize("slopes", [[0.1, 0.25, 0.5, 1.0], [-0.5, 0.2, 0.0, 2.0]])
+def test_prelu_with_a_slope_a_channel(slopes):
+    net = QdqNet(SHAPE)
+    x = net.both(net.op("Conv", net.both("x"), net.weights(4, 3)))
+    x = net.op("PRelu", x, net.const(np.reshape(slopes, (4, 1, 1))))
+    images = net.images(3)
+    g = graph.load(net.model(net.both(x)))
+    found = golden.run(g, golden.quantize_input(g, images))
+    ours = golden.dequantize(g, g.outputs[0], found[g.outputs[0]])
+    session = open_session(net.model(net.both(x)).SerializeToString(), is_optimized=False)
+    theirs = np.concatenate([session.run(None, {"x": image[None]})[0] for image in images])
+    assert np.abs(ours - theirs).max() < 0.05 * (1 + max(np.abs(slopes)))
+    assert theirs.std() > 0.1
+    assert any("'n6'" in note and "one step" in note for note in g.notes)
+
+
+def test_slopes_along_another_axis_are_refused():
+    net = QdqNet(SHAPE)
+    x = net.op("PRelu", net.both("x"), net.const(np.linspace(0.1, 0.8, 8)))
+    with pytest.raises(graph.ModelError, match=r"PRelu 'n2': slopes of shape \(8,\)"):
+        graph.load(net.model(net.both(net.op("Conv", net.both(x), net.weights(4, 3)))))
+
+
+def test_what_is_not_quantized_in_between_is_named():
+    """The node that takes a result in floating point, not the one that gives it."""
+    net = QdqNet(SHAPE)
+    x = net.op("Neg", net.op("Conv", net.both("x"), net.weights(4, 3)))
+    x = net.op("Abs", x)
+    quantized = net.model(net.both(net.op("MaxPool", net.both(x), kernel_shape=[2, 2])))
+    with pytest.raises(graph.ModelError, match=r"Neg 'n4': it takes the result of Conv 'n3' in floating point; put"):
+        graph.load(quantized)
+    assert [r.verdict for r in graph.check(quantized)] == ["folded"] * 3 + ["accelerator"] + ["unsupported"] * 7

@@ -58,7 +58,7 @@ def examine(path, *, calibrate=None, random_weights=0):
 
 
 def _row(name, op, fate, verdicts, unexamined):
-    imported = next((verdicts[n] for n in (f"{name}_quant", name) if n in verdicts), None)
+    imported = verdicts.get(name)
     if imported is not None and imported[0] in ("host", "unsupported"):
         return Row(name, op, *imported)
     if name in fate:
@@ -67,4 +67,4 @@ def _row(name, op, fate, verdicts, unexamined):
         return Row(name, op, *imported)
     if unexamined:
         return Row(name, op, "unknown", unexamined)
-    return Row(name, op, "folded", "into the range of the quantized tensor before it" if op in ("Relu", "Clip") else "")
+    return Row(name, op, "folded", "nothing takes its result")

@@ -184,7 +184,6 @@ class Importer:
         return View(output, tuple(int(s) for s in shape))
 
     def unique_node(self, name):
-        name = name.removesuffix("_quant")  # what ONNX Runtime's quantizer adds to the model's names
         used = {n.name for n in self.nodes}
         return (
             name
@@ -270,6 +269,9 @@ class Importer:
                 if producer is None:
                     raise ModelError(f"output {info.name!r}: {error}") from None
                 self._blame(producer, error)
+        for node in graph.node:  # those in floating point that nobody came to ask for
+            if node.name not in self.verdicts and any(i in self.poisoned for i in node.input):
+                self._refuse(node, "")
         return outputs
 
     def _blame(self, node, error):
@@ -526,12 +528,7 @@ class Importer:
         nodes, views, consts = self._slice_back(tensor)
         if params is not None:
             for node in nodes:
-                if node.op_type not in HOST_OPS and node.op_type not in LAYOUT_OPS:
-                    why = f"operator {node.op_type} is not supported between accelerated operators"
-                    if node.op_type in FLOAT_OPS:
-                        why = f"{node.op_type} works on tensors that are not quantized"
-                    self._refuse(node, why)
-                    raise Unsupported(f"needs the result of {node.name!r}")
+                self._check_between(node)
         reason = f"{', '.join(dict.fromkeys(n.op_type for n in nodes))} in floating point"
         for node in nodes:
             self.verdicts[node.name] = ("host", f"{node.op_type} runs in floating point on the host")
@@ -588,6 +585,23 @@ class Importer:
         if dtype not in (np.float32, np.float64) and params is None:
             self.notes.append(f"output {tensor!r} is {dtype}")
         return View(value, tuple(shape))
+
+    def _check_between(self, node):
+        """Refuse a node that the host would run between accelerated operators and may not."""
+        if node.op_type in HOST_OPS or node.op_type in LAYOUT_OPS or node.op_type == "Constant":
+            return
+        if isinstance(self.floats.get(node.output[0]), Pending):
+            return  # it could run; who takes its result in floating point could not
+        makers = [self.producers[i] for i in node.input if isinstance(self.floats.get(i), Pending)]
+        why = "not supported between accelerated operators"
+        if makers:
+            why = (
+                f"it takes the result of {makers[0].op_type} {makers[0].name!r} in floating point; "
+                f"put QuantizeLinear and DequantizeLinear between the two"
+            )
+        elif node.op_type in FLOAT_OPS:
+            why = "not supported between accelerated operators with operands of this kind"
+        raise Unsupported(why, node.name)
 
     def _host_shape(self, head, nodes, graph_inputs, initializers, tensor):
         model = small_model([*head, *nodes], graph_inputs, [tensor], initializers, {"": 17} | self.opsets)

@@ -1,5 +1,7 @@
 """Operators of float models between DequantizeLinear and QuantizeLinear."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from . import emit, ir
@@ -318,6 +320,34 @@ def affine(importer, node, view, scale, shift):
     return Pending(finish, view.shape, (node.name,))
 
 
+def _prelu(importer, node):
+    """PRelu with one slope a channel: what is above 0, plus what is below times the slope."""
+    state = _elementwise(importer, node)
+    view, slopes = importer.view(node.input[0]), real_constant(importer, node.input[1])
+    if state is not None or view is None or slopes is None:
+        return state
+    factors = affine_factors("Mul", slopes, len(view.shape), False)
+    if factors is None:
+        raise Unsupported(f"slopes of shape {slopes.shape} for a tensor of {view.shape}: one number, or one a channel")
+
+    def finish(params, tensor, low, high, names):
+        source, numbers = importer.params_of(view), np.arange(256, dtype=np.uint8).view(np.int8)
+        parts = []
+        for part, function in (("above", np.maximum), ("below", np.minimum)):
+            table = function(numbers, np.int8(source.zero_point))
+            parts.append(importer.apply_table(view, table, source, f"{tensor}/{part}", names))
+        # all of what is below: on one side of 0 where no slope is negative, else on both
+        is_mixed, largest = bool((slopes < 0).any()), float(np.abs(slopes).max()) or 1.0
+        scaled = replace(
+            source, scale=np.float32(source.scale * largest * (1 + is_mixed)), zero_point=127 - 127 * is_mixed
+        )
+        below = emit.channel_affine(importer, names, parts[1], *factors, scaled, f"{tensor}/scaled", (-128, 127))
+        importer.notes.append(f"PRelu {node.name!r} became an addition: it may differ by one step")
+        return emit.add(importer, names, parts[0], below, params, tensor, (low, high))
+
+    return Pending(finish, view.shape, (node.name,))
+
+
 def _concat(importer, node):
     views = [importer.view(name) for name in node.input]
     if None in views:
@@ -371,5 +401,6 @@ FLOAT_OPS = {
     "Concat": _concat,
     "BatchNormalization": _batch_norm,
     **{op: _elementwise for op in ELEMENTWISE},
+    "PRelu": _prelu,
     **{op: _binary for op in ("Add", "Mul", "Sub", "Div", "Pow", "Min", "Max")},
 }

@@ -71,14 +71,20 @@ class Loader:
 
     def graph(self):
         """Import; ModelError names the unsupported nodes."""
-        graph = None if self.refused else self.try_import()
-        if graph is None:
+        try:
+            graph = self.try_import()
+        except ModelError:
+            if not self.refused:
+                raise
+        if self.refused or graph is None:
             raise ModelError(self.unsupported())
         return graph
 
     def unsupported(self):
         """Text that names the nodes that are not supported, each with its reason."""
-        reasons = self.refused or {n.name: why for n, why in self.importer.unsupported}
+        reasons = dict(self.refused)
+        if self.importer is not None:
+            reasons |= {n.name: why for n, why in self.importer.unsupported}
         refused = [f"{self.given.operators.get(name, 'node')} {name!r}: {why}" for name, why in reasons.items()]
         if len(refused) == 1:
             return f"{self.name}: {refused[0]}"
