@@ -227,11 +227,18 @@ def _write_host_models(design, folder):
 
 
 def _image(design):
-    """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees."""
+    """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees.
+
+    ``order``: the axes of the model's own input, without the batch, that are channels, rows and columns; empty as they
+    are.
+    """
     network = design.network
     im2col = network.prepare.settings() if hasattr(network.prepare, "settings") else None
     name = design.graph.input
-    return _described(design, name, design.compiled.write_pieces(name)) | {"im2col": im2col}
+    return _described(design, name, design.compiled.write_pieces(name)) | {
+        "im2col": im2col,
+        "order": design.graph.onnx_input_order,
+    }
 
 
 def _described(design, name, pieces):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from onnx import helper
 from qdq_models import SHAPE, QdqNet, assert_equal
 
-from superlip import graph
+from superlip import golden, graph
 from superlip.graph import ir
 from superlip.graph.views import progressions
 from superlip.plan.lower import lower
@@ -134,6 +135,44 @@ def test_what_cannot_be_moved_is_refused_by_its_own_name(op, operands, attribute
     assert rows["n2"].why in str(error.value)
     assert rows["n9"].verdict == "unsupported"
     assert all(r.verdict != "unsupported" or "'n" in r.why or r.node == "n2" for r in rows.values())
+
+
+def channels_last(net, x):
+    """As tf2onnx writes it: channels last, transposed around every convolution."""
+    x = net.op("Conv", net.op("Transpose", x, perm=[0, 3, 1, 2]), net.weights(4, 3, 3))
+    x = net.op("Transpose", net.both(x), perm=[0, 2, 3, 1])
+    x = net.both(net.op("Add", x, net.const([0.1, -0.2, 0.3, 0.4])))
+    x = net.both(net.op("Relu", net.op("Mul", x, net.const([[[[1.5, 0.5, -0.7, 1.0]]]]))))
+    x = net.op("Conv", net.op("Transpose", x, perm=[0, 3, 1, 2]), net.weights(5, 4))
+    return net.both(net.op("Transpose", net.both(x), perm=[0, 2, 3, 1]))
+
+
+def test_channels_last():
+    net = QdqNet((9, 8, 3))
+    g = assert_equal(net.model(channels_last(net, net.both("x"))), net.images(3))
+    assert g.values[g.input].shape == (3, 9, 8)
+    assert [type(n) for n in g.nodes if not isinstance(n, ir.Conv)] == [ir.Host]  # the order of the output
+    lower(g, 4)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_integer_images_with_channels_last(kind):
+    net = QdqNet((9, 8, 3))
+    quantized = net.model(channels_last(net, net.dequantize("x", zero=kind(7))))
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    quantized.graph.input[0].type.tensor_type.elem_type = element
+    images = net.rng.integers(0, 100, (3, 9, 8, 3)).astype(kind)
+    g = assert_equal(quantized, images)
+    assert golden.reference(g, images).mismatches <= 20  # of 630: ties in float32
+
+
+def test_an_input_that_is_read_in_two_orders_stays_as_it_is():
+    net = QdqNet((6, 6, 6))
+    x = net.both("x")
+    y = net.op("Conv", x, net.weights(4, 6))
+    z = net.op("GlobalAveragePool", net.op("Transpose", x, perm=[0, 1, 3, 2]))
+    with pytest.raises(graph.ModelError, match="Transpose"):
+        graph.load(net.model(net.both(y), net.both(z)))
 
 
 def test_progressions():

@@ -68,16 +68,18 @@ def quantize_input(graph, images):
     """
     images = np.asarray(images)
     if graph.onnx_input_type == "float32" or images.dtype.kind == "f":
-        return _batch(graph, _quantize(graph.values[graph.input], images))
+        return _batch(graph, _quantize(graph.values[graph.input], images), graph.onnx_input_order)
     if images.dtype != graph.onnx_input_type:
         raise ValueError(f"{graph.name} takes images of {graph.onnx_input_type} or real numbers, not {images.dtype}")
-    return _batch(graph, images if images.dtype == np.int8 else (images ^ 0x80).view(np.int8))
+    return _batch(graph, images if images.dtype == np.int8 else (images ^ 0x80).view(np.int8), graph.onnx_input_order)
 
 
 def own_numbers(graph, images, quantized):
     """Images in the type of the model's own input."""
     if graph.onnx_input_type == "float32":
         return np.asarray(images, np.float32).reshape(quantized.shape)
+    if graph.onnx_input_order:
+        quantized = np.ascontiguousarray(quantized.transpose(0, *(1 + np.argsort(graph.onnx_input_order))))
     return quantized if graph.onnx_input_type == "int8" else quantized.view(np.uint8) ^ 0x80
 
 
@@ -95,12 +97,15 @@ def dequantize(graph, name, array):
     return (array.astype(np.int32) - value.zero_point).astype(np.float32) * np.float32(value.scale)
 
 
-def _batch(graph, images):
-    """As (B, C, H, W): the same bytes where the model's own input has fewer axes."""
+def _batch(graph, images, order=()):
+    """As (B, C, H, W): the same bytes where the model's own input has fewer axes; or another ``order`` of its axes."""
     shape = graph.values[graph.input].shape
     own = graph.onnx_input_shape or shape
-    if images.shape in (shape, own):
+    shapes = (own,) if order else (shape, own)
+    if images.shape in shapes:
         images = images[None]
-    if images.shape[1:] not in (shape, own):
+    if images.shape[1:] not in shapes:
         raise ValueError(f"{graph.name} takes images of shape (B, {', '.join(map(str, own))}), not {images.shape}")
+    if order:
+        images = images.transpose(0, *(1 + axis for axis in order))
     return np.ascontiguousarray(images.reshape(-1, *shape))

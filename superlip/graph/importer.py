@@ -305,11 +305,12 @@ class Importer:
         self.input, self.input_shape = info.name, shape
         kind = info.type.tensor_type.elem_type
         self.input_type = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind, "float32")
+        self.input_order = self._channels_first(info.name)
         self.value_input = None
         if kind in (TensorProto.INT8, TensorProto.UINT8):
             params = self._input_params(info.name, kind == TensorProto.UINT8)
             self._set_input(info.name, params)
-            self.views[info.name] = View(info.name, shape)
+            self.views[info.name] = self._input_view(info.name)
         elif kind != TensorProto.FLOAT:
             raise ModelError(f"input {info.name!r} must be float, int8 or uint8")
         else:
@@ -336,13 +337,36 @@ class Importer:
                     tensors.extend(node.output)
         if found is not None:
             self._set_input(name, self.params_made(found))
-            self.floats[name] = View(name, self.input_shape)
+            self.floats[name] = self._input_view(name)
+
+    def _channels_first(self, name):
+        """Axes of an input, without the batch, that are C, H, W: what every reader of it transposes it to; or ()."""
+        readers, orders = [name], set()
+        while readers:
+            tensor = readers.pop()
+            for node in self.model.graph.node:
+                if tensor not in node.input:
+                    continue
+                if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                    readers.extend(node.output)
+                else:
+                    perm = attributes(node).get("perm", ()) if node.op_type == "Transpose" else ()
+                    orders.add(tuple(p - 1 for p in perm[1:]) if perm and perm[0] == 0 else ())
+        return orders.pop() if len(orders) == 1 else ()
+
+    def _input_view(self, value):
+        """View of the input's value in the model's own order of axes."""
+        if not self.input_order:
+            return View(value, self.input_shape)
+        own = self.input_shape[1:]
+        numbers = np.arange(np.prod(own)).reshape([own[a] for a in self.input_order])
+        return View(value, self.input_shape, numbers.transpose(np.argsort(self.input_order))[None])
 
     def _set_input(self, name, params):
+        own = self.input_shape[1:]
+        shape = image_shape((1, *(own[a] for a in self.input_order or range(len(own)))))
         self.value_input = name
-        self.values[name] = ir.Value(
-            name, image_shape(self.input_shape), float(params.scale), params.zero_point, params.is_unsigned
-        )
+        self.values[name] = ir.Value(name, shape, float(params.scale), params.zero_point, params.is_unsigned)
 
     def _input_params(self, name, is_unsigned):
         """Scale and zero point that the first operator to name them gives to an integer input."""
@@ -434,9 +458,9 @@ class Importer:
         self.done(node, "folded", "scale and zero point")
         if source == self.input and self.value_input is None:
             self._set_input(output, params)
-            self.views[output] = View(output, self.input_shape)
+            self.views[output] = self._input_view(output)
         elif source == self.input:
-            first = View(self.value_input, self.input_shape)
+            first = self._input_view(self.value_input)
             self.views[output] = self.requantize(first, params, output, (node.name,))
             if self.params_of(first) != params:
                 self.notes.append(f"input {source!r} is quantized twice; the second time from the first result")
@@ -647,7 +671,34 @@ class Importer:
         if view is None:
             view = self._host(name, None, name)
         self.output_shapes[name] = tuple(view.shape)
-        return self.materialize(view)
+        try:
+            return self.materialize(view)
+        except Unsupported:
+            if name in self.views or (view.numbers() < 0).any():
+                raise
+            return self._moved_by_host(view, name)
+
+    def _moved_by_host(self, view, name):
+        """Host node that gives a float output whose elements stand in an order that the accelerator does not write."""
+        value, image = self.values[view.value], image_shape(view.shape)
+        nodes = [
+            helper.make_node("DequantizeLinear", ["image", "scale", "zero"], ["real"]),
+            helper.make_node("Reshape", ["real", "all"], ["flat"]),
+            helper.make_node("Gather", ["flat", "index"], ["moved"]),
+        ]
+        constants = {
+            "scale": np.float32(value.scale), "zero": np.int8(value.zero_point), "all": np.array([-1]),
+            "index": view.numbers().reshape(1, *image),
+        }  # fmt: skip
+        model = small_model(nodes, [("image", TensorProto.INT8, [1, *value.shape])], ["moved"], constants, {"": 17})
+        output = self.unique(name)
+        why = "the order of an output's elements"
+        self.verdicts |= dict.fromkeys(view.moves, ("host", f"it gives {why}"))
+        node = ir.Host(
+            name=self.unique_node(view.moves[-1]), inputs=(value.name,), output=output, onnx_names=view.moves,
+            model=model, reason=why,
+        )  # fmt: skip
+        return self.add(node, image, Params(np.float32(1), 0), is_float=True)
 
 
 def _of_one_tensor(nodes, operands):
@@ -691,6 +742,7 @@ def import_model(model, name, refused=None):
         notes=list(importer.notes),
         onnx_input=importer.input,
         onnx_input_shape=importer.input_shape[1:],
+        onnx_input_order=importer.input_order,
         onnx_input_type=importer.input_type,
         onnx_outputs=[tensor for tensor, _ in outputs],
         onnx_output_shapes=importer.output_shapes,

@@ -220,9 +220,40 @@ def _binary(importer, node):
         for position, name in enumerate(node.input):
             value, view = real_constant(importer, name), importer.view(node.input[1 - position])
             if value is not None and view is not None:
-                factors = affine_factors(node.op_type, value, len(view.shape), position == 0)
-                return None if factors is None else affine(importer, node, view, *factors)
+                return _affine_of_constant(importer, node, view, value, position == 0)
     return state
+
+
+def _affine_of_constant(importer, node, view, value, is_first):
+    """Pending of ``node`` on a view and a constant with one number a channel; None where it is of another kind."""
+    factors = affine_factors(node.op_type, value, len(view.shape), is_first)
+    if factors is not None:
+        return affine(importer, node, view, *factors)
+    by_channel = _by_channel(importer, view, value)
+    factors = None if by_channel is None else affine_factors(node.op_type, by_channel, 4, is_first)
+    if factors is None:
+        return None
+    whole = View(view.value, (1, *importer.values[view.value].shape))
+    pending = affine(importer, node, whole, *factors)
+
+    def finish(params, tensor, low, high, names):
+        return replace(view, value=pending.finish(params, f"{tensor}/moved", low, high, names).value)
+
+    return replace(pending, finish=finish, shape=view.shape)
+
+
+def _by_channel(importer, view, value):
+    """A constant that is broadcast to a moved view, as (1, C, 1, 1) of the value below; None where it is none such."""
+    channels, rows, cols = importer.values[view.value].shape
+    numbers = view.numbers().reshape(-1)
+    if value.ndim > len(view.shape) or np.broadcast_shapes(value.shape, view.shape) != tuple(view.shape):
+        return None
+    if not np.array_equal(np.sort(numbers), np.arange(channels * rows * cols)):
+        return None
+    moved = np.empty(numbers.size, value.dtype)
+    moved[numbers] = np.broadcast_to(value, view.shape).reshape(-1)
+    moved = moved.reshape(channels, -1)
+    return moved[None, :, :1, None] if (moved == moved[:, :1]).all() else None
 
 
 def _elementwise(importer, node):

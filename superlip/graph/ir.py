@@ -206,6 +206,8 @@ class Graph:
     onnx_input: str = ""
     onnx_input_shape: tuple[int, ...] = ()
     """Of the model's input, without the batch; () as the value ``input``."""
+    onnx_input_order: tuple[int, ...] = ()
+    """Axes of the model's input, without the batch, that are C, H, W; () where they are in that order."""
     onnx_input_type: str = "int8"
     """What the model's input takes: float32, or int8 or uint8, which are the value's own numbers."""
     onnx_outputs: list[str] = field(default_factory=list)

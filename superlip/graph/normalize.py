@@ -14,11 +14,11 @@ from .attributes import refusals
 from .errors import ModelError, one_line
 from .onnxtools import name_nodes, operator
 
-__all__ = ["Given", "in_front", "normalize"]
+__all__ = ["Normalized", "in_front", "normalize"]
 
 
 @dataclass(frozen=True)
-class Given:
+class Normalized:
     """A model as the user gave it, spelled out.
 
     ``operators`` is a dict of node name to operator, in the model's order; ``refused`` a dict of node name to why, of
@@ -41,7 +41,7 @@ def normalize(model):
 
     Returns
     -------
-    Given
+    Normalized
 
     Raises
     ------
@@ -54,7 +54,7 @@ def normalize(model):
     operators = {n.name: operator(n) for n in model.graph.node}
     if model.functions:
         model, operators = _inlined(model)
-    return Given(model, operators, refusals(model))
+    return Normalized(model, operators, refusals(model))
 
 
 def in_front(model, refused):
