@@ -339,18 +339,15 @@ def _check_accuracy(arguments, console, errors):
 
 def _plan(arguments, console, errors):
     from . import flow  # noqa: PLC0415
-    from .layer_table import print_layers  # noqa: PLC0415
-    from .report import plan_rows, write_rows  # noqa: PLC0415
+    from .estimate import Estimate  # noqa: PLC0415
 
     _writable(arguments.json)
     _writable(arguments.csv)
-    design = _design(arguments, flow, errors)
-    rows = plan_rows(design)
-    title = f"{design.graph.name} on {arguments.boards} boards, node {design.target.name}: estimate"
+    estimate = Estimate.of(_design(arguments, flow, errors))
     if arguments.json:
-        write_rows(rows, arguments.json)
-    _write_csv(rows, arguments.csv)
-    print_layers(console, rows, title, estimated=True, wide=arguments.wide)
+        write_whole(arguments.json, estimate.to_json())
+    _write_csv(estimate.layers, arguments.csv)
+    estimate.print(console, wide=arguments.wide)
     return 0
 
 

@@ -34,7 +34,7 @@ from .verify import TraceChecker
 __all__ = ["Design", "build", "load", "plan", "predict", "run"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Design:
     """A network planned and compiled for some boards."""
 
@@ -42,6 +42,12 @@ class Design:
     target: Target
     plan: Plan
     compiled: Compiled
+
+    def __repr__(self):
+        return (
+            f"<Design of {self.graph.name!r} for {_boards(self.plan.boards)}, node {self.target.name}: "
+            f"{len(self.network.ops)} operations, {self.plan.cycles:,.0f} cycles expected>"
+        )
 
     @property
     def network(self):

@@ -179,7 +179,15 @@ class Bound:
         return cls(macs, bytes_once, math.ceil(max(compute, memory) / boards))
 
 
-@dataclass
+@dataclass(frozen=True)
+class Prediction:
+    """The class with the largest value of an image's output, and that value."""
+
+    label: int
+    value: float
+
+
+@dataclass(repr=False)
 class Report:
     """A run. The JSON has the keys of the fields, in this order.
 
@@ -205,6 +213,8 @@ class Report:
         Of the RTL, by the model's own names. Not in the JSON.
     warnings : list of str
         What makes the numbers above doubtful, and what to do: sentences.
+    predictions : list of Prediction or None
+        Of each image by the RTL, if the first output is a vector of classes.
     """
 
     model: str
@@ -239,7 +249,8 @@ class Report:
     bound_cycles: int = 0
     over_bound: float = 0.0
     warnings: list[str] = field(default_factory=list)
-    outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    predictions: list[Prediction] | None = None
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def make(cls, model, designs, results, images, outputs, cross, agreement):
@@ -288,7 +299,16 @@ class Report:
             bound_cycles=bound.cycles,
             over_bound=cycles / bound.cycles,
             warnings=[*images.warnings, *_warnings(agreement, design.graph.agreement)],
+            predictions=_predictions(next(iter(outputs.values()))),
             outputs=outputs,
+        )
+
+    def __repr__(self):
+        boards = f"{self.boards} board{'s' if self.boards > 1 else ''}"
+        bits = "bits equal" if self.bit_exact else f"{self.mismatches:,} values differ"
+        return (
+            f"<Report of {self.model!r} on {boards}, node {self.node}: {self.cycles:,} cycles, "
+            f"speed-up {self.speedup:.2f}, {bits}>"
         )
 
     def to_json(self):
@@ -357,11 +377,28 @@ class Report:
                 f"golden differ from ONNX Runtime on the quantized model"
                 + (f", by at most {self.onnxruntime_largest_steps:.2g} steps" if self.onnxruntime_mismatches else "")
             )
+        if self.predictions:
+            shown = ", ".join(f"{p.label} ({p.value:.3g})" for p in self.predictions[:_SHOWN_PREDICTIONS])
+            more = ", ..." if len(self.predictions) > _SHOWN_PREDICTIONS else ""
+            lines.append(f"classes      {shown}{more} (largest value of each image)")
         lines.append(
             f"simulation   {self.sim_cycles:,} cycles of the cluster, {self.sim_cycles_per_second:,.0f} cycles/s"
         )
         lines += [f"warning      {text}" for text in self.warnings]
         return "\n".join(lines)
+
+
+_SHOWN_PREDICTIONS = 5
+
+
+def _predictions(output):
+    """Predictions of an output, ndarray (images, ...), or None if an image's is no vector of numbers."""
+    images, *shape = output.shape
+    if sum(size > 1 for size in shape) != 1 or not np.issubdtype(output.dtype, np.number):
+        return None
+    scores = output.reshape(images, -1)
+    best = scores.argmax(axis=1)
+    return [Prediction(int(label), float(row[label])) for label, row in zip(best, scores, strict=True)]
 
 
 def _largest_steps(graph, cross):
@@ -376,8 +413,3 @@ def _largest_steps(graph, cross):
 def _warnings(*agreements):
     """What the judgements say, each sentence once."""
     return list(dict.fromkeys(a.warning for a in agreements if a is not None and a.warning))
-
-
-def write_rows(rows, path):
-    """Layer rows as JSON (``superlip plan --json``)."""
-    write_whole(path, json.dumps([asdict(row) for row in rows], indent=1) + "\n")

@@ -64,3 +64,11 @@ def test_unknown_names_are_missing():
 
 def test_dir_lists_what_is_public():
     assert set(superlip.__all__) <= set(dir(superlip))
+
+
+def test_what_is_shown_at_a_prompt_is_short():
+    graph = superlip.load(ROOT / "examples" / "digits" / "digits.onnx")
+    design = superlip.plan(graph, boards=2, node="tiny")
+    assert repr(graph).startswith("<Graph 'digits': image (1, 8, 8) -> ") and len(repr(graph)) < 120
+    assert repr(design).startswith("<Design of 'digits' for 2 boards, node tiny: 7 operations, ")
+    assert len(repr(design)) < 120

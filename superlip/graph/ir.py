@@ -188,7 +188,7 @@ class Host(Node):
     reason: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Graph:
     """Nodes in topological order; ``values`` by name; one input, at least one output.
 
@@ -226,3 +226,7 @@ class Graph:
     def own_tensor(self, name):
         """The model's own name of a value's tensor."""
         return name.removesuffix("/int8")
+
+    def __repr__(self):
+        ends = [f"{self.own_tensor(name)} {self.values[name].shape}" for name in (self.input, *self.outputs)]
+        return f"<Graph {self.name!r}: {ends[0]} -> {', '.join(ends[1:])}, {len(self.nodes)} nodes>"

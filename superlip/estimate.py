@@ -1,0 +1,119 @@
+"""What a plan promises: cycles of every layer and of all, against one board, and whether the node can fit its FPGA."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+from superlip.plan.lower import lower
+from superlip.plan.planner import make_plan
+
+from .layer_table import print_layers
+from .report import LayerRow, plan_rows
+from .terminal import print_text
+
+__all__ = ["Estimate", "misfits"]
+
+_SUMS = ("macs", "dram_bytes", "link_bytes", "host_bytes")
+BRAM36_BITS, URAM_BITS = 36 << 10, 288 << 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one image by the planner, not measured.
+
+    ``target`` has the fields of ``superlip.boards.Target``; ``cycles_one_board`` is what the best plan for one board
+    takes; ``warnings`` are sentences.
+    """
+
+    model: str
+    target: dict
+    boards: int
+    cycles: int
+    cycles_one_board: int
+    macs: int
+    dram_bytes: int
+    link_bytes: int
+    host_bytes: int
+    layers: list[LayerRow]
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, design):
+        """Of a design, which is compared with the plan for one board."""
+        rows, target, boards = plan_rows(design), design.target, design.plan.boards
+        cycles = single = round(design.plan.cycles)
+        if boards > 1:
+            single = round(make_plan(lower(design.graph, target.node.tn), target, 1).cycles)
+        warnings = misfits(target)
+        if cycles > single:
+            warnings.append(f"{boards} boards are slower than one here: sending takes longer than what it saves")
+        sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
+        return cls(design.graph.name, asdict(target), boards, cycles, single, **sums, layers=rows, warnings=warnings)
+
+    @property
+    def speedup(self):
+        """Against one board."""
+        return self.cycles_one_board / self.cycles
+
+    def microseconds(self, cycles):
+        """At the clock that the target assumes."""
+        return cycles / self.target["clock_mhz"]
+
+    def to_json(self):
+        """As JSON text; a layer has only what a plan knows of it."""
+        totals = {
+            "cycles": self.cycles,
+            "microseconds": self.microseconds(self.cycles),
+            "cycles_one_board": self.cycles_one_board,
+            "microseconds_one_board": self.microseconds(self.cycles_one_board),
+            "speedup": self.speedup,
+            **{name: getattr(self, name) for name in _SUMS},
+        }
+        layers = [{key: value for key, value in asdict(row).items() if value is not None} for row in self.layers]
+        content = {
+            "model": self.model, "target": self.target, "boards": self.boards, "totals": totals, "layers": layers,
+            "warnings": self.warnings,
+        }  # fmt: skip
+        return json.dumps(content, indent=1) + "\n"
+
+    def print(self, console, *, wide=False):
+        """Print table and summary; with ``wide``, all columns of the table."""
+        title = f"{self.model} on {_boards(self.boards)}, node {self.target['name']}: estimate of one image"
+        print_layers(console, self.layers, title, estimated=True, wide=wide)
+        print_text(console, self.summary())
+
+    def summary(self):
+        """The lines under the table."""
+        clock = f"at an assumed {self.target['clock_mhz']:g} MHz"
+        lines = [f"one board    {self.cycles_one_board:>12,} cycles  {self._shown(self.cycles_one_board)} us {clock}"]
+        if self.boards > 1:
+            lines.append(
+                f"{self.boards} boards     {self.cycles:>12,} cycles  {self._shown(self.cycles)} us   "
+                f"speed-up {self.speedup:.2f}"
+            )
+        traffic = f"{self.dram_bytes:,} bytes from and to DRAM"
+        lines.append(f"traffic      {traffic}" + (f", {self.link_bytes:,} over the links" if self.boards > 1 else ""))
+        return "\n".join([*lines, *(f"warning      {text}" for text in self.warnings)])
+
+    def _shown(self, cycles):
+        return f"{self.microseconds(cycles):>10,.1f}"
+
+
+def misfits(target):
+    """Why a node can't fit its FPGA, as sentences: lower bounds, which are sure without ``superlip resources``."""
+    node, there = target.node, target.resources
+    dsp = math.ceil(node.macs_per_cycle / (2 if node.mac == "packed" else 1))
+    bits = (node.act_words + node.weight_words) * node.word_bits
+    room = there.bram36 * BRAM36_BITS + there.uram * URAM_BITS
+    found = []
+    if dsp > there.dsp:
+        found.append(f"{dsp:,} DSPs for {node.tm}x{node.tn} MACs, and the FPGA has {there.dsp:,g}")
+    if bits > room:
+        found.append(
+            f"{bits >> 13:,} KiB for the buffers (act_words, weight_words), and the FPGA has {room / 8192:,.0f} KiB"
+        )
+    return [f"node {target.name} can't fit: it takes at least {text}" for text in found]
+
+
+def _boards(count):
+    return f"{count} board{'s' if count > 1 else ''}"
