@@ -294,3 +294,48 @@ def test_a_function_that_calls_itself_is_refused():
     net.nodes[-1].domain = "pkg"
     with pytest.raises(graph.ModelError, match="calls itself"):
         graph.load(with_functions(net, x, turning), random_weights=0)
+
+
+def test_broadcasting_before_opset_7_is_what_it_is_now():
+    """``broadcast`` of Add, Mul and Gemm; their ``axis``, which onnx converts to another one, is refused."""
+
+    def net(opset):
+        made, old = FloatNet((3, 8, 8)), opset < 7
+        bias, factor = ([0.1, -0.5, 0.4, 2.0], [1.0, 0.5, 2.0, -1.0])
+        along, shape = ({"broadcast": 1} if old else {}), (4, 1, 1)
+        x = made.op("Add", made.conv("x", 4, 3), made.const(np.reshape(bias, shape)), **along)
+        x = made.op("Flatten", made.op("Mul", x, made.const(np.reshape(factor, shape)), **along))
+        weights, offset = made.const(made.rng.normal(size=(5, 256)) / 16), made.const(made.rng.normal(size=5))
+        x = made.op("Gemm", x, weights, offset, transB=1, **({"broadcast": 1} if old else {}))
+        return made.model(x, opset=opset), made.images(3)
+
+    (before, images), (now, _) = net(6), net(13)
+    results = [outputs(graph.load(m, calibrate=images), images) for m in (before, now)]
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(*(r.values() for r in results), strict=True))
+    before.graph.node[1].attribute.append(helper.make_attribute("axis", 1))
+    with pytest.raises(graph.ModelError, match="Add 'n1': axis=1"):
+        graph.load(before, calibrate=images)
+
+
+@pytest.mark.parametrize("opset", [9, 12, 13])
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_softmax_is_that_of_its_opset(opset, axis):
+    """Before opset 13 it works on all axes from ``axis`` on."""
+    net = FloatNet((3, 4, 4))
+    x = net.op("Softmax", net.conv("x", 4, 3), axis=axis)
+    assert_right(net.model(x, opset=opset), net.images(4))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10, 11, 13])
+def test_resizing_is_that_of_its_opset(opset):
+    net = FloatNet((3, 4, 4))
+    x = net.conv("x", 4, 3)
+    if opset == 7:
+        x = net.op("Upsample", x, scales=[1.0, 1.0, 2.0, 2.0], mode="nearest")
+    elif opset == 9:
+        x = net.op("Upsample", x, net.const([1, 1, 2, 2]), mode="nearest")
+    elif opset == 10:
+        x = net.op("Resize", x, net.const([1, 1, 2, 2]), mode="nearest")
+    else:
+        x = net.op("Resize", x, net.const([]), net.const([1, 1, 2, 2]), mode="nearest")
+    assert_right(net.model(net.conv(x, 4, 4), opset=opset), net.images(4))

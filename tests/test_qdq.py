@@ -219,3 +219,40 @@ def test_what_is_not_quantized_in_between_is_named():
     with pytest.raises(graph.ModelError, match=r"Neg 'n4': it takes the result of Conv 'n3' in floating point; put"):
         graph.load(quantized)
     assert [r.verdict for r in graph.check(quantized)] == ["folded"] * 3 + ["accelerator"] + ["unsupported"] * 7
+
+
+def window(rng):
+    """Attributes of a sliding window, at random."""
+    kernel = rng.integers(1, 4, 2).tolist()
+    found = {"kernel_shape": kernel, "strides": rng.integers(1, 4, 2).tolist()}
+    auto = rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET", "pads"])
+    return found | (
+        {"pads": [int(rng.integers(kernel[i % 2])) for i in range(4)]} if auto == "pads" else {"auto_pad": auto}
+    )
+
+
+@pytest.mark.parametrize("seed", [*range(40), *(pytest.param(s, marks=pytest.mark.slow) for s in range(40, 1000))])
+def test_windows_of_any_attributes(seed):
+    """Padding by hand and by name, ceil_mode, count_include_pad, dilations: as in ONNX Runtime, or refused."""
+    rng = np.random.default_rng(seed)
+    net = QdqNet((3, *rng.integers(5, 12, 2).tolist()), seed)
+    x, attributes = net.both("x", scale=0.0213), window(rng)
+    op = rng.choice(["Conv", "MaxPool", "AveragePool"])
+    if op == "Conv":
+        weights = net.const(net.rng.integers(-60, 60, (4, 3, *attributes["kernel_shape"])), np.int8)
+        x = net.op(op, x, net.dequantize(weights, scale=0.0113), dilations=rng.integers(1, 3, 2).tolist(), **attributes)
+    else:
+        more = {"count_include_pad": int(rng.integers(2))} if op == "AveragePool" else {"storage_order": 1}
+        x = net.op(op, x, ceil_mode=int(rng.integers(2)), **attributes, **more)
+    quantized = net.model(net.both(x, scale=0.0517), opset=int(rng.choice([13, 17, 19, 21])))
+    images = net.images(2)
+    try:
+        open_session(quantized.SerializeToString(), is_optimized=False).run(None, {"x": images[:1]})
+    except Exception:  # SAME with dilations, and with strides above the kernel, are beyond ONNX Runtime
+        assert "SAME" in attributes["auto_pad"]
+        return
+    try:
+        assert_equal(quantized, images)
+    except graph.ModelError as error:
+        assert f"{op} 'n2': " in str(error)
+        assert any(text in str(error) for text in ("write pads", "count_include_pad and ceil_mode"))

@@ -49,7 +49,10 @@ _WINDOW = {name: _READ for name in ("kernel_shape", "pads", "strides")} | {
 _CONV = _WINDOW | {"dilations": _READ, "group": _READ}
 _AVERAGE = _WINDOW | {"ceil_mode": _READ, "count_include_pad": _READ}
 _REDUCTION = {"axes": _READ, "keepdims": _READ}
-_BINARY = {"axis": _OLD, "broadcast": _OLD}
+_BINARY = {
+    "axis": Rule("operands are broadcast from their last axes on", (), "export with opset 7 or newer"),
+    "broadcast": _OLD,
+}
 _FLOAT32 = Rule("results are float32", (TensorProto.UNDEFINED, TensorProto.FLOAT), "export the model as float32")
 _INT8 = (TensorProto.UNDEFINED, TensorProto.INT8, TensorProto.UINT8)
 

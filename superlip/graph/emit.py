@@ -57,9 +57,13 @@ def window(attributes, size, kernel, *, op="Conv"):
     auto = auto.decode() if isinstance(auto, bytes) else auto
     pads = list(attributes.get("pads", (0,) * (2 * len(kernel))))
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(size, strides, reach, strict=True)]
-        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-        pads = small + large if auto == "SAME_UPPER" else large + small
+        total = [(-(-n // s) - 1) * s + r - n for n, s, r in zip(size, strides, reach, strict=True)]
+        heads = [int((t + (auto == "SAME_LOWER")) / 2) for t in total]
+        if min(heads) < 0:
+            raise Unsupported(
+                f"auto_pad={auto} of a kernel that reaches less far than its stride {strides}; write pads"
+            )
+        pads = heads + [max(0, t - h) for t, h in zip(total, heads, strict=True)]
     elif auto == "VALID":
         pads = [0] * len(pads)
     if min(pads, default=0) < 0:
