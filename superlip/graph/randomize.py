@@ -14,7 +14,9 @@ def random_images(seed, shape):
     if len(shape) == 4:
         h, w = shape[2:]
         coarse = rng.normal(size=(_CALIBRATION_IMAGES, shape[1], -(-h // 8), -(-w // 8)))
-        images = 0.6 * images + 0.8 * coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, :h, :w]
+        images *= 0.6
+        for row in range(h):  # one at a time: the image may be as large as the memory allows
+            images[:, :, row] += 0.8 * coarse[:, :, row // 8].repeat(8, axis=-1)[..., :w]
     return images.astype(np.float32)
 
 
