@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import onnx
@@ -12,7 +13,11 @@ from onnxruntime.quantization import quantize_dynamic
 
 from superlip import golden, graph
 from superlip.flow import plan
+from superlip.graph.emit import concat_axis
 from superlip.graph.errors import one_line
+from superlip.graph.randomize import random_images
+from superlip.graph.states import Unsupported
+from superlip.graph.views import View
 
 
 def plain(*, opset=17):
@@ -156,6 +161,23 @@ def test_scales_that_are_no_positive_numbers(name, label, value):
     scale = np.full(8, 0.01, np.float32) if name == "ws" else np.float32(value)
     scale.reshape(-1)[-1:] = value
     refused(quantized({name: scale}), label, repr(name), str(np.float32(value)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -0.1])
+@pytest.mark.parametrize("name", ["xs", "ws", "ys"])
+def test_scales_that_are_computed(name, value):
+    """A constant that a node makes of others is no better; neither is one that is an attribute."""
+    net = quantized()
+    net.graph.initializer.remove(initializer(net, name))
+    size = 8 if name == "ws" else 1
+    net.graph.node.insert(0, helper.make_node("Reshape", ["made", "shape"], [name], name="scale"))
+    net.graph.node.insert(0, helper.make_node("Constant", [], ["made"], value_floats=[value] * size))
+    net.graph.initializer.append(numpy_helper.from_array(np.array([size] if size > 1 else [], np.int64), "shape"))
+    refused(net)
+    net = quantized()
+    net.graph.initializer.remove(initializer(net, name))
+    net.graph.node.insert(0, helper.make_node("Constant", [], [name], value_float=value))
+    refused(net, repr(name))
 
 
 def test_scales_whose_quotient_is_no_number():
@@ -320,6 +342,9 @@ def test_concatenation_of_different_sizes():
     a = net.conv("x", 6, 6)
     x = net.op("Concat", a, net.conv(a, 6, 6, 1, pads=[255] * 4), axis=1)
     refused(net.model(net.conv(x, 7, 12)), "Concat 'n2'")
+    views = [View("a", (1, 6, 6, 6)), View("b", (1, 6, 516, 516))]  # where ONNX Runtime knows no shapes
+    with pytest.raises(Unsupported, match="different sizes"):
+        concat_axis(None, views, 1)
 
 
 @pytest.mark.parametrize("version", [0, -1, 1 << 40])
@@ -383,6 +408,23 @@ def test_sizes_are_estimated_before_anything_is_made(make, text, tmp_path):
     message, kilobytes = done.stdout.splitlines()
     assert text in message and "elements" in message and "at most" in message
     assert int(kilobytes) < 300_000
+
+
+def test_the_sum_of_all_results():
+    net = FloatNet((3, 2000, 2000))
+    x = net.conv("x", 64, 3)
+    for _ in range(2):
+        x = net.op("Relu", x)
+    refused(
+        net.model(net.conv(x, 4, 64)), "'x' of shape (1, 3, 2000, 2000)", "784,000,000 elements", "at most 536,870,912"
+    )
+
+
+def test_images_are_made_without_copies():
+    tracemalloc.start()
+    made = random_images(0, (1, 3, 512, 512))
+    assert tracemalloc.get_traced_memory()[1] < 3.1 * made.nbytes  # they, and their float64
+    tracemalloc.stop()
 
 
 # -- a batch that is fixed -----------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def fold_zero_point(bias, weights, zero_point):
 
 def channel_scale(source, weight_scale, result, channels):
     """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
+    if not (np.asarray(weight_scale) > 0).all():
+        raise Unsupported("the scales of its weights must be positive numbers")
     with np.errstate(over="ignore", under="ignore"):
         scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
     return np.broadcast_to(usable_scale(scale), (channels,)).copy()
@@ -296,4 +298,6 @@ def concat_axis(importer, views, axis):
     rank = len(views[0].shape)
     if axis % rank != 1 or views[0].shape[0] != 1:
         raise Unsupported(f"Concat along axis {axis}: only channels")
+    if len({view.shape[2:] for view in views}) > 1:
+        raise Unsupported(f"Concat of images of different sizes: {', '.join(str(view.shape) for view in views)}")
     return [importer.materialize(v) for v in views]

@@ -98,6 +98,8 @@ class Importer:
             raise Unsupported("the scale of an activation must be one constant number")
         if scale.dtype != np.float32:
             raise Unsupported(f"the scale of an activation must be float32, not {scale.dtype}; export as float32")
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise Unsupported(f"the scale of an activation must be a positive number, not {scale.reshape(())}")
         zero = self.const(zero_point) if zero_point else np.zeros((), kind)
         if zero is None or zero.size != 1:
             raise Unsupported("the zero point of an activation must be one constant number")

@@ -22,8 +22,8 @@ __all__ = ["LARGEST_TENSOR", "check_tensors", "validate", "why_it_does_not_run"]
 LARGEST_TENSOR = 1 << 28
 """Elements of the largest tensor that is accepted: 1 GiB in float32."""
 
-LARGEST_SUM = 1 << 30
-"""Elements of all tensors that are made of one image: 4 GiB in float32, when their ranges are measured."""
+LARGEST_SUM = 1 << 29
+"""Elements of all tensors that are made of one image: 2 GiB in float32, when their ranges are measured."""
 
 _SMALL = 1024
 """Constants up to this many elements may be shapes, axes or scales, which decide over the shapes of others."""
@@ -249,8 +249,13 @@ def _constant_tensors(graph):
 
 def _constants(graph):
     """Constants by name, as numpy arrays."""
-    found = _constant_tensors(graph)
-    return {name: numpy_helper.to_array(t) for name, t in found.items() if t.data_type != TensorProto.STRING}
+    tensors = _constant_tensors(graph)
+    found = {name: numpy_helper.to_array(t) for name, t in tensors.items() if t.data_type != TensorProto.STRING}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output:
+            numbers = (a for a in node.attribute if a.name in ("value_float", "value_floats"))
+            found.update((node.output[0], np.array(list(a.floats) or a.f, np.float32)) for a in numbers)
+    return found
 
 
 # -- the graph -----------------------------------------------------------------------------------------------
@@ -392,7 +397,7 @@ def _check_sum(light, shapes):
     if sum(sizes) > LARGEST_SUM:
         raise ModelError(
             f"input {light.graph.input[0].name!r} of shape {shapes.get(light.graph.input[0].name)} makes results of "
-            f"{sum(sizes):,} elements; at most {LARGEST_SUM:,} (4 GiB in float32) are supported: use smaller images"
+            f"{sum(sizes):,} elements; at most {LARGEST_SUM:,} (2 GiB in float32) are supported: use smaller images"
         )
 
 
