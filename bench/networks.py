@@ -23,8 +23,8 @@ import numpy as np
 import onnx
 from superlip.boards import load_target
 from superlip.rtl.isa import Unit
+from superlip.sim.cache import entry
 from superlip.sim.cluster import Simulator
-from superlip.sim.runner import cache_dir
 
 import superlip.graph
 from superlip import flow, golden
@@ -78,16 +78,12 @@ def load_graph(source):
     code = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.py"))]
     versions = [importlib.metadata.version(name) for name in ("numpy", "onnx", "onnxruntime")]
     key = hashlib.sha256(repr((content, code, versions, source.seed)).encode()).hexdigest()[:20]
-    path = cache_dir() / "graphs" / f"{key}.pickle"
-    if path.exists():
-        return pickle.loads(path.read_bytes())
-    say(f"{source.title}: quantizing")
-    graph = flow.load(model, random_weights=source.seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(pickle.dumps(graph))
-    partial.replace(path)
-    return graph
+
+    def make(folder):
+        say(f"{source.title}: quantizing")
+        (folder / "graph.pickle").write_bytes(pickle.dumps(flow.load(model, random_weights=source.seed)))
+
+    return pickle.loads((entry("graphs", key, make, note=say) / "graph.pickle").read_bytes())
 
 
 class Builder:

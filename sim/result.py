@@ -9,6 +9,8 @@ from superlip.rtl.link.frame import FrameField
 from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK, ERROR_UNIT_WATCHDOG
 
+from .toolchain import ToolError
+
 __all__ = [
     "LOST_DTYPE",
     "NO_TAG",
@@ -89,7 +91,7 @@ def trace_dtype(tn: int) -> np.dtype:
     )  # fmt: skip
 
 
-class SimulationError(RuntimeError):
+class SimulationError(ToolError):
     """The simulation could not be run, or a node failed in it; the message says what happened."""
 
 

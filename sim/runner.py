@@ -1,6 +1,6 @@
 """Runs cocotb benches on Verilator: build once per design (by content), test, optionally with waves.
 
-A bench is a module ``superlip.sim.benches.NAME`` with
+A bench is a Python module, one of ``superlip.sim.benches`` or any other file, with
 
 ``CASES``
     dict of case name to a dict of parameters;
@@ -12,42 +12,42 @@ A bench is a module ``superlip.sim.benches.NAME`` with
     a design builds and runs several times faster so.
 """
 
+import base64
+import contextlib
 import hashlib
 import importlib
+import importlib.metadata
 import os
+import pickle
 import pkgutil
 import random
 import re
-import shutil
+import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from superlip.rtl.verilog import to_verilog
 
+from .build import QUIET, BuildError, last_lines
+from .cache import cache_folder, entry, remove_old, work_folder
+from .children import child
 from .stand_ins import StandIns
-from .toolchain import ToolError, find_toolchain
+from .toolchain import MissingToolError, find_toolchain, install_command
 
-__all__ = ["benches", "cache_dir", "case", "rng", "run_bench", "to_verilog"]
+__all__ = ["BenchError", "benches", "case", "load_bench", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
 OPT_FAST = "-O1"
-# Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
-QUIET = [
-    "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
-    "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ",
-]  # fmt: skip
 
 
-def cache_dir():
-    """Where builds are kept: $SUPERLIP_CACHE, or superlip/ in the user's cache folder."""
-    base = os.environ.get("SUPERLIP_CACHE")
-    if base:
-        return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superlip"
+class BenchError(ValueError):
+    """There is no such bench, or no such case of it, or it can't be built."""
 
 
 def benches():
-    """Names of all benches."""
+    """Names of superlip's own benches."""
     from . import benches as package  # noqa: PLC0415
 
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
@@ -55,8 +55,7 @@ def benches():
 
 def case():
     """Inside a bench: the parameters of the running case."""
-    module = importlib.import_module(os.environ["SUPERLIP_BENCH"])
-    return module.CASES[os.environ["SUPERLIP_CASE"]]
+    return pickle.loads(base64.b64decode(os.environ["SUPERLIP_CASE"]))
 
 
 def rng():
@@ -64,43 +63,72 @@ def rng():
     return random.Random(int(os.environ["SUPERLIP_SEED"]))
 
 
-def _ports_only_runner(base):
-    """cocotb's runner without --public-flat-rw, which keeps Verilator from optimising anything away."""
-
-    class PortsOnly(base):
-        def _build_command(self):
-            return [[word for word in command if word != "--public-flat-rw"] for command in super()._build_command()]
-
-    return PortsOnly()
-
-
-def _control_file(folder, text):
-    """A Verilator control file that makes the ports public."""
-    pattern = r"^  (?:input|output) (?:wire |reg )?(?:\[\d+:\d+\] )?(\w+) ?;"
-    ports = re.findall(pattern, _module(text, TOP), re.MULTILINE)
-    path = folder / "ports.vlt"
-    lines = [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ports]
-    path.write_text("\n".join(["`verilator_config", *lines, ""]))
-    return path
-
-
-def _cflags(definitions):
-    """Arguments of Verilator that make macros known to the C++ compiler."""
-    return ["-CFLAGS", " ".join(f"-D{name}={value}" for name, value in definitions.items())] if definitions else []
-
-
-def _module(text, name):
-    start = text.index(f"\nmodule {name}(")
-    return text[start : text.index("\nendmodule", start)]
-
-
-def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None, stand_ins=False):
-    """Run the cocotb tests of one case of a bench.
+def load_bench(bench):
+    """The module of a bench.
 
     Parameters
     ----------
-    name, case_name : str
-        Bench module and case.
+    bench : str or Path
+        Name of one of superlip's own, or path of a Python file. As for a script, its folder becomes the first on
+        ``sys.path``, so that it can import what lies beside it.
+
+    Raises
+    ------
+    BenchError
+        If there is none, or it lacks ``CASES`` or ``build``.
+    MissingToolError
+        If cocotb is not installed.
+    """
+    if bench not in benches() and Path(bench).suffix != ".py":
+        raise BenchError(f"no bench {str(bench)!r}; there are: {', '.join(benches())}, and any Python file (PATH.py)")
+    if find_spec("cocotb") is None or find_spec("cocotb_tools") is None:
+        raise MissingToolError(f"cocotb is not installed: {install_command('cocotb', 'cocotbext-axi')}")
+    module = _import_file(Path(bench)) if Path(bench).suffix == ".py" else _import_own(bench)
+    missing = [name for name in ("CASES", "build") if not hasattr(module, name)]
+    if missing:
+        raise BenchError(f"{bench} is no bench: it has no {' and no '.join(missing)}")
+    return module
+
+
+def _import_own(name):
+    try:
+        return importlib.import_module(f"{__package__}.benches.{name}")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("cocotbext"):
+            raise
+        raise MissingToolError(f"bench {name} needs cocotbext-axi: {install_command('cocotbext-axi')}") from None
+
+
+def _import_file(path):
+    path = path.absolute()
+    if not path.is_file():
+        raise BenchError(f"there is no bench {path}")
+    if not path.stem.isidentifier():
+        raise BenchError(f"{path} can't be imported: a bench's file name is a Python name")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    with _told(f"{path} can't be imported"):
+        module = importlib.import_module(path.stem)
+    if not os.path.samefile(getattr(module, "__file__", None) or os.devnull, path):
+        raise BenchError(f"{path} has the name of another module ({module.__name__}): rename it")
+    return module
+
+
+def run_bench(
+    bench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False
+):
+    """Run the cocotb tests of one case of a bench, superlip's or your own.
+
+    ``superlip.sim.run_bench("vector", "lanes8")``, or ``run_bench("my benches/adder.py", parameters={"width": 12})``.
+
+    Parameters
+    ----------
+    bench : str or Path
+        As for ``load_bench``.
+    case_name : str, optional
+        One of its ``CASES``; by default the first.
+    parameters : dict, optional
+        For ``build`` and ``case()``, instead of those of the case. They must be picklable.
     seed : int, optional
         Printed; a random one without it.
     waves : bool
@@ -108,7 +136,7 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
     test : str, optional
         Only the cocotb test of that name.
     folder : Path, optional
-        Where results (and waves) go; by default inside the cache.
+        Where results (and waves) go; by default a new one inside the cache.
     stand_ins : bool
         With the C++ stand-ins of the simulator (``StandIns``) for the data paths.
 
@@ -120,66 +148,177 @@ def run_bench(name, case_name, *, seed=None, waves=False, test=None, folder=None
     ------
     AssertionError
         If a test failed (the message says which, and the seed).
-    ToolError
+    BenchError
+        If there is no such bench or case, or its component can't be built.
+    MissingToolError
         If Verilator, a compiler or cocotb is missing.
+    BuildError
+        If Verilator or the compiler fails.
+    CacheError
+        If the cache can't be used.
     """
-    try:
-        from cocotb_tools.check_results import get_results  # noqa: PLC0415
-        from cocotb_tools.runner import Verilator  # noqa: PLC0415
-    except ImportError:
-        raise ToolError("cocotb is not installed: pip install 'superlip[bench]'") from None
+    module = load_bench(bench)
     tools = find_toolchain()
-    module_name = f"{__package__}.benches.{name}"
-    module = importlib.import_module(module_name)
-    parameters = module.CASES[case_name]
+    name = module.__name__.removeprefix(f"{__package__}.benches.")
+    case_name, parameters = _case(module, name, case_name, parameters)
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"bench {name}[{case_name}] seed {seed}", flush=True)
+    with _told(f"bench {name}[{case_name}] can't be built"):
+        component = module.build(**parameters)
+    build = _build(tools, component, waves, stand_ins)
+    folder = Path(folder).absolute() if folder else _run_folder(name, case_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    count, failed = _test(build, module.__name__, parameters, seed, waves, test, folder)
+    if failed or not count:
+        what = f"{failed} of {count} tests failed" if count else "no test was run to its end"
+        tail = (folder / "test.log").read_text(errors="replace")[-6000:]
+        raise AssertionError(f"bench {name}[{case_name}] seed {seed}: {what}\n{tail}")
+    return folder
 
-    component = module.build(**parameters)
+
+@contextlib.contextmanager
+def _told(what):
+    """A mistake in somebody's bench is theirs to mend."""
+    try:
+        yield
+    except Exception as error:
+        raise BenchError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _case(module, name, case_name, parameters):
+    """Name and parameters of what is to be run."""
+    if case_name is None:
+        case_name = "parameters" if parameters is not None else next(iter(module.CASES), None)
+    if parameters is not None:
+        return case_name, parameters
+    if case_name not in module.CASES:
+        raise BenchError(f"bench {name} has no case {case_name!r}; there are: {', '.join(module.CASES)}")
+    return case_name, module.CASES[case_name]
+
+
+def _run_folder(name, case_name):
+    runs = cache_folder("bench-runs")
+    remove_old(runs)
+    return Path(tempfile.mkdtemp(prefix=f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', case_name)}-", dir=runs))
+
+
+def _build(tools, component, waves, stand_ins):
+    """Folder of the simulator of a component: from the cache, or built."""
     platform = StandIns() if stand_ins else None
     text = to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
-    extra = [path for path in StandIns.sources if stand_ins]
+    extra = {path.name: path.read_text() for path in StandIns.sources if stand_ins}
+    extra |= {path.name: path.read_text() for path in StandIns.headers if stand_ins}
     definitions = platform.definitions if stand_ins else {}
-    parts = (text, waves, OPT_FAST, tools.version, sys.version, definitions, [path.read_text() for path in extra])
-    key = hashlib.sha256("".join(map(str, parts)).encode()).hexdigest()[:20]
-    build = cache_dir() / "cocotb" / key
-    runner = _ports_only_runner(Verilator)
-    saved = dict(os.environ)
-    try:
-        os.environ.update(tools.environment())
-        if not (build / "complete").exists():
-            partial = build.with_name(f"{key}.{os.getpid()}")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            source = partial / f"{TOP}.v"
-            source.write_text(text)
+    cocotb = importlib.metadata.version("cocotb")
+    parts = (text, waves, OPT_FAST, tools.version, cocotb, sys.version, definitions, extra)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+
+    def make(target):
+        with work_folder(target) as work, _environment(tools.linked(work).environment()):
+            for name, content in {f"{TOP}.v": text, "ports.vlt": _control_file(text), **extra}.items():
+                (work / name).write_text(content)
             # Verilator's "slow" files run once: optimised, those of a large design take minutes.
             os.environ["MAKEFLAGS"] = f"{os.environ.get('MAKEFLAGS', '')} OPT_FAST={OPT_FAST} OPT_SLOW=-O0".strip()
-            runner.build(
-                sources=[_control_file(partial, text), *(p for p in extra if p.suffix == ".sv"), source],
-                hdl_toplevel=TOP, build_dir=partial, defines=definitions,
-                build_args=[*QUIET, *_cflags(definitions), *(str(p) for p in extra if p.suffix != ".sv")],
-                waves=waves, always=True, timescale=("1ns", "1ps"), log_file=partial / "build.log",
-            )  # fmt: skip
-            (partial / "complete").touch()
+            log = work / "build.log"
+            verilog = [name for name in ("ports.vlt", *extra, f"{TOP}.v") if not name.endswith((".cpp", ".h"))]
             try:
-                partial.rename(build)
-            except OSError:  # another process was faster
-                shutil.rmtree(partial)
-        folder = Path(folder) if folder else build / f"run-{case_name}-{os.getpid()}"
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.update(SUPERLIP_BENCH=module_name, SUPERLIP_CASE=case_name, SUPERLIP_SEED=str(seed))
-        runner.build_dir, runner.sources, runner.waves = build, [], waves
-        results = runner.test(
-            test_module=module_name, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=build, test_dir=folder,
-            results_xml=str(folder / "results.xml"), testcase=test, waves=waves, seed=seed,
-            log_file=folder / "test.log", timescale=("1ns", "1ps"),
-        )  # fmt: skip
+                _runner(work).build(
+                    sources=[work / name for name in verilog], hdl_toplevel=TOP, build_dir=work, defines=definitions,
+                    build_args=[*QUIET, *_cflags(definitions), *(str(work / n) for n in extra if n.endswith(".cpp"))],
+                    waves=waves, always=True, timescale=("1ns", "1ps"), log_file=log,
+                )  # fmt: skip
+            except subprocess.CalledProcessError as error:
+                tool = Path(error.cmd[0]).name
+                raise BuildError(f"building the bench's simulator failed in {tool}\n{last_lines(log)}") from None
+            (target / TOP).write_bytes((work / TOP).read_bytes())
+            (target / TOP).chmod(0o755)
+
+    return entry("bench-simulators", key, make)
+
+
+def _test(build, module_name, parameters, seed, waves, test, folder):
+    """Run the tests: how many there are, and how many of them failed."""
+    from cocotb_tools import config  # noqa: PLC0415
+    from cocotb_tools.check_results import get_results  # noqa: PLC0415
+
+    libraries = os.pathsep.join(filter(None, [str(config.libs_dir), os.environ.get("LD_LIBRARY_PATH")]))
+    settings = {"SUPERLIP_CASE": base64.b64encode(pickle.dumps(parameters)).decode(), "SUPERLIP_SEED": str(seed)}
+    results = folder / "results.xml"
+    with _environment({**os.environ, **settings, "LD_LIBRARY_PATH": libraries}):
+        runner = _runner(None)
+        runner.sources = []
+        with contextlib.suppress(subprocess.CalledProcessError, SystemExit):  # then there are no results
+            runner.test(
+                test_module=module_name, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=build,
+                test_dir=folder, results_xml=str(results), testcase=test, waves=waves, seed=seed,
+                log_file=folder / "test.log", timescale=("1ns", "1ps"),
+            )  # fmt: skip
+    try:
+        return get_results(results)
+    except RuntimeError:
+        return 0, 0
+
+
+@contextlib.contextmanager
+def _environment(variables):
+    """cocotb's runner takes its settings from this process's environment."""
+    saved = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # with it, cocotb would judge the results, in its own way
+    try:
+        yield
     finally:
         os.environ.clear()
         os.environ.update(saved)
-    count, failed = get_results(results)
-    if failed or not count:
-        tail = (folder / "test.log").read_text()[-6000:]
-        raise AssertionError(f"bench {name}[{case_name}] seed {seed}: {failed} of {count} tests failed\n{tail}")
-    return folder
+
+
+def _runner(work):
+    """cocotb's runner, with some things done differently.
+
+    There is no --public-flat-rw, which keeps Verilator from optimising anything away. Paths of cocotb in the build are
+    those of links in the folder ``work``: make can't take what a path may hold. Programs end with us.
+    """
+    from cocotb_tools import config  # noqa: PLC0415
+    from cocotb_tools.runner import Verilator  # noqa: PLC0415
+
+    class Runner(Verilator):
+        def _build_command(self):
+            links = {config.libs_dir: work / "cocotb-libs", config.share_dir: work / "cocotb-share"}
+            for place, link in links.items():
+                link.symlink_to(place, target_is_directory=True)
+
+            def linked(word):
+                for place, link in links.items():
+                    word = word.replace(str(place), str(link))
+                return word
+
+            commands = super()._build_command()
+            return [[linked(word) for word in command if word != "--public-flat-rw"] for command in commands]
+
+        def _execute_cmds(self, cmds, cwd, stdout=None):
+            for command in cmds:
+                with child(command, cwd=cwd, env=self.env, stdout=stdout, stderr=subprocess.STDOUT) as process:
+                    code = process.wait()
+                if code:
+                    raise subprocess.CalledProcessError(code, command)
+
+    return Runner()
+
+
+def _control_file(text):
+    """A Verilator control file that makes the ports public."""
+    pattern = r"^  (?:input|output) (?:wire |reg )?(?:\[\d+:\d+\] )?(\w+) ?;"
+    ports = re.findall(pattern, _module(text, TOP), re.MULTILINE)
+    lines = [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ports]
+    return "\n".join(["`verilator_config", *lines, ""])
+
+
+def _cflags(definitions):
+    """Arguments of Verilator that make macros known to the C++ compiler."""
+    return ["-CFLAGS", " ".join(f"-D{name}={value}" for name, value in definitions.items())] if definitions else []
+
+
+def _module(text, name):
+    start = text.index(f"\nmodule {name}(")
+    return text[start : text.index("\nendmodule", start)]

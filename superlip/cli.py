@@ -12,6 +12,8 @@ import traceback
 from importlib.metadata import version
 from pathlib import Path
 
+from superlip.sim.children import ended_children
+
 from . import terminal
 from .failures import CLOSED, EXIT_STATUS, INTERRUPTED, UsageError, failure_of, write_failure
 from .files import write_whole
@@ -37,7 +39,8 @@ def _command(argv, errors):
     """Do what the command line asks for; what goes wrong is said here, once and in one line."""
     try:
         arguments = _parser().parse_args(argv)
-        status = arguments.work(arguments, make_console(), errors)
+        with _signals_interrupt(), ended_children():
+            status = arguments.work(arguments, make_console(), errors)
         terminal.flush_output()
         return status
     except SystemExit as end:  # --help, --version
@@ -182,7 +185,8 @@ def _parser():
     command = commands.add_parser("sim", help="simulate parts of the hardware", description="simulate a part")
     simulate = command.add_subparsers(title="simulators", metavar="SIMULATOR")
     command = plain_command("cocotb", _cocotb, "run a component's cocotb bench", simulate)
-    command.add_argument("name", nargs="?", help="the bench; without it: list them")
+    text = "one of ours, or a Python file of yours; without it: list them"
+    command.add_argument("name", nargs="?", metavar="BENCH[::CASE]", help=text)
     command.add_argument("--case", help="one case of the bench (default: all)")
     command.add_argument("--seed", type=int, help="of the random numbers (default: a new one, printed)")
     command.add_argument("--waves", action="store_true", help="write dump.vcd")
@@ -216,20 +220,19 @@ def _whole(text, *, least):
 
 
 def _run(arguments, console, errors):
-    from superlip.sim.runner import cache_dir  # noqa: PLC0415
+    from superlip.sim.cache import cache_folder  # noqa: PLC0415
 
     from . import flow  # noqa: PLC0415
 
     del errors
     _writable(arguments.json)
     _writable(arguments.csv)
-    with _sigterm_interrupts():
-        report = flow.run(
-            arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
-            calibrate=arguments.calibrate, random_weights=arguments.random_weights,
-            accept_accuracy=arguments.accept_accuracy, pure_rtl=arguments.pure_rtl,
-            checkpoints=cache_dir() / "checkpoints", fresh=arguments.fresh, progress=True,
-        )  # fmt: skip
+    report = flow.run(
+        arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
+        calibrate=arguments.calibrate, random_weights=arguments.random_weights,
+        accept_accuracy=arguments.accept_accuracy, pure_rtl=arguments.pure_rtl,
+        checkpoints=cache_folder("checkpoints"), fresh=arguments.fresh, progress=True,
+    )  # fmt: skip
     if arguments.json:
         report.write_json(arguments.json)
     _write_csv(report.layers, arguments.csv)
@@ -238,25 +241,30 @@ def _run(arguments, console, errors):
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts():
-    """SIGTERM as Ctrl-C: it leaves a checkpoint."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _signals_interrupt():
+    """SIGTERM, and SIGHUP of a closed terminal, as Ctrl-C: programs end with us, and ``run`` leaves a checkpoint."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}  # as nohup does
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _bisect(arguments, console, errors):
+    from superlip.sim.build import check_machine  # noqa: PLC0415
     from superlip.sim.cluster import Simulator  # noqa: PLC0415
 
     from . import flow  # noqa: PLC0415
     from .bisect import bisect, built_memory  # noqa: PLC0415
     from .data import load_images  # noqa: PLC0415
 
+    check_machine()
     memory = None if arguments.built is None else built_memory(arguments.built)
     design = _design(arguments, flow, errors)
     loaded = load_images(arguments.model, design.graph, arguments.data, limit=arguments.images)
@@ -424,26 +432,22 @@ def _doctor(arguments, console, errors):
 
 
 def _cocotb(arguments, console, errors):
-    import importlib  # noqa: PLC0415
+    from superlip.sim.runner import benches, load_bench, run_bench  # noqa: PLC0415
 
-    from superlip.sim.runner import benches, run_bench  # noqa: PLC0415
-
-    names = benches()
-    if arguments.name not in names:
-        _complain(errors, f"no bench {arguments.name!r}; there are: {', '.join(names)}")
-        return 2
-    cases = importlib.import_module(f"superlip.sim.benches.{arguments.name}").CASES
-    if arguments.case is not None and arguments.case not in cases:
-        _complain(errors, f"bench {arguments.name} has no case {arguments.case!r}; there are: {', '.join(cases)}")
-        return 2
-    for case in [arguments.case] if arguments.case else cases:
-        try:
-            folder = run_bench(arguments.name, case, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
-        except AssertionError as error:
-            _complain(errors, str(error))
-            return 1
-        kept = f"{'waves and ' if arguments.waves else ''}results"
-        print_text(console, f"{arguments.name}[{case}] passed; {kept} in {folder}")
+    if arguments.name is None:
+        for name in benches():
+            print_text(console, name)
+        return 0
+    bench, _, case = arguments.name.partition("::")
+    case = arguments.case or case
+    try:
+        for name in [case] if case else load_bench(bench).CASES:
+            folder = run_bench(bench, name, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
+            what = "waves and results" if arguments.waves else "results"
+            print_text(console, f"{bench}[{name}] passed; {what} in {folder}")
+    except AssertionError as error:
+        _complain(errors, str(error))
+        return 1
     return 0
 
 

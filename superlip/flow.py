@@ -190,7 +190,7 @@ def run(
     ValueError
         Of the kinds that ``load`` and ``plan`` raise, for what a user can mend.
     superlip.sim.toolchain.ToolError
-        If Verilator or a compiler is missing.
+        If Verilator or a compiler is missing or fails, or the cache can't be used.
     superlip.sim.cluster.SimulationError
         If a node reported an error or never finished.
     superlip.sim.cluster.SimulationInterrupted
@@ -220,8 +220,10 @@ def run(
 
 
 def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
-    from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
+    from superlip.sim.build import check_machine  # noqa: PLC0415 - the simulator's tools are an extra
+    from superlip.sim.cluster import Simulator  # noqa: PLC0415
 
+    check_machine()
     graph, designs, path = _given(model, boards, node)
     target, boards = (designs[max(designs)].target, max(designs)) if designs else (_target(node), boards or 1)
     name = graph.name if path is None else Path(path).stem

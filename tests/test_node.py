@@ -7,7 +7,7 @@ from superlip.boards import TARGETS
 from superlip.rtl.config import LIMITS, NodeConfig
 from superlip.rtl.node import Node, node_verilog
 from superlip.sim.runner import QUIET
-from superlip.sim.toolchain import ToolError, find_toolchain
+from superlip.sim.toolchain import MissingToolError, find_toolchain
 
 
 def test_a_node_is_square():
@@ -30,7 +30,7 @@ def test_lint(name, tmp_path):
     """No circular logic (UNOPTFLAT) either: it would cost the simulator much of its speed."""
     try:
         tools = find_toolchain()
-    except ToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
     (tmp_path / "node.v").write_text(node_verilog(TARGETS[name].node))
     command = [tools.verilator, "--lint-only", *QUIET, "-Wwarn-UNOPTFLAT", "--top-module", "superlip_node", "node.v"]

@@ -74,7 +74,7 @@ def test_report_says_what_does_not_fit():
 
 @pytest.mark.usefixtures("synthesis")
 def test_synthesis_of_a_part_and_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(res, "cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("SUPERLIP_CACHE", str(tmp_path))
     seen = []
     target = load_target("tiny")
     first = res.resources(target, only={"PE array"}, progress=lambda *told: seen.append(told))
@@ -90,7 +90,7 @@ def test_synthesis_of_a_part_and_the_cache(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("synthesis")
 def test_synthesis_that_fails_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(res, "cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("SUPERLIP_CACHE", str(tmp_path))
     synthesis = res._Synthesis(res._yosys())
     with pytest.raises(res.SynthesisError, match=r"synthesis of it failed.*syntax error"):
         synthesis.run("module top(; endmodule", "it", lambda seconds: None)

@@ -7,7 +7,7 @@ import pytest
 from nets import Builder, random_graph
 from superlip.boards import TARGETS
 from superlip.sim.cluster import Flip, Simulator
-from superlip.sim.toolchain import ToolError
+from superlip.sim.toolchain import MissingToolError
 
 from superlip import flow
 
@@ -19,7 +19,7 @@ def simulators():
     """With stand-ins, and without."""
     try:
         found = [Simulator.build(TINY, pure_rtl=pure) for pure in (False, True)]
-    except ToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
     assert found[0].program != found[1].program
     return found
