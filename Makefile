@@ -19,11 +19,11 @@ demo: $(VENV)/sim.stamp
 	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
 
 test: lint
-	@$(BIN)/pytest -n auto --dist worksteal -ra
+	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10
 
 # The other cases of the benches, and imports of large networks: ten minutes more.
 slow: $(VENV)/test.stamp
-	@$(BIN)/pytest -n auto --dist worksteal -ra -m slow
+	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
 
 lint: $(VENV)/test.stamp types
 	@$(BIN)/ruff check .

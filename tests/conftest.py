@@ -1,4 +1,4 @@
-"""What the tests share: the seed."""
+"""What the tests share: the seed, and which of the slow ones run."""
 
 import random
 
@@ -7,6 +7,15 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="seed of the benches, to repeat a run; by default a new one each time")
+
+
+def pytest_configure(config):
+    """Slow tests run where they are asked for: by ``-m``, by a test's id, or by ``-k`` in one file."""
+    if hasattr(config, "workerinput") or any(word.startswith("-m") for word in config.invocation_params.args):
+        return  # a worker of xdist has what was decided here
+    named = config.args_source is config.ArgsSource.ARGS
+    if named and ((config.option.keyword and len(config.args) == 1) or all("::" in word for word in config.args)):
+        config.option.markexpr = ""
 
 
 @pytest.fixture

@@ -1,12 +1,57 @@
 """The cocotb benches, on Verilator: the first case of each, and the others as slow tests (``pytest -m slow``).
 
-One of them: ``pytest tests/test_benches.py -m '' -k 'NAME and CASE'``.
+One of them: ``pytest tests/test_benches.py -k 'NAME and CASE'``.
 """
 
 import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from superlip.sim.runner import benches, run_bench
+import superlip.sim
+from superlip.sim.runner import BenchError, benches, load_bench, run_bench
+
+from superlip.cli import main
+
+FILE = "tests/test_benches.py"
+MINE = """
+import cocotb
+from beside import Double
+from cocotb.triggers import Timer
+from superlip.sim.runner import case, rng
+
+CASES = {"narrow": {"width": 3}, "wide": {"width": 9}}
+
+
+def build(width):
+    return Double(width)
+
+
+@cocotb.test()
+async def doubles(dut):
+    value = rng().getrandbits(case()["width"])
+    assert len(dut.i) == case()["width"], len(dut.i)
+    dut.i.value = value
+    await Timer(1, "ns")
+    assert int(dut.o.value) == 2 * value
+"""
+BESIDE = """
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Double(wiring.Component):
+    def __init__(self, width):
+        super().__init__({"i": In(width), "o": Out(width + 1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.i << 1)
+        return m
+"""
 
 
 def _cases():
@@ -17,7 +62,7 @@ def _cases():
             yield pytest.param(name, case, id=f"{name}-{case}", marks=[pytest.mark.slow] if number else [])
 
 
-@pytest.mark.parametrize(("name", "case"), _cases())
+@pytest.mark.parametrize(("name", "case"), list(_cases()))
 def test_bench(name, case, seed, tmp_path):
     run_bench(name, case, seed=seed, folder=tmp_path)
 
@@ -36,6 +81,104 @@ def _stand_in_cases():
         yield pytest.param(name, case, id=f"{name}-{case}", marks=[] if first else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("name", "case"), _stand_in_cases())
+@pytest.mark.parametrize(("name", "case"), list(_stand_in_cases()))
 def test_stand_ins_pass_the_benches_of_the_rtl(name, case, seed, tmp_path):
     run_bench(name, case, seed=seed, folder=tmp_path, stand_ins=True)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A user's bench, in a folder of theirs."""
+    folder = tmp_path / "my benches"
+    folder.mkdir()
+    (folder / "mine.py").write_text(MINE)
+    (folder / "beside.py").write_text(BESIDE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield folder / "mine.py"
+    for name in ("mine", "beside"):
+        sys.modules.pop(name, None)
+
+
+def test_a_users_bench(mine, seed, tmp_path, capsys):
+    assert superlip.sim.run_bench(mine, "narrow", seed=seed, folder=tmp_path / "out") == tmp_path / "out"
+    assert main(["sim", "cocotb", f"{mine}::narrow"]) == 0
+    assert f"{mine}[narrow] passed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_users_bench_with_parameters_of_theirs(mine, seed, tmp_path):
+    run_bench(mine, parameters={"width": 5}, seed=seed, folder=tmp_path / "out", waves=True)
+    assert (tmp_path / "out" / "dump.vcd").exists()
+
+
+def test_a_users_bench_that_fails(mine, capsys):
+    mine.write_text(MINE.replace("2 * value", "2 * value + 1"))
+    assert main(["sim", "cocotb", str(mine), "--case", "narrow"]) == 1
+    assert "bench mine[narrow]" in capsys.readouterr().err
+    mine.write_text(MINE.replace("@cocotb.test()", ""))
+    sys.modules.pop("mine")
+    with pytest.raises(AssertionError, match="no test was run"):
+        run_bench(mine)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("nothing", "no bench 'nothing'; there are: buffer, "), ("nowhere/bench.py", "there is no bench "),
+     ("read_mux::9_bytes", "bench read_mux has no case '9_bytes'; there are: 8_bytes")],
+)  # fmt: skip
+def test_a_bench_that_is_not_there(name, text, capsys):
+    assert main(["sim", "cocotb", name]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_bench(mine):
+    mine.write_text("CASES = {}")
+    with pytest.raises(BenchError, match="is no bench: it has no build"):
+        load_bench(mine)
+    named = mine.rename(mine.with_name("my-bench.py"))
+    with pytest.raises(BenchError, match="a Python name"):
+        load_bench(named)
+    wrong = named.rename(mine.with_name("wrong.py"))
+    wrong.write_text("import nothing_of_that_name")
+    with pytest.raises(BenchError, match=r"can't be imported: ModuleNotFoundError: .*nothing_of_that_name"):
+        load_bench(wrong)
+    wrong.write_text(MINE.replace("return Double(width)", "return Double(widht)"))
+    with pytest.raises(BenchError, match=r"wrong\[narrow\] can't be built: NameError: .*widht"):
+        run_bench(wrong, "narrow")
+    sys.modules.pop("wrong")
+    with pytest.raises(BenchError, match="has the name of another module"):
+        load_bench(wrong.rename(mine.with_name("random.py")))
+
+
+def test_the_command_lists_the_benches(capsys):
+    assert main(["sim", "cocotb"]) == 0
+    assert capsys.readouterr().out.split() == benches()
+
+
+def test_without_cocotb_it_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("superlip.sim.runner.find_spec", lambda name: None)
+    assert main(["sim", "cocotb"]) == 0
+    assert main(["sim", "cocotb", "control"]) == 3
+    said = capsys.readouterr().err
+    assert "cocotb is not installed: pip install 'cocotb>=" in said and said.count("\n") == 1
+
+
+def collected(*arguments):
+    """Ids of the tests of this file that pytest would run."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
+    return set(re.findall(r"::(.*)", done.stdout))
+
+
+def test_the_documented_command_finds_every_case():
+    every = {(name, case) for name in benches() if name != "cluster" for case in load_bench(name).CASES}
+    document = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    assert f"`pytest {FILE} -k 'NAME and CASE' -s`" in document
+    found = collected(FILE, "-k", " or ".join(f"({name} and {case})" for name, case in sorted(every)))
+    assert {f"test_bench[{name}-{case}]" for name, case in every} <= found
+    name, case = next((name, case) for name, case in sorted(every) if next(iter(load_bench(name).CASES)) != case)
+    assert collected(f"{FILE}::test_bench[{name}-{case}]") == {f"test_bench[{name}-{case}]"}
+    usual = collected(FILE)
+    assert 0 < len(usual) < len(found) and f"test_bench[{name}-{case}]" not in usual
+    assert f"test_bench[{name}-{case}]" not in collected(FILE, "-m", "not slow", "-k", f"{name} and {case}")
