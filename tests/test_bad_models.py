@@ -17,6 +17,7 @@ from superlip.graph.emit import concat_axis
 from superlip.graph.errors import one_line
 from superlip.graph.randomize import random_images
 from superlip.graph.states import Unsupported
+from superlip.graph.validate import why_it_does_not_run
 from superlip.graph.views import View
 
 
@@ -358,6 +359,29 @@ def test_names_that_are_no_text(tmp_path):
     data = plain().SerializeToString()
     (tmp_path / "damaged.onnx").write_bytes(data.replace(b"Relu", b"Re\xff\xfe"))
     refused(tmp_path / "damaged.onnx", "UTF-8")
+
+
+@pytest.mark.parametrize("size", [1, 7, 9])
+def test_a_bias_of_another_size(size):
+    refused(quantized({"b": np.zeros(size, np.int32)}), "qlinearconv", f"bias of {size} numbers for 8")
+
+
+def test_constants_that_cannot_be_computed():
+    net = quantized()
+    net.graph.initializer.remove(initializer(net, "ys"))
+    net.graph.node.insert(0, helper.make_node("Gather", ["ws", "i"], ["ys"], name="pick"))
+    net.graph.initializer.append(numpy_helper.from_array(np.int64(31), "i"))
+    refused(net, "Gather 'pick'", "idx=31")
+
+
+def test_what_onnx_runtime_does_with_a_model():
+    """In a process of its own: it looks for a zero point that is not there, and ends."""
+    assert why_it_does_not_run(plain().SerializeToString()) is None
+    nodes = [node("QLinearSigmoid", ["x", "s", "z", "s"], ["y"])]
+    net = model(nodes, {"x": (np.uint8, [1, 3, 8, 8])}, ["y"], {"s": np.float32(0.05), "z": np.uint8(1)})
+    assert why_it_does_not_run(net.SerializeToString()).startswith("it ends with SIG")  # ABRT or SEGV
+    net = quantized({"b": np.zeros(7, np.int32)})
+    assert "bias" in why_it_does_not_run(net.SerializeToString())
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------

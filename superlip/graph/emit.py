@@ -28,6 +28,8 @@ def int8_weights(weights, zero_point, name):
 
 def fold_zero_point(bias, weights, zero_point):
     """Model bias - zp_in * sum(w), modulo 2**32 as in the accumulators."""
+    if bias is not None and bias.size != len(weights):
+        raise Unsupported(f"a bias of {bias.size} numbers for {len(weights)} output channels")
     sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
     bias = np.zeros(len(weights), np.int64) if bias is None else bias.astype(np.int64).reshape(-1)
     return (bias - zero_point * sums).astype(np.int32)

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from . import emit, ir
-from .errors import ModelError, one_line
+from .errors import ModelError, node_line, one_line
 from .importer_float import FLOAT_OPS, clip_range, real_constant
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
@@ -420,8 +420,11 @@ class Importer:
             [node], [], [o for o in node.output if o], {i: self.consts[i] for i in node.input if i},
             {"": 17} | self.opsets,
         )  # fmt: skip
-        for name, array in zip([o for o in node.output if o], open_session(model).run(None, {}), strict=True):
-            self.consts[name] = array
+        try:
+            results = open_session(model).run(None, {})
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise Unsupported(node_line(error, node)) from None
+        self.consts.update(zip([o for o in node.output if o], results, strict=True))
 
     def _dequantize(self, node):
         source, output = node.input[0], node.output[0]

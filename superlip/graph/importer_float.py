@@ -87,7 +87,7 @@ def quantized_bias(importer, name, source, weight_scale, channels):
     if name in importer.dq_consts:
         q, scale, zero, _ = importer.dq_consts[name]
         q = q.astype(np.int64).reshape(-1) - (0 if zero is None else np.asarray(zero, np.int64).reshape(-1))
-        scale = np.broadcast_to(scale.reshape(-1).astype(np.float64), (channels,))
+        scale = scale.reshape(-1).astype(np.float64)
         if np.allclose(scale, exact, rtol=1e-4, atol=0):
             return q
         real = q * scale
@@ -95,6 +95,8 @@ def quantized_bias(importer, name, source, weight_scale, channels):
         real = importer.consts[name].reshape(-1).astype(np.float64)
     else:
         raise Unsupported(f"bias {name!r} must be a constant")
+    if real.size not in (1, channels):
+        raise Unsupported(f"a bias of {real.size} numbers for {channels} output channels")
     importer.notes.append(f"bias {name!r} was rounded to int32 at the scale of the products")
     limit = float(2**31 - 1)
     return np.clip(np.rint(np.broadcast_to(real, (channels,)) / exact), -limit, limit).astype(np.int64)

@@ -101,7 +101,7 @@ class Loader:
             raise ModelError(f"{self.name} needs more memory than there is: {one_line(error)}") from error
         except Exception as error:
             # Anything else is a mistake in the model, which ONNX Runtime can name, or one of ours, which must be seen.
-            refused = why_it_does_not_run(onnx.ModelProto.FromString(self.reference))
+            refused = why_it_does_not_run(self.reference)
             if refused is None:
                 raise
             raise ModelError(f"{self.name} can't be run by ONNX Runtime either: {refused}") from error

@@ -7,6 +7,9 @@ integers, before anything of that size is made: a model of a few bytes may ask f
 import bisect
 import graphlib
 import math
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -108,21 +111,36 @@ def validate(model, name, refused=()):
 
 
 def why_it_does_not_run(model):
-    """What ONNX Runtime says of a model, as given, when it is to run one black image; None where it runs."""
-    known = {tensor.name for tensor in model.graph.initializer}
+    """What ONNX Runtime says of a model when it is to run one black image; None where it runs.
+
+    In a process of its own: a damaged model may end it.
+
+    Parameters
+    ----------
+    model : bytes
+        Serialized, as given.
+    """
+    command = [sys.executable, "-c", f"from {__name__} import _run_one_image; _run_one_image()"]
+    done = subprocess.run(command, input=model, capture_output=True, check=False)
+    if done.returncode < 0:
+        return f"it ends with {signal.Signals(-done.returncode).name}"
+    return done.stdout.decode() or None
+
+
+def _run_one_image():
+    """Run the model on standard input, and print why it does not run."""
+    model = sys.stdin.buffer.read()
     try:
-        session = open_session(model.SerializeToString(), is_optimized=False)
-        feeds = {
-            info.name: np.zeros(
-                [size if isinstance(size, int) else 1 for size in info.shape], _NUMPY.get(info.type, np.float32)
-            )
-            for info in session.get_inputs()
-            if info.name not in known
-        }
-        session.run(None, feeds)
+        known = {tensor.name for tensor in onnx.load_from_string(model).graph.initializer}
+        session = open_session(model, is_optimized=False)
+        infos = [info for info in session.get_inputs() if info.name not in known]
+        session.run(None, {info.name: np.zeros(_sizes(info), _NUMPY.get(info.type, np.float32)) for info in infos})
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        return one_line(error)
-    return None
+        print(one_line(error), end="")
+
+
+def _sizes(info):
+    return [size if isinstance(size, int) else 1 for size in info.shape]
 
 
 _NUMPY = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
@@ -203,9 +221,10 @@ def _check_tensor(tensor, where):
 
 
 def _too_large(what, shape):
+    count = math.prod(size or 1 for size in shape)
     return (
-        f"{what} has shape {shape}, {math.prod(shape):,} elements; at most {LARGEST_TENSOR:,} (1 GiB in float32) "
-        f"are supported in one tensor"
+        f"{what} has shape {shape}, {count:,} elements; at most {LARGEST_TENSOR:,} (1 GiB in float32) are supported in "
+        f"one tensor"
     )
 
 
@@ -385,7 +404,7 @@ def _check_sizes(light, shapes):
         what = f"{producer[name]}: its result {name!r}" if name in producer else f"input {name!r}"
         if any(size < 0 for size in shape):
             raise ModelError(f"{what} has a negative dimension: {shape}")
-        if math.prod(shape) > LARGEST_TENSOR:
+        if math.prod(size or 1 for size in shape) > LARGEST_TENSOR:  # 0 hides nothing: a product of parts may overflow
             raise ModelError(_too_large(what, shape))
     _check_sum(light, shapes)
     _check_empty(light, shapes)
