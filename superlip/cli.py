@@ -308,6 +308,8 @@ def _check(arguments, console, errors):
         except LoweringError as error:
             print_text(console, f"not supported: {error}")
             return 1
+    for text in dict.fromkeys(graph.notes if graph is not None else ()):
+        print_text(console, f"note: {text}")
     bad = sum(row.verdict == "unsupported" for row in rows)
     print_text(console, f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
     if bad or not arguments.accuracy:

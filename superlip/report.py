@@ -215,6 +215,8 @@ class Report:
         What makes the numbers above doubtful, and what to do: sentences.
     predictions : list of Prediction or None
         Of each image by the RTL, if the first output is a vector of classes.
+    notes : list of str
+        What was done to the model that may be worth knowing (``superlip check`` prints it).
     """
 
     model: str
@@ -250,7 +252,8 @@ class Report:
     over_bound: float = 0.0
     warnings: list[str] = field(default_factory=list)
     predictions: list[Prediction] | None = None
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def make(cls, model, designs, results, images, outputs, cross, agreement):
@@ -300,6 +303,7 @@ class Report:
             over_bound=cycles / bound.cycles,
             warnings=[*images.warnings, *_warnings(agreement, design.graph.agreement)],
             predictions=_predictions(next(iter(outputs.values()))),
+            notes=list(dict.fromkeys(design.graph.notes)),
             outputs=outputs,
         )
 

@@ -119,6 +119,16 @@ def test_a_quantized_model_is_met_exactly():
     assert found.kind == "QOperator" and found.outputs[0].differing == 0
 
 
+def test_calibration_images_check_a_model_that_is_quantized_already(net):
+    net, float_model = net
+    quantized = onnx.load_from_string(superlip.load(float_model, calibrate=net.images(4)).model)
+    graph = superlip.load(quantized, calibrate=net.images(6))
+    assert graph.agreement.images == 6 and graph.agreement.kind == "QOperator"
+    assert any("quantized already" in note for note in graph.notes)
+    with pytest.raises(superlip.graph.ModelError, match="calibration images"):
+        superlip.load(quantized, calibrate=net.images(2)[:, :1])
+
+
 def test_an_integer_output_is_compared_in_steps():
     net = FloatNet((3, 6, 6))
     scale, zero = net.const(0.02), net.const(128, np.uint8)

@@ -53,7 +53,7 @@ def examine(path, *, calibrate=None, random_weights=0):
     verdicts = dict(loader.importer.verdicts) if loader.importer else {}
     verdicts |= {name: ("unsupported", f"needs the result of {cause!r}") for name, cause in loader.behind.items()}
     verdicts |= {name: ("unsupported", why) for name, why in loader.refused.items()}
-    rows = [_row(name, op, fate, verdicts, why) for name, op in loader.given.operators.items()]
+    rows = [_row(name, op, fate, verdicts, why) for name, op in loader.normalized.operators.items()]
     return rows, None if loader.refused else graph
 
 

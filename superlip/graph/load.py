@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from .errors import ModelError, one_line
 from .given import Given
-from .images import ImageInput, read_images
+from .images import ImageInput, input_of, read_images
 from .importer import import_model
 from .normalize import in_front, normalize
 from .onnxtools import static_shape
@@ -61,8 +61,8 @@ class Loader:
             self.name = Path(path).stem
         check_tensors(self.model)
         self.reference = self.model.SerializeToString()
-        self.given = normalize(self.model)
-        self.model, self.refused = self.given.model, dict(self.given.refused)
+        self.normalized = normalize(self.model)
+        self.model, self.refused = self.normalized.model, dict(self.normalized.refused)
         validate(self.model, self.name, self.refused)
         self.behind = {}
         self.prepared = None
@@ -85,7 +85,7 @@ class Loader:
         reasons = dict(self.refused)
         if self.importer is not None:
             reasons |= {n.name: why for n, why in self.importer.unsupported}
-        refused = [f"{self.given.operators.get(name, 'node')} {name!r}: {why}" for name, why in reasons.items()]
+        refused = [f"{self.normalized.operators.get(name, 'node')} {name!r}: {why}" for name, why in reasons.items()]
         if len(refused) == 1:
             return f"{self.name}: {refused[0]}"
         more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
@@ -115,10 +115,17 @@ class Loader:
         if graph is not None and self.prepared is not None:
             graph.notes[:0] = self.prepared.notes
         if graph is not None:
-            graph.given = Given(self.reference, graph.onnx_input)
-            graph.calibration = self.images
-            graph.has_random_weights = self.has_random_weights
+            self._remember(graph)
         return graph
+
+    def _remember(self, graph):
+        """Keep with the graph what it is held against."""
+        graph.given = Given(self.reference, graph.onnx_input)
+        graph.has_random_weights = self.has_random_weights
+        graph.calibration = self.images
+        if self.prepared is None and self.calibrate is not None:
+            graph.calibration = read_images(self.calibrate, input_of(graph), what="calibration images")
+            graph.notes.append("the model is quantized already: calibration images are only used to check it")
 
     def _quantize(self, model):
         info = model.graph.input[0]
