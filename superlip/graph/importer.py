@@ -24,7 +24,7 @@ from .onnxtools import attributes, constant_value, constants, name_nodes, opset,
 from .session import open_session
 from .states import Params, Pending, Unsupported
 from .tables import clamp_of, float_table
-from .views import LAYOUT_OPS, View, first_impossible, image_shape, layout_nodes, move
+from .views import LAYOUT_OPS, View, first_impossible, image_shape, is_movable, layout_nodes, move
 
 __all__ = ["Importer", "import_model"]
 
@@ -157,6 +157,10 @@ class Importer:
         self._materialized[id(view)] = (current, view)
         return current
 
+    def _holds(self, view):
+        """Whether the quantized graph can hold a view: not every movement is one that the accelerator knows."""
+        return view.before is None or is_movable(view, self.values[view.value].shape)
+
     def unique(self, name):
         """``name``, or a variant of it that no value has yet."""
         used = self.values.keys() | {n.name for n in self.nodes}
@@ -214,14 +218,12 @@ class Importer:
     def apply_table(self, view, table, params, tensor, names):
         """A Table node on the value below a view; the movement stays on top of it."""
         value = self.values[view.value]
-        if view.index is not None and (view.index < 0).any():
-            value = self.values[self.materialize(view)]
-            view = View(value.name, view.shape, moves=view.moves)
         result = self.emit(
             ir.Table, names, (value.name,), tensor if view.index is None else f"{tensor}/table", value.shape,
             value.shape, params, table=table,
         )  # fmt: skip
-        return replace(view, value=result.value)
+        fill = None if view.fill is None else int(table.view(np.int8)[np.int8(view.fill).view(np.uint8)])
+        return replace(view, value=result.value, fill=fill)
 
     def requantize(self, view, params, tensor, names):
         """The view with another scale and zero point."""
@@ -649,6 +651,8 @@ class Importer:
             if not name or name in views or name in consts:
                 continue
             view = self.view(name)
+            if view is not None and not self._holds(view):
+                view = None  # the host can move what the accelerator can't
             if name in self.consts:
                 consts[name] = self.consts[name]
             elif name in self.dq_consts:
@@ -673,7 +677,7 @@ class Importer:
         view = self.view(name)
         if view is None and name in self.poisoned:
             raise Unsupported(f"needs the result of {self.poisoned[name]!r}")
-        if view is None:
+        if view is None or (name in self.floats and not self._holds(view)):
             view = self._host(name, None, name)
         self.output_shapes[name] = tuple(view.shape)
         try:
