@@ -24,7 +24,7 @@ from .onnxtools import attributes, constant_value, constants, name_nodes, opset,
 from .session import open_session
 from .states import Params, Pending, Unsupported
 from .tables import clamp_of, float_table
-from .views import LAYOUT_OPS, View, first_impossible, image_shape, is_movable, layout_nodes, move
+from .views import LAYOUT_OPS, View, first_impossible, image_shape, layout_nodes, move
 
 __all__ = ["Importer", "import_model"]
 
@@ -156,10 +156,6 @@ class Importer:
             current = self.add(node, shape, self.params_of(view))
         self._materialized[id(view)] = (current, view)
         return current
-
-    def _holds(self, view):
-        """Whether the quantized graph can hold a view: not every movement is one that the accelerator knows."""
-        return view.before is None or is_movable(view, self.values[view.value].shape)
 
     def unique(self, name):
         """``name``, or a variant of it that no value has yet."""
@@ -651,8 +647,6 @@ class Importer:
             if not name or name in views or name in consts:
                 continue
             view = self.view(name)
-            if view is not None and not self._holds(view):
-                view = None  # the host can move what the accelerator can't
             if name in self.consts:
                 consts[name] = self.consts[name]
             elif name in self.dq_consts:
@@ -677,13 +671,13 @@ class Importer:
         view = self.view(name)
         if view is None and name in self.poisoned:
             raise Unsupported(f"needs the result of {self.poisoned[name]!r}")
-        if view is None or (name in self.floats and not self._holds(view)):
+        if view is None:
             view = self._host(name, None, name)
         self.output_shapes[name] = tuple(view.shape)
         try:
             return self.materialize(view)
         except Unsupported:
-            if name in self.views or (view.numbers() < 0).any():
+            if name in self.views:
                 raise
             return self._moved_by_host(view, name)
 
@@ -693,9 +687,12 @@ class Importer:
         nodes = [
             helper.make_node("DequantizeLinear", ["image", "scale", "zero"], ["real"]),
             helper.make_node("Reshape", ["real", "all"], ["flat"]),
-            helper.make_node("Gather", ["flat", "index"], ["moved"]),
+            helper.make_node("Concat", ["flat", "fill"], ["numbers"], axis=0),
+            helper.make_node("Gather", ["numbers", "index"], ["moved"]),  # index -1 is the last one, what Pad added
         ]
+        fill = ((view.fill or 0) - value.zero_point) * np.float32(value.scale)
         constants = {
+            "fill": np.array([fill], np.float32),
             "scale": np.float32(value.scale), "zero": np.int8(value.zero_point), "all": np.array([-1]),
             "index": view.numbers().reshape(1, *image),
         }  # fmt: skip
