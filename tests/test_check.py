@@ -30,6 +30,8 @@ def test_one_row_a_node_in_order():
         "n8 Gemm": "accelerator",
         "n9 Softmax": "host",
     }
+    whys = {r.op: r.why for r in graph.check(net.model(x))}
+    assert whys["Relu"] == "into Conv 'n0'"
 
 
 def test_unsupported_nodes_are_all_listed():
