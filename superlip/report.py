@@ -15,7 +15,7 @@ from .files import write_whole
 from .layer_table import print_layers
 from .terminal import print_text
 
-__all__ = ["Bound", "LayerRow", "Report", "layer_rows", "plan_rows"]
+__all__ = ["Bound", "LayerRow", "Report", "largest_steps", "layer_rows", "plan_rows"]
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ class Report:
             mismatches=mismatches,
             onnxruntime_mismatches=None if cross is None else cross.mismatches,
             onnxruntime_values=None if cross is None else sum(d.values for d in cross.outputs),
-            onnxruntime_largest_steps=None if cross is None else _largest_steps(design.graph, cross),
+            onnxruntime_largest_steps=None if cross is None else largest_steps(design.graph, cross),
             onnxruntime_top1_agreement=None if cross is None else cross.top1 / cross.images,
             layers=result.layers,
             sim_cycles_per_second=result.result.cycles_per_second,
@@ -405,7 +405,7 @@ def _predictions(output):
     return [Prediction(int(label), float(row[label])) for label, row in zip(best, scores, strict=True)]
 
 
-def _largest_steps(graph, cross):
+def largest_steps(graph, cross):
     """Largest difference of any output from ONNX Runtime on the quantized model, in steps of that output."""
     steps = []
     for name, difference in zip(graph.outputs, cross.outputs, strict=True):
