@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import importlib.util
+import io
 import pkgutil
 import re
 import shlex
@@ -13,7 +14,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+import superlip
 from superlip import cli
 from superlip.failures import EXIT_STATUS
 
@@ -91,6 +94,16 @@ def test_every_option_of_the_readme_exists_and_is_there_once():
     }
     assert len(options) > 8 and set(options) <= known
     assert len(options) == len(set(options))
+
+
+def test_readme_shows_what_the_demo_prints():
+    """The table, whose cycles are those of any image; numbers of all 360 images are in the lines around it."""
+    console = Console(file=io.StringIO(), width=200)
+    superlip.run(ROOT / "examples" / "digits" / "digits.onnx", boards=2, node="tiny", limit=2).print(console)
+    printed = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    shown = (ROOT / "README.md").read_text()
+    table = [line for line in printed if line.startswith(tuple("┏┃┡│├└")) or line.startswith(("one board", "2 boards"))]
+    assert len(table) > 14 and "\n".join(table) in shown
 
 
 def test_readme_has_every_exit_status():
