@@ -1,13 +1,18 @@
-"""Products of int8 as products of uint8: ONNX Runtime multiplies the one exactly on every CPU, the other not on all."""
+"""Products of int8 as products of uint8: ONNX Runtime multiplies the one exactly on every CPU, the other not on all.
+
+It can do so by itself (``session.x64quantprecision``), but opens no model then in which two products share weights.
+"""
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .onnxtools import constants
+
 __all__ = ["with_uint8_products"]
 
-_OPERANDS = {"QLinearConv": (0, 2, 7), "QLinearMatMul": (0, 2, 7), "QGemm": (0, 2, 8)}
-"""Positions of the operand, its zero point and the result's zero point."""
+_OPERANDS = {"QLinearConv": (0, 2, 3, 5, 7), "QLinearMatMul": (0, 2, 3, 5, 7), "QGemm": (0, 2, 3, 5, 8)}
+"""Positions of the operand, its zero point, the weights, their zero point and the result's zero point."""
 
 
 def with_uint8_products(model):
@@ -22,17 +27,23 @@ def with_uint8_products(model):
     -------
     bytes, or None where it has no such product
     """
+    if not any(op.encode() in model for op in _OPERANDS):
+        return None
     model = onnx.load_from_string(model)
-    zeros = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    known = constants(model.graph)
     nodes, found = [], False
     for node in model.graph.node:
-        positions = _OPERANDS.get(node.op_type)
-        zero = zeros.get(node.input[positions[1]]) if positions else None
-        if zero is None or zero.dtype != np.int8:
-            nodes.append(node)
-            continue
-        found = True
-        nodes += _shifted(node, positions, zeros, model.graph)
+        before, after = [], []
+        if node.op_type in _OPERANDS:
+            operand, zero, weights, weights_zero, result_zero = _OPERANDS[node.op_type]
+            base = f"{node.output[0]}/uint8"
+            for position, its_zero in ((operand, zero), (weights, weights_zero)):
+                if _is_int8(node, its_zero, known):
+                    before += _operand(node, position, its_zero, f"{base}/operand{position}", known, model.graph)
+                    found = True
+            if _is_int8(node, result_zero, known):
+                after = _result(node, result_zero, base, known, model.graph)
+        nodes += [*before, node, *after]
     if not found:
         return None
     del model.graph.node[:]
@@ -40,23 +51,33 @@ def with_uint8_products(model):
     return model.SerializeToString()
 
 
-def _shifted(node, positions, zeros, graph):
-    operand, zero, result_zero = positions
-    base = f"{node.output[0]}/uint8"
-    before, source = _moved(node.input[operand], f"{base}/operand", 128, TensorProto.UINT8, graph)
-    node.input[operand] = source
-    after = []
-    for position in (zero, result_zero):
-        if position < len(node.input) and node.input[position]:
-            name = f"{base}/zero{position}"
-            moved = (zeros[node.input[position]].astype(np.int32) + 128).astype(np.uint8)
-            graph.initializer.append(numpy_helper.from_array(moved, name))
-            node.input[position] = name
-            if position == result_zero:
-                after, _ = _moved(f"{base}/result", base, -128, TensorProto.INT8, graph)
-                after[-1].output[0] = node.output[0]
-                node.output[0] = f"{base}/result"
-    return [*before, node, *after]
+def _is_int8(node, position, known):
+    name = node.input[position] if position < len(node.input) else ""
+    return name in known and known[name].dtype == np.int8
+
+
+def _operand(node, position, zero, base, known, graph):
+    """Let a node take an operand and its zero point as uint8; the nodes that this needs in front of it."""
+    node.input[zero] = _shifted_constant(known[node.input[zero]], f"{base}/zero", graph)
+    if node.input[position] in known:
+        node.input[position] = _shifted_constant(known[node.input[position]], f"{base}/moved", graph)
+        return []
+    moving, node.input[position] = _moved(node.input[position], base, 128, TensorProto.UINT8, graph)
+    return moving
+
+
+def _result(node, zero, base, known, graph):
+    """Let a node give its result as uint8; the nodes behind it that give what it gave."""
+    node.input[zero] = _shifted_constant(known[node.input[zero]], f"{base}/result/zero", graph)
+    moving, _ = _moved(f"{base}/result/uint8", f"{base}/result", -128, TensorProto.INT8, graph)
+    moving[-1].output[0] = node.output[0]
+    node.output[0] = f"{base}/result/uint8"
+    return moving
+
+
+def _shifted_constant(array, name, graph):
+    graph.initializer.append(numpy_helper.from_array((array.astype(np.int32) + 128).astype(np.uint8), name))
+    return name
 
 
 def _moved(source, base, offset, kind, graph):

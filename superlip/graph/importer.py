@@ -214,14 +214,12 @@ class Importer:
     def apply_table(self, view, table, params, tensor, names):
         """A Table node on the value below a view; the movement stays on top of it."""
         value = self.values[view.value]
-        if view.index is not None and (view.index < 0).any():
-            value = self.values[self.materialize(view)]
-            view = View(value.name, view.shape, moves=view.moves)
         result = self.emit(
             ir.Table, names, (value.name,), tensor if view.index is None else f"{tensor}/table", value.shape,
             value.shape, params, table=table,
         )  # fmt: skip
-        return replace(view, value=result.value)
+        fill = None if view.fill is None else int(table.view(np.int8)[np.int8(view.fill).view(np.uint8)])
+        return replace(view, value=result.value, fill=fill)
 
     def requantize(self, view, params, tensor, names):
         """The view with another scale and zero point."""
@@ -679,7 +677,7 @@ class Importer:
         try:
             return self.materialize(view)
         except Unsupported:
-            if name in self.views or (view.numbers() < 0).any():
+            if name in self.views:
                 raise
             return self._moved_by_host(view, name)
 
@@ -689,9 +687,12 @@ class Importer:
         nodes = [
             helper.make_node("DequantizeLinear", ["image", "scale", "zero"], ["real"]),
             helper.make_node("Reshape", ["real", "all"], ["flat"]),
-            helper.make_node("Gather", ["flat", "index"], ["moved"]),
+            helper.make_node("Concat", ["flat", "fill"], ["numbers"], axis=0),
+            helper.make_node("Gather", ["numbers", "index"], ["moved"]),  # index -1 is the last one, what Pad added
         ]
+        fill = ((view.fill or 0) - value.zero_point) * np.float32(value.scale)
         constants = {
+            "fill": np.array([fill], np.float32),
             "scale": np.float32(value.scale), "zero": np.int8(value.zero_point), "all": np.array([-1]),
             "index": view.numbers().reshape(1, *image),
         }  # fmt: skip

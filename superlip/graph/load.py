@@ -82,14 +82,25 @@ class Loader:
 
     def unsupported(self):
         """Text that names the nodes that are not supported, each with its reason."""
-        reasons = dict(self.refused)
-        if self.importer is not None:
-            reasons |= {n.name: why for n, why in self.importer.unsupported}
+        reasons = {}
+        for name, why in self._refusals():
+            reasons.setdefault(self._own_node(name), why)
         refused = [f"{self.normalized.operators.get(name, 'node')} {name!r}: {why}" for name, why in reasons.items()]
         if len(refused) == 1:
             return f"{self.name}: {refused[0]}"
         more = f"\n  ... and {len(refused) - 8} more" if len(refused) > 8 else ""
         return f"{self.name} has unsupported nodes:\n  " + "\n  ".join(refused[:8]) + more
+
+    def _refusals(self):
+        """(name of a node, why), first those that were refused before the import."""
+        imported = [] if self.importer is None else [(n.name, why) for n, why in self.importer.unsupported]
+        return [*self.refused.items(), *imported]
+
+    def _own_node(self, name):
+        """Name of the user's node for one that was made of it: those are named NODE/WHAT."""
+        while name not in self.normalized.operators and "/" in name:
+            name = name.rpartition("/")[0]
+        return name
 
     def try_import(self):
         """The graph, or None where nodes are unsupported (``importer.unsupported``)."""

@@ -74,10 +74,10 @@ def quantize(prepared, images):
 
 
 def _wanted(units):
-    """Tensors that some accelerated operator takes, directly or through what is done to them."""
+    """Tensors that some accelerated operator takes, directly or through what is done to them, be it on the host."""
     wanted = set()
     for unit in reversed(units):
-        if unit.kind == "integer" or (unit.on_accelerator and not wanted.isdisjoint(unit.results)):
+        if unit.kind == "integer" or not wanted.isdisjoint(unit.results):
             wanted.update(unit.sources)
     return wanted
 
@@ -87,6 +87,10 @@ def _choose_params(units, ranges, source, outputs):
 
     Where everybody who takes such a group clips it, its range is the one behind the clips, and theirs is the group's:
     to saturate there is to clip. So Relu behind a reshape costs what Relu in front of it does.
+
+    Returns
+    -------
+    (dict of str to _Params, set of str: tensors that saturate where others clip them)
     """
     first = {source: source}  # tensor -> the one at the root of its group
     clips, others = {}, set(outputs)
@@ -101,7 +105,7 @@ def _choose_params(units, ranges, source, outputs):
     groups = {}
     for name, root in first.items():
         groups.setdefault(root, []).append(name)
-    chosen = {}
+    chosen, saturated = {}, set()
     for root in reversed(groups):  # clips stand behind what they clip
         behind = [u for name in groups[root] for u in clips.get(name, ())]
         if behind and others.isdisjoint(groups[root]):
@@ -110,12 +114,13 @@ def _choose_params(units, ranges, source, outputs):
             for unit in behind:
                 if first[unit.output] == unit.output:
                     chosen.update(dict.fromkeys(groups[unit.output], params))
+            saturated.update(groups[root])
         elif root in ranges:
             params = _Params.of(*ranges[root])
         else:
             continue
         chosen.update(dict.fromkeys(groups[root], params))
-    return chosen
+    return chosen, saturated
 
 
 class _Writer:
@@ -127,11 +132,13 @@ class _Writer:
         self.input = prepared.model.graph.input[0].name
         self.units = find_units(prepared)
         self.wanted = _wanted(self.units)
-        self.params = _choose_params(self.units, ranges, self.input, self.outputs)
-        self.integers, self.floats = {}, {self.input: self.input}
+        self.params, self.saturated = _choose_params(self.units, ranges, self.input, self.outputs)
+        self.makers = {o: n.name for n in prepared.nodes for o in n.output}
+        self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
 
     def model(self):
+        self._write_input()
         for unit in self.units:
             self._write(unit)
         for name in dict.fromkeys(self.outputs):
@@ -146,21 +153,34 @@ class _Writer:
         """The integer form of a tensor, made where it is only there as floats."""
         if name not in self.integers:
             operands = [self.floats[name], *self._quantization(name)]
-            self.integers[name] = self._node("QuantizeLinear", operands, f"{name}/int8", f"{name}/quantize")
+            self.integers[name] = self._node(
+                "QuantizeLinear", operands, f"{name}/int8", f"{self._maker(name)}/quantize"
+            )
         return self.integers[name]
 
+    def as_real(self, name):
+        """The floats that a tensor's integers stand for, also where the host has better ones."""
+        if name not in self.reals:
+            operands = [self.as_integer(name), *self._quantization(name)]
+            result = name if name in self.outputs and name not in self.floats else f"{name}/real"
+            self.reals[name] = self._node("DequantizeLinear", operands, result, f"{self._maker(name)}/dequantize")
+        return self.reals[name]
+
     def as_float(self, name):
-        """The float form of a tensor, made where it is only there as integers."""
+        """The float form of a tensor: what the host computed, or what its integers stand for."""
         if name in self.consts or not name:
             return name
-        if name not in self.floats:
-            operands = [self.integers[name], *self._quantization(name)]
-            result = name if name in self.outputs else f"{name}/real"
-            self.floats[name] = self._node("DequantizeLinear", operands, result, f"{name}/dequantize")
-        return self.floats[name]
+        return self.floats.get(name) or self.as_real(name)
+
+    def _maker(self, name):
+        """Node of the model that gives a tensor, or the input: what nodes around it are named after."""
+        return self.makers.get(name, name)
 
     def _integer_name(self, name):
-        return f"{name}/int8" if name in self.outputs else name
+        """Of a tensor's integers: its own, unless somebody may look for its floats under that."""
+        if name in self.outputs:
+            return f"{name}/int8"
+        return f"{name}/saturated" if name in self.saturated else name
 
     def _quantization(self, name):
         params = self.params[name]
@@ -177,6 +197,12 @@ class _Writer:
         return name
 
     # ---- nodes
+
+    def _write_input(self):
+        """The accelerator takes integers only: the floats of the input are what its integers stand for."""
+        operands = [self.input, *self._quantization(self.input)]
+        name = f"{self.input}/int8"
+        self.integers[self.input] = self._node("QuantizeLinear", operands, name, f"{self.input}/quantize")
 
     def _node(self, op, inputs, result, name, *, domain="", **given):
         self.nodes.append(helper.make_node(op, inputs, [result], name=name, domain=domain, **given))
@@ -212,7 +238,7 @@ class _Writer:
 
     def _write_between(self, unit):
         """DequantizeLinear, the members, QuantizeLinear."""
-        operands = {name: self.as_float(name) for name in unit.sources}
+        operands = {name: self.as_real(name) for name in unit.sources}
         for node in unit.members:
             copy = _copy(node)
             _set(copy.input, [operands.get(i, i) for i in node.input])
@@ -221,7 +247,9 @@ class _Writer:
             self.nodes.append(copy)
         for name in unit.results:
             operands = [f"{name}/float", *self._quantization(name)]
-            self.integers[name] = self._node("QuantizeLinear", operands, self._integer_name(name), f"{name}/quantize")
+            self.integers[name] = self._node(
+                "QuantizeLinear", operands, self._integer_name(name), f"{self._maker(name)}/quantize"
+            )
 
     def _write_moved(self, unit):
         copy = _copy(unit.node)

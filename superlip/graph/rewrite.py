@@ -174,9 +174,19 @@ class Prepared:
         for _, members in roots.values():
             if members[-1].name in inner or self._is_affine(members):
                 continue
-            if len(members) > 1 or members[0].op_type not in ("Relu", "Clip", "LeakyRelu", "Sigmoid"):
-                self.functions.append(members)
+            function = self._without_clips_in_front(members, users)
+            if len(function) > 1 or function[0].op_type not in ("Relu", "Clip", "LeakyRelu", "Sigmoid"):
+                self.functions.append(function)
         self.in_functions = {n.name for members in self.functions for n in members}
+
+    def _without_clips_in_front(self, members, users):
+        """A function from behind the Relu and Clip that the operator before it takes in."""
+        while members[0].op_type in ("Relu", "Clip") and len(members) > 1:
+            source = members[0].input[0]
+            if len(users[source]) > 1 or source in self.outputs:
+                break
+            members = members[1:]
+        return members
 
     def _is_affine(self, members):
         """Only additions and products with constants: those fold into convolutions."""
@@ -383,7 +393,20 @@ def _prelu(state, node):
         state.replace(node, [new], "as LeakyRelu")
 
 
-_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu}
+def _sub(state, node):
+    """The difference of two tensors as a sum."""
+    if any(i in state.consts for i in node.input) or node.input[0] == node.input[1]:
+        return
+    negative = f"{node.output[0]}/negative"
+    state.shapes[negative] = state.shapes.get(node.input[1], ())
+    new = [
+        helper.make_node("Neg", [node.input[1]], [negative]),
+        helper.make_node("Add", [node.input[0], negative], [node.output[0]]),
+    ]
+    state.replace(node, new, "as the sum with the negative")
+
+
+_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu, "Sub": _sub}
 
 
 def prepare(model, *, randomize=None):

@@ -29,15 +29,14 @@ def open_session(model, *, is_optimized=True):
     SessionError
         If ONNX Runtime refuses the model.
     """
+    shifted = with_uint8_products(model)
     try:
-        return _open(model, is_optimized=is_optimized)
+        return _open(model if shifted is None else shifted, is_optimized=is_optimized)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        # What makes products exact has no kernel for int8 operands. Those of Q/DQ pairs are then left unfused.
-        shifted = with_uint8_products(model)
-        if shifted is None and not is_optimized:
+        if shifted is not None or not is_optimized:
             raise SessionError(str(error)) from error
-    try:
-        return _open(model if shifted is None else shifted, is_optimized=is_optimized and shifted is not None)
+    try:  # products of Q/DQ pairs have no exact kernel for int8 operands: left unfused, they are in floating point
+        return _open(model, is_optimized=False)
     except Exception as error:
         raise SessionError(str(error)) from error
 
