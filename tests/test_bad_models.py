@@ -100,6 +100,8 @@ def test_constants_in_nodes_are_looked_at_too():
     tensor = TensorProto(data_type=TensorProto.FLOAT, dims=[1 << 40])
     net.graph.node.insert(0, helper.make_node("Constant", [], ["made"], name="big", value=tensor))
     refused(net, "Constant 'big'", "(1099511627776,)")
+    net.graph.node[0].name = ""
+    refused(net, "Constant 'made'")
 
 
 def test_values_outside_of_raw_data():

@@ -147,7 +147,7 @@ _NUMPY = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
 
 
 def _label(node):
-    return f"{node.op_type} {node.name!r}"
+    return f"{node.op_type} {(node.name or ', '.join(node.output))!r}"
 
 
 def _texts(model):
