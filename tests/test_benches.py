@@ -65,6 +65,8 @@ def _cases():
 @pytest.mark.parametrize(("name", "case"), list(_cases()))
 def test_bench(name, case, seed, tmp_path):
     run_bench(name, case, seed=seed, folder=tmp_path)
+    log = (tmp_path / "test.log").read_text()
+    assert not re.findall(r"\S*(?:sim|rtl)/\S+\.py:\d+: \w*DeprecationWarning.*", log), "our own code's"
 
 
 STAND_INS = [

@@ -18,6 +18,8 @@ from superlip.sim.cluster import SimulationError, Simulator
 from superlip.sim.runner import run_bench
 from superlip.sim.toolchain import MissingToolError, ToolError, find_toolchain
 
+from superlip.cli import main
+
 KEY = "0123456789abcdef0123"
 ODD = ["with space", "don't", 'say "x"', "semi;colon", "dollar$(HOME)#", "Größe"]
 
@@ -278,6 +280,22 @@ def test_simulator_and_bench_in_an_odd_folder(tmp_path, monkeypatch, tools):
         sim.run(boards=1, programs=[0], watchdog=1000).check()
     pytest.importorskip("cocotb")
     assert odd in run_bench("read_mux", "8_bytes").parents
+
+
+@pytest.mark.parametrize("command", ["run", "bisect"])
+@pytest.mark.parametrize("missing", ["g++", "make", "perl", "a cache"])
+def test_what_is_missing_is_found_before_the_model_is_read(tmp_path, monkeypatch, capsys, command, missing):
+    (tmp_path / "bin").mkdir()
+    for name in {"g++", "make", "perl"} - {missing}:
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or pytest.skip(f"no {name}"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("CXX", raising=False)
+    if missing == "a cache":
+        monkeypatch.setenv("SUPERLIP_CACHE", "/proc/self/superlip")
+    assert main([command, str(tmp_path / "no-model.onnx"), "--node", "tiny"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("superlip: error: ") and said.count("\n") == 1
+    assert ("SUPERLIP_CACHE" if missing == "a cache" else missing) in said
 
 
 def test_a_compiler_that_fails_is_told_with_its_last_lines(tmp_path, monkeypatch, tools):
