@@ -11,9 +11,8 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-input
 # An interrupted `python -m venv`, or another tool, may have left a .venv without pip.
 ENSURE_PIP := $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
-TYPES := build/types/superlip
 
-.PHONY: demo test slow lint types clean
+.PHONY: demo test slow lint clean
 
 demo: $(VENV)/sim.stamp
 	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
@@ -25,18 +24,10 @@ test: lint
 slow: $(VENV)/test.stamp
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
 
-lint: $(VENV)/test.stamp types
+lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@cd build/types && ../../$(BIN)/mypy -p superlip --config-file ../../pyproject.toml
-
-# mypy knows nothing of setuptools' package-dir: show it the import packages as they are named.
-types:
-	@rm -rf $(TYPES)
-	@mkdir -p $(TYPES)
-	@for path in superlip/*; do ln -s ../../../$$path $(TYPES)/; done
-	@ln -s ../../../rtl ../../../sim $(TYPES)/
-	@ln -s ../../../platform/boards $(TYPES)/boards
+	@$(BIN)/mypy -p superlip
 
 $(VENV)/sim.stamp: pyproject.toml | $(BIN)/python
 	@echo "installing superlip in $(VENV)"

@@ -4,15 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-FOLDERS = {name: ROOT / folder for name, folder in SETUP["package-dir"].items()}
+LINKS = {"superlip/rtl": "rtl", "superlip/sim": "sim", "superlip/boards": "platform/boards"}
+SOURCES = ("superlip", "rtl", "sim", "platform/boards")
+BUILD = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 JUNK = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
 
 
@@ -30,17 +30,25 @@ def python(*arguments, cwd, **environment):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy, so that neither the repository nor an old build/ has a part in it."""
-    copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for folder in FOLDERS.values():
-        shutil.copytree(folder, copy / folder.relative_to(ROOT), ignore=JUNK, dirs_exist_ok=True)
-    python("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, copy, cwd=copy)
+def copy_source(folder):
+    """What a build needs, without an old build/ and what else lies about."""
+    folder.mkdir(exist_ok=True)
+    for name in BUILD:
+        shutil.copy(ROOT / name, folder)
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, folder / name, ignore=JUNK, symlinks=True)
+    return folder
+
+
+def build_wheel(source, out):
+    python("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, source, cwd=out)
     (path,) = out.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build_wheel(copy_source(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("wheel"))
 
 
 def test_no_folder_hides_pythons_platform():
@@ -48,24 +56,45 @@ def test_no_folder_hides_pythons_platform():
     assert python("-c", "import platform; print(platform.machine())", cwd=ROOT).strip()
 
 
-def test_package_list_is_complete():
-    """A folder with an ``__init__.py`` that pyproject.toml does not list would be missing from the wheel."""
-    found = set()
-    for name, folder in FOLDERS.items():
-        for path in folder.rglob("__init__.py"):
-            found.add(".".join((name, *path.parent.relative_to(folder).parts)))
-    assert set(SETUP["packages"]) == found
+def files(folder):
+    """Names of the files below a folder that belong to it, links followed."""
+    for base, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
+        yield from (Path(base, name).relative_to(folder) for name in names)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_top_level_folders_are_linked(link):
+    path = ROOT / link
+    assert path.is_symlink() and path.resolve() == ROOT / LINKS[link]
+    assert not Path(os.readlink(path)).is_absolute()
 
 
 def test_wheel_holds_every_file(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for package, folder in FOLDERS.items():
-        for path in folder.rglob("*"):
-            inside = path.relative_to(folder)
-            if path.is_dir() or "__pycache__" in inside.parts or inside.parts[0].startswith("."):
-                continue
-            name = "/".join((*package.split("."), *inside.parts))
-            assert name in names, f"{path.relative_to(ROOT)} is not in the wheel: see package-data in pyproject.toml"
+    for path in files(ROOT / "superlip"):
+        assert f"superlip/{path.as_posix()}" in names, (
+            f"superlip/{path} is not in the wheel: an __init__.py, package-data?"
+        )
+
+
+def test_sdist_gives_the_same_wheel(wheel, tmp_path):
+    source, out = copy_source(tmp_path / "source"), tmp_path / "out"
+    out.mkdir()
+    python("-c", "from setuptools import build_meta; build_meta.build_sdist('../out')", cwd=source)
+    (archive,) = out.glob("*.tar.gz")
+    shutil.unpack_archive(archive, out)
+    again = build_wheel(out / archive.name.removesuffix(".tar.gz"), out)
+    assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_a_checkout_without_links_says_so(tmp_path):
+    source = copy_source(tmp_path / "source")
+    (source / "superlip/rtl").unlink()
+    (source / "superlip/rtl").write_text("../rtl")  # as git leaves it where links are not allowed
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode and "superlip/rtl should be symbolic links to rtl" in done.stdout + done.stderr
 
 
 def test_wheel_imports_from_anywhere(wheel, tmp_path):
