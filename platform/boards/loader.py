@@ -1,4 +1,4 @@
-"""A target: one node's sizes together with the memory and the links around it.
+"""Targets by name: presets, and files of a user.
 
 Presets and files share one format (TOML)::
 
@@ -13,20 +13,27 @@ Presets and files share one format (TOML)::
     [resources]                # of the FPGA, for `superlip resources`
     dsp = 1728
 
-Limits of the sizes are ``superlip.rtl.config.LIMITS``; those of the surroundings stand at the fields below.
+Limits of the sizes are ``superlip.rtl.config.LIMITS``; those of the surroundings stand in
+``types.py``.
 """
 
 import dataclasses
 import difflib
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import ConfigDict, ValidationError, create_model
+
 from superlip.rtl.config import NodeConfig
 
-__all__ = ["Dram", "Link", "Resources", "Target", "TARGETS", "TargetError", "load_target"]
+from .tiny import TINY
+from .types import Dram, Link, Megahertz, Resources
+from .zcu102 import ZCU102
+
+__all__ = ["TARGETS", "TargetError", "load_target"]
+
+TARGETS = {target.name: target for target in (TINY, ZCU102)}
 
 
 class TargetError(ValueError):
@@ -35,118 +42,6 @@ class TargetError(ValueError):
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Of a node file: no 8.0 or true for an integer, no setting that nobody knows, no inf."""
-
-# Limits of the surroundings; those of the node itself are ``superlip.rtl.config.LIMITS``.
-Rate = Annotated[float, Field(ge=0.25, le=1024)]  # bytes a cycle
-Cycles = Annotated[int, Field(ge=0, le=10_000)]
-Amount = Annotated[float, Field(ge=0, le=1e9)]
-Megahertz = Annotated[float, Field(ge=1, le=2000)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dram:
-    """DRAM behind one node's AXI ports, as the planner counts it and the simulator models it, to the cycle, in
-    ``superlip.sim`` (native/models.h, models.py).
-
-    Parameters
-    ----------
-    bytes_per_cycle : float
-        Sustained bandwidth, reads and writes and all ports together.
-    latency : int
-        Cycles from an accepted read address to its first beat, idle memory; from the last beat of a write to its
-        response.
-    burst_overhead : float
-        Cycles of bandwidth lost with each burst (row activation, turn-around). A burst on one of P ports loses a P-th
-        of it, so that bursts which all ports begin together, for the same words, lose it once.
-    megabytes : int
-        Size.
-    """
-
-    bytes_per_cycle: Rate = 8.0
-    latency: Cycles = 40
-    burst_overhead: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    megabytes: Annotated[int, Field(ge=1, le=1 << 16)] = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """The link between two nodes, one direction.
-
-    Parameters
-    ----------
-    bytes_per_cycle : float
-        Bandwidth, frame headers included. The default is the ZCU102's ratio to its DRAM.
-    latency : int
-        Cycles from a flit that leaves one node to the same flit at the other.
-    """
-
-    bytes_per_cycle: Rate = 3.125
-    latency: Annotated[Cycles, Field(ge=1)] = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What an FPGA has, or what a design takes of it. Can be added, and multiplied by a number.
-
-    Parameters
-    ----------
-    dsp : int
-        DSP48E2.
-    bram36 : float
-        Block RAMs of 36 kbit; half a one is a block RAM of 18 kbit.
-    uram : int
-        UltraRAMs.
-    lut, ff : int
-        6-input look-up tables, flip-flops.
-    """
-
-    dsp: Amount = 0
-    bram36: Amount = 0
-    uram: Amount = 0
-    lut: Amount = 0
-    ff: Amount = 0
-
-    def __add__(self, other):
-        return Resources(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)})
-
-    def __mul__(self, factor):
-        return Resources(**{f.name: getattr(self, f.name) * factor for f in dataclasses.fields(self)})
-
-
-ZCU102 = Resources(dsp=2520, bram36=912, uram=0, lut=274_080, ff=548_160)
-"""Of the ZCU102's XCZU9EG (Zynq UltraScale+ data sheet, DS891)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A node with its surroundings.
-
-    ``resources`` are those of the FPGA it has to fit in, ``max_boards`` is how many can be joined today.
-    """
-
-    name: str
-    node: NodeConfig = field(default_factory=NodeConfig)
-    dram: Dram = field(default_factory=Dram)
-    link: Link = field(default_factory=Link)
-    clock_mhz: Megahertz = 200.0
-    resources: Resources = ZCU102
-    max_boards: int = 2
-
-
-TARGETS = {
-    "tiny": Target(name="tiny"),
-    # Four 128-bit HP ports at 200 MHz: 64 B/cycle. Four 10.3125 Gb/s lanes behind 64b/66b: 25 B/cycle.
-    "zcu102": Target(
-        name="zcu102",
-        node=NodeConfig(
-            tm=64, tn=64, act_words=32768, act_banks=8, weight_words=12288, weight_banks=3, acc_words=2048,
-            axi_ports=4, axi_outstanding=8, axi_burst_beats=256, link_bytes=32, frame_words=32, frame_slots=8,
-            watchdog_cycles=1_000_000,
-        ),
-        dram=Dram(bytes_per_cycle=64.0, latency=60, burst_overhead=2.0, megabytes=512),
-        link=Link(bytes_per_cycle=25.0, latency=60),
-    ),
-}  # fmt: skip
 
 
 def load_target(name):
