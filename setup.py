@@ -11,8 +11,8 @@ root = Path(__file__).resolve().parent
 lost = [link for link in LINKS if not (root / link).is_dir()]
 if lost:
     sys.exit(
-        f"superlip: {', '.join(lost)} should be symbolic links to {', '.join(LINKS[link] for link in lost)}, and this copy "
-        f"of the source has lost them: clone with 'git -c core.symlinks=true clone', or unpack it where links are allowed "
-        f"(on Windows: with developer mode on)"
+        f"superlip: {', '.join(lost)} should be symbolic links to {', '.join(LINKS[link] for link in lost)}, and this "
+        f"copy of the source has lost them: clone with 'git -c core.symlinks=true clone', or unpack it where links "
+        f"are allowed (on Windows: with developer mode on)"
     )
 setup()

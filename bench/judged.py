@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pictures
-from superlip.sim.cache import entry
 
 import superlip.graph
-from superlip import accuracy, golden
-from superlip.data import Images, calibration_file, load_images
+from superlip import golden
 from superlip.golden import Agreement
 from superlip.graph import ir
 from superlip.graph.images import input_of
-from superlip.graph.onnxtools import static_shape
+from superlip.graph.onnx.onnxtools import static_shape
+from superlip.run import accuracy
+from superlip.run.images import Images, calibration_file, load_images
+from superlip.tools.cache import entry
 
 __all__ = ["Judged", "Source", "judge"]
 

@@ -20,13 +20,15 @@ import numpy as np
 import onnx
 import pictures
 from judged import Source, judge
-from superlip.boards import load_target
-from superlip.rtl.isa import Unit
-from superlip.sim.cluster import Simulator
 
-from superlip import flow, golden
-from superlip.attribution import COLUMNS
-from superlip.report import Bound, largest_steps
+from superlip import api, golden
+from superlip.boards import load_target
+from superlip.report.attribution import COLUMNS
+from superlip.report.bound import Bound, largest_steps
+from superlip.report.measured import measure
+from superlip.rtl.isa import Unit
+from superlip.run.simulate import simulate
+from superlip.sim.cluster import Simulator
 
 ROOT = Path(__file__).parent.parent
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"  # networks that ONNX ships without weights
@@ -69,7 +71,7 @@ class Builder:
 
 
 class Network:
-    """A network with what the reference makes of its images; the first of them is simulated."""
+    """A network with what the reference makes of its images; the first of them is measured."""
 
     def __init__(self, name):
         source = NETWORKS.get(name) or Source(Path(name).stem, Path(name), None)
@@ -88,13 +90,13 @@ class Network:
     def rows(self, boards, target, builder):
         """Rows of the table for a number of boards."""
         began = time.perf_counter()
-        design = flow.plan(self.graph, boards=boards, node=target)
+        design = api.plan(self.graph, boards=boards, node=target)
         planning = time.perf_counter() - began
         simulator = builder.get()
         say(f"{self.title}: simulating {boards} board{'s' if boards > 1 else ''}, {design.plan.cycles:,.0f} expected")
         began = time.perf_counter()
-        simulated = flow.compare(design, flow.simulate(simulator, design, self.quantized).check(), self.expected)
-        result, comparison = simulated.result, simulated.comparison
+        measured = measure(design, simulate(simulator, design, self.quantized).check(), self.expected)
+        result, comparison = measured.result, measured.comparison
         cycles, bound, cross = int(result.cycles[-1]), Bound.of(design), self.judged.cross
         row = {
             "network": self.name,
@@ -104,9 +106,9 @@ class Network:
             "cycles": cycles,
             "first_image_cycles": int(result.init_cycles + result.cycles[0]),
             **_against(bound, cycles, design),
-            "dram_bytes": sum(layer.dram_bytes for layer in simulated.layers),
-            "link_bytes": sum(layer.link_bytes for layer in simulated.layers),
-            "host_bytes": sum(layer.host_bytes for layer in simulated.layers),
+            "dram_bytes": sum(layer.dram_bytes for layer in measured.layers),
+            "link_bytes": sum(layer.link_bytes for layer in measured.layers),
+            "host_bytes": sum(layer.host_bytes for layer in measured.layers),
             "values_compared": int(comparison.values.sum()),
             "mismatches": comparison.total,
             "onnxruntime_values": sum(d.values for d in cross.outputs) if cross else None,
@@ -117,13 +119,13 @@ class Network:
             "simulation_seconds": round(result.seconds, 1),
             "simulation_and_comparison_seconds": round(time.perf_counter() - began, 1),
             "sim_cycles_per_second": round(result.cycles_per_second),
-            "columns": {name: sum(getattr(layer, name) for layer in simulated.layers) for name in COLUMNS},
-            "layers": [asdict(layer) for layer in simulated.layers],
+            "columns": {name: sum(getattr(layer, name) for layer in measured.layers) for name in COLUMNS},
+            "layers": [asdict(layer) for layer in measured.layers],
         }
         say(f"{self.title}: {cycles:,} cycles on {boards}, {100 * row['share_of_peak']:.1f} % of the peak")
         rows = [row]
         if self.name == WITHOUT_DENSE:
-            rows.append(_convolutions(design, simulated, row))
+            rows.append(_convolutions(design, measured, row))
         return rows
 
     def _agreement(self):
@@ -147,9 +149,9 @@ def _against(bound, cycles, design):
     }
 
 
-def _convolutions(design, simulated, whole):
+def _convolutions(design, measured, whole):
     """The row of the layers in front of the dense ones: until VECTOR has written the last of their results."""
-    ops, result = design.network.ops, simulated.result
+    ops, result = design.network.ops, measured.result
     last = next(i for i, op in enumerate(ops) if op.is_conv and tuple(op.grid) == (1, 1)) - 1
     profile = result.profile[result.profile["image"] == len(result.cycles) - 1]
     mine = profile[(profile["unit"] == Unit.VECTOR) & (profile["tag"] >= 1) & (profile["tag"] <= last + 1)]
@@ -160,7 +162,7 @@ def _convolutions(design, simulated, whole):
     names = {graph.input, ops[last].output.storage.name}
     once += sum(int(np.prod(graph.values[name].shape)) for name in names if name in graph.values)
     bound = Bound.within(sum(op.macs for op in convolutions), once, design)
-    layers = [row for row in simulated.layers if row.partition != "host"][: last + 2]  # the input's is the first
+    layers = [row for row in measured.layers if row.partition != "host"][: last + 2]  # the input's is the first
     return whole | {
         "network": f"{whole['network']}, convolutions",
         "title": f"{whole['title']}, convolution layers",
@@ -170,7 +172,7 @@ def _convolutions(design, simulated, whole):
         "dram_bytes": sum(layer.dram_bytes for layer in layers),
         "link_bytes": sum(layer.link_bytes for layer in layers),
         "host_bytes": 0,
-        "values_compared": int(simulated.comparison.values[: last + 1].sum()),
+        "values_compared": int(measured.comparison.values[: last + 1].sum()),
         "mismatches": sum(layer.mismatches for layer in layers),
         "onnxruntime_values": None,
         "onnxruntime_mismatches": None,

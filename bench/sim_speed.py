@@ -7,12 +7,11 @@ import argparse
 import os
 from pathlib import Path
 
+from superlip import api
 from superlip.boards import load_target
-from superlip.sim.cluster import Simulator
-
-from superlip import flow
-from superlip.data import load_images
 from superlip.golden import quantize_input
+from superlip.run.images import load_images
+from superlip.sim.cluster import Simulator
 
 MODEL = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 
@@ -24,8 +23,8 @@ def main():
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    graph = flow.load(MODEL)
-    design = flow.plan(graph, boards=arguments.boards, node=load_target(arguments.node))
+    graph = api.load(MODEL)
+    design = api.plan(graph, boards=arguments.boards, node=load_target(arguments.node))
     compiled = design.compiled
     data = load_images(MODEL, graph, limit=arguments.images)
     simulator = Simulator.build(design.target)

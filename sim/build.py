@@ -18,11 +18,11 @@ from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.isa import LINK_SOURCES, Unit
 from superlip.rtl.matrix import pixel_latency
 from superlip.rtl.registers import registers
+from superlip.tools.cache import cache_folder, check_cache, entry, work_folder
+from superlip.tools.children import child
+from superlip.tools.toolchain import ToolError, find_toolchain
 
-from .cache import cache_folder, check_cache, entry, work_folder
-from .children import child
 from .stand_ins import StandIns
-from .toolchain import ToolError, find_toolchain
 
 __all__ = [
     "QUIET",

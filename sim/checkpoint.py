@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cache import remove_old
+from superlip.tools.cache import remove_old
 
 __all__ = ["Checkpoints", "SimulationInterrupted", "run_key"]
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
 from superlip.boards import Target
 from superlip.rtl.registers import registers
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
-from superlip.rtl.verilog import ports_of
 
-from .children import child
-from .toolchain import MissingToolError, install_command
+from superlip.rtl.verilog import ports_of
+from superlip.tools.children import child
+from superlip.tools.toolchain import MissingToolError, install_command
 
 __all__ = ["ProofError", "Spec", "available", "prove"]
 

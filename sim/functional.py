@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
+
 from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
+
 from superlip.rtl.isa import COUNTERS, Unit
 from superlip.rtl.link.frame import FrameField
 from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK, ERROR_UNIT_WATCHDOG
-
-from .toolchain import ToolError
+from superlip.tools.toolchain import ToolError
 
 __all__ = [
     "LOST_DTYPE",

@@ -29,12 +29,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from superlip.rtl.verilog import to_verilog
+from superlip.tools.cache import cache_folder, entry, remove_old, work_folder
+from superlip.tools.children import child
+from superlip.tools.toolchain import MissingToolError, find_toolchain, install_command
 
 from .build import QUIET, BuildError, last_lines
-from .cache import cache_folder, entry, remove_old, work_folder
-from .children import child
 from .stand_ins import StandIns
-from .toolchain import MissingToolError, find_toolchain, install_command
 
 __all__ = ["BenchError", "benches", "case", "load_bench", "rng", "run_bench", "to_verilog"]
 

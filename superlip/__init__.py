@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .flow import Design, build, load, plan, predict, run
-    from .report import Report
+    from superlip.api import Design, build, load, plan, predict, run
+    from superlip.report.report import Report
 
     __version__: str
 
@@ -31,7 +31,7 @@ def __getattr__(name):
         return metadata.version(__name__)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES.get(name, 'flow')}", __name__), name)
+    value = getattr(import_module(f".{_HOMES.get(name, 'api')}", __name__), name)
     folder = sys.modules.get(f"{__name__}.{name}")
     if folder is not None:
         # `import superlip.plan.cost as cost` asks this for `cost`: a function has the attributes of its folder, too.

@@ -12,12 +12,11 @@ import traceback
 from importlib.metadata import version
 from pathlib import Path
 
-from superlip.sim.children import ended_children
-
-from . import terminal
-from .failures import CLOSED, EXIT_STATUS, INTERRUPTED, UsageError, failure_of, write_failure
-from .files import write_whole
-from .terminal import Column, Fit, Row, literal, make_console, print_table, print_text
+from superlip.tools import terminal
+from superlip.tools.children import ended_children
+from superlip.tools.failures import CLOSED, EXIT_STATUS, INTERRUPTED, UsageError, failure_of, write_failure
+from superlip.tools.files import write_whole
+from superlip.tools.terminal import Column, Fit, Row, literal, make_console, print_table, print_text
 
 __all__ = ["main"]
 
@@ -220,14 +219,14 @@ def _whole(text, *, least):
 
 
 def _run(arguments, console, errors):
-    from superlip.sim.cache import cache_folder  # noqa: PLC0415
+    from superlip.tools.cache import cache_folder  # noqa: PLC0415
 
-    from . import flow  # noqa: PLC0415
+    from . import api  # noqa: PLC0415
 
     del errors
     _writable(arguments.json)
     _writable(arguments.csv)
-    report = flow.run(
+    report = api.run(
         arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
         calibrate=arguments.calibrate, random_weights=arguments.random_weights,
         accept_accuracy=arguments.accept_accuracy, pure_rtl=arguments.pure_rtl,
@@ -257,16 +256,16 @@ def _signals_interrupt():
 
 
 def _bisect(arguments, console, errors):
+    from superlip.diagnose.bisect import bisect, built_memory  # noqa: PLC0415
+    from superlip.run.images import load_images  # noqa: PLC0415
     from superlip.sim.build import check_machine  # noqa: PLC0415
     from superlip.sim.cluster import Simulator  # noqa: PLC0415
 
-    from . import flow  # noqa: PLC0415
-    from .bisect import bisect, built_memory  # noqa: PLC0415
-    from .data import load_images  # noqa: PLC0415
+    from . import api  # noqa: PLC0415
 
     check_machine()
     memory = None if arguments.built is None else built_memory(arguments.built)
-    design = _design(arguments, flow, errors)
+    design = _design(arguments, api, errors)
     loaded = load_images(arguments.model, design.graph, arguments.data, limit=arguments.images)
     images = loaded.images
     for text in loaded.warnings:
@@ -291,9 +290,8 @@ def _bisect(arguments, console, errors):
 def _check(arguments, console, errors):
     from superlip.graph import examine  # noqa: PLC0415
     from superlip.plan.lower import LoweringError, lower  # noqa: PLC0415
-
-    from .data import calibration_file  # noqa: PLC0415
-    from .progress import Phases  # noqa: PLC0415
+    from superlip.run.images import calibration_file  # noqa: PLC0415
+    from superlip.tools.progress import Phases  # noqa: PLC0415
 
     calibrate = calibration_file(arguments.model, arguments.calibrate)
     with Phases(errors) as say:
@@ -318,14 +316,15 @@ def _check(arguments, console, errors):
 
 
 def _check_accuracy(arguments, console, errors):
-    from . import flow  # noqa: PLC0415
-    from .accuracy import judge, onnxruntime_quantized  # noqa: PLC0415
-    from .data import load_images  # noqa: PLC0415
-    from .progress import Phases  # noqa: PLC0415
+    from superlip.run.accuracy import judge, onnxruntime_quantized  # noqa: PLC0415
+    from superlip.run.images import load_images  # noqa: PLC0415
+    from superlip.tools.progress import Phases  # noqa: PLC0415
+
+    from . import api  # noqa: PLC0415
 
     with Phases(errors) as say:
         say(f"quantizing {Path(arguments.model).stem}")
-        graph = flow.load(
+        graph = api.load(
             arguments.model,
             calibrate=arguments.calibrate,
             random_weights=arguments.random_weights,
@@ -348,12 +347,13 @@ def _check_accuracy(arguments, console, errors):
 
 
 def _plan(arguments, console, errors):
-    from . import flow  # noqa: PLC0415
-    from .estimate import Estimate  # noqa: PLC0415
+    from superlip.report.estimate import Estimate  # noqa: PLC0415
+
+    from . import api  # noqa: PLC0415
 
     _writable(arguments.json)
     _writable(arguments.csv)
-    estimate = Estimate.of(_design(arguments, flow, errors))
+    estimate = Estimate.of(_design(arguments, api, errors))
     if arguments.json:
         write_whole(arguments.json, estimate.to_json())
     _write_csv(estimate.layers, arguments.csv)
@@ -362,22 +362,23 @@ def _plan(arguments, console, errors):
 
 
 def _write_csv(rows, path):
-    from .layer_table import layers_csv  # noqa: PLC0415
+    from superlip.report.table import layers_csv  # noqa: PLC0415
 
     if path is not None:
         write_whole(path, layers_csv(rows))
 
 
 def _build(arguments, console, errors):
-    from . import flow  # noqa: PLC0415
+    from superlip.tools.progress import Phases  # noqa: PLC0415
+
+    from . import api  # noqa: PLC0415
     from .package import place_of  # noqa: PLC0415
-    from .progress import Phases  # noqa: PLC0415
 
     place_of(arguments.output)  # before the work, not after it
-    design = _design(arguments, flow, errors)
+    design = _design(arguments, api, errors)
     with Phases(errors) as say:
         say(f"writing {arguments.output}")
-        folder = flow.build(design, arguments.output)
+        folder = api.build(design, arguments.output)
     print_text(console, f"wrote {folder}: node.v, manifest.json, and dram.bin for each board")
     return 0
 
@@ -386,8 +387,7 @@ def _resources(arguments, console, errors):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from superlip.boards import load_target  # noqa: PLC0415
-
-    from .resources import resources  # noqa: PLC0415
+    from superlip.synth.resources import resources  # noqa: PLC0415
 
     _writable(arguments.json)
     _writable(arguments.markdown)
@@ -406,23 +406,23 @@ def _resources(arguments, console, errors):
     return 0 if report.fits else 1
 
 
-def _design(arguments, flow, errors):
-    from .progress import Phases  # noqa: PLC0415
+def _design(arguments, api, errors):
+    from superlip.tools.progress import Phases  # noqa: PLC0415
 
     with Phases(errors) as say:
         say(f"reading {Path(arguments.model).stem}")
-        graph = flow.load(
+        graph = api.load(
             arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights,
             accept_accuracy=arguments.accept_accuracy, progress=say.part,
         )  # fmt: skip
         if graph.agreement is not None and graph.agreement.warning:
             say.message(f"warning: {graph.agreement.warning}")
         say(f"planning {arguments.boards} board{'s' if arguments.boards > 1 else ''}")
-        return flow.plan(graph, boards=arguments.boards, node=arguments.node)
+        return api.plan(graph, boards=arguments.boards, node=arguments.node)
 
 
 def _doctor(arguments, console, errors):
-    from .doctor import doctor  # noqa: PLC0415
+    from superlip.tools.doctor import doctor  # noqa: PLC0415
 
     del arguments, errors
     rows, ok = doctor()

@@ -25,12 +25,13 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx_models import FloatNet
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from superlip.boards import TargetError, load_target
 
 from superlip import golden
+from superlip.api import plan
+from superlip.boards import TargetError, load_target
 from superlip.compile.compiler import CompileError
-from superlip.flow import plan
-from superlip.graph import ModelError, check, load
+from superlip.graph import ModelError
+from superlip.graph.onnx import check, load
 from superlip.plan.lower import LoweringError
 from superlip.plan.planner import PlanError
 

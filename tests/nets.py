@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from superlip.graph import ir
-from superlip.graph.onnxtools import small_model
+from superlip.graph.onnx.onnxtools import small_model
 
 
 class Builder:

@@ -9,9 +9,9 @@ from onnx_models import FloatNet
 
 import superlip
 from superlip import golden
-from superlip.accuracy import judge, onnxruntime_quantized
 from superlip.cli import main
 from superlip.golden.agreement import Agreement, OutputAgreement, decibels
+from superlip.run.accuracy import judge, onnxruntime_quantized
 
 
 def small(net):

@@ -8,11 +8,11 @@ from onnx_models import MICROSOFT, FloatNet, model
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_state
 
 from superlip import golden, graph
-from superlip.graph.attributes import ATTRIBUTES, refusals
-from superlip.graph.importer_float import FLOAT_OPS
-from superlip.graph.importer_qoperator import QOPERATOR_OPS
+from superlip.graph.onnx.attributes import ATTRIBUTES, refusals
+from superlip.graph.onnx.importer_float import FLOAT_OPS
+from superlip.graph.onnx.importer_qoperator import QOPERATOR_OPS
+from superlip.graph.onnx.views import LAYOUT_OPS
 from superlip.graph.session import open_session
-from superlip.graph.views import LAYOUT_OPS
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 STANDARD = sorted(name for name in ATTRIBUTES if "::" not in name)

@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nets import Builder
-from superlip.boards import TARGETS
-from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, decode
-from superlip.sim.cluster import Simulator
 
-from superlip import flow, golden
-from superlip.attribution import COLUMNS, attribute
-from superlip.data import load_images
-from superlip.report import Bound, Report
+from superlip import api, golden
+from superlip.boards import TARGETS
+from superlip.report import Report
+from superlip.report.attribution import COLUMNS, attribute
+from superlip.report.bound import Bound
+from superlip.report.measured import measure
+from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, decode
+from superlip.run.images import load_images
+from superlip.run.simulate import finish, simulate
+from superlip.sim.cluster import Simulator
 
 TINY = TARGETS["tiny"]
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
@@ -25,13 +28,14 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def digits():
-    graph = flow.load(DIGITS)
+    graph = api.load(DIGITS)
     return graph, load_images(DIGITS, graph, limit=2)
 
 
-def simulate(tiny, graph, quantized, boards):
-    design = flow.plan(graph, boards=boards, node=TINY)
-    simulated = flow.compare(design, flow.simulate(tiny, design, quantized).check(), golden.run(graph, quantized))
+def measured(tiny, graph, quantized, boards):
+    design = api.plan(graph, boards=boards, node=TINY)
+    result = simulate(tiny, design, quantized).check()
+    simulated = measure(design, result, golden.run(graph, quantized))
     assert not simulated.comparison.total
     return design, simulated
 
@@ -75,7 +79,7 @@ def check(design, simulated):
 @pytest.mark.parametrize("boards", [1, 2])
 def test_digits(tiny, digits, boards):
     graph, images = digits
-    rows = check(*simulate(tiny, graph, golden.quantize_input(graph, images.images), boards))
+    rows = check(*measured(tiny, graph, golden.quantize_input(graph, images.images), boards))
     assert rows["input"].ifm > 0 and rows["input"].busy == rows["add1"].busy == 0
     assert rows["add1"].cycles > 0  # MATMUL waits for it
     assert rows["conv3 + pool2"].busy > 0.8 * rows["conv3 + pool2"].cycles
@@ -93,7 +97,7 @@ def test_host_steps(tiny, boards):
     a = net.conv("image", 24, (3, 3), pads=(1, 1, 1, 1))
     b = net.pool(net.host(a), "max", (2, 2), strides=(2, 2))
     graph = net.graph(net.conv(net.host(b), 10, (6, 6)))
-    design, simulated = simulate(tiny, graph, np.stack([net.image(), net.image()]), boards)
+    design, simulated = measured(tiny, graph, np.stack([net.image(), net.image()]), boards)
     assert design.compiled.segments == 3
     rows = check(design, simulated)
     assert rows["pool2"].fill_drain > 0  # nothing else happens in its segment
@@ -103,23 +107,23 @@ def test_what_vector_is_late_with(tiny):
     """Few channels: MATMUL is faster than VECTOR empties the accumulators. Dense: it needs all of its input."""
     net = Builder(np.random.default_rng(6), (8, 16, 16))
     graph = net.graph(net.conv("image", 64, (1, 1)))
-    rows = check(*simulate(tiny, graph, net.image()[None], 1))
+    rows = check(*measured(tiny, graph, net.image()[None], 1))
     assert rows["conv0"].accumulators > 0 and rows["conv0"].ifm == 0
     net = Builder(np.random.default_rng(7), (8, 6, 6))
     graph = net.graph(net.conv(net.conv("image", 8, (1, 1)), 8, (6, 6)))
-    rows = check(*simulate(tiny, graph, net.image()[None], 1))
+    rows = check(*measured(tiny, graph, net.image()[None], 1))
     assert rows["conv1"].ifm > 0 and rows["conv1"].accumulators == 0
 
 
 def test_bound_and_first_image(tiny, digits):
     graph, images = digits
-    design, simulated = simulate(tiny, graph, golden.quantize_input(graph, images.images), 1)
+    design, simulated = measured(tiny, graph, golden.quantize_input(graph, images.images), 1)
     bound = Bound.of(design)
     weights = sum(node.weights.size for node in graph.nodes if hasattr(node, "weights"))
     assert bound.bytes_once == weights + images.images[0].size + 10
     assert bound.macs == sum(row.macs for row in simulated.layers)
     assert bound.cycles == max(-(-bound.macs // 64), -(-bound.bytes_once // TINY.dram.bytes_per_cycle))
-    outputs = flow._finish(graph, design, simulated.outputs)
+    outputs = finish(graph, design, simulated.outputs)
     report = Report.make("digits", {1: design}, {1: simulated}, images, outputs, None)
     result = simulated.result
     assert report.first_image_cycles == result.init_cycles + result.cycles[0] > report.cycles

@@ -12,13 +12,13 @@ from onnx_models import FloatNet, model, node
 from onnxruntime.quantization import quantize_dynamic
 
 from superlip import golden, graph
-from superlip.flow import plan
-from superlip.graph.emit import concat_axis
+from superlip.api import plan
 from superlip.graph.errors import one_line
-from superlip.graph.randomize import random_images
-from superlip.graph.states import Unsupported
-from superlip.graph.validate import why_it_does_not_run
-from superlip.graph.views import View
+from superlip.graph.onnx.emit import concat_axis
+from superlip.graph.onnx.randomize import random_images
+from superlip.graph.onnx.states import Unsupported
+from superlip.graph.onnx.validate import why_it_does_not_run
+from superlip.graph.onnx.views import View
 
 
 def plain(*, opset=17):

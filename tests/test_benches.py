@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import superlip.sim
-from superlip.sim.runner import BenchError, benches, load_bench, run_bench
 
+import superlip.sim
 from superlip.cli import main
+from superlip.sim.runner import BenchError, benches, load_bench, run_bench
 
 FILE = "tests/test_benches.py"
 MINE = """

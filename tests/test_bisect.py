@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from nets import Builder
 from rich.console import Console
+
+from superlip import api, golden
 from superlip.boards import TARGETS
+from superlip.cli import main
+from superlip.diagnose.bisect import bisect, built_memory
+from superlip.diagnose.image_check import check_images
+from superlip.diagnose.programs import read_programs
 from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, decode, encode
+from superlip.run.images import DataError, Images
 from superlip.sim.cluster import Cut, SimulationError, Simulator
-from superlip.sim.toolchain import MissingToolError
-
-from superlip import flow, golden
-from superlip.bisect import bisect, built_memory
-from superlip.cli import main
-from superlip.data import DataError, Images
-from superlip.image_check import check_images
-from superlip.programs import read_programs
+from superlip.tools.toolchain import MissingToolError
 
 TINY = TARGETS["tiny"]
 
@@ -45,7 +45,7 @@ def network():
 
 GRAPH, IMAGE = network()
 GOLDEN = golden.run(GRAPH, IMAGE)
-DESIGNS = {boards: flow.plan(GRAPH, boards=boards, node=TINY) for boards in (1, 2)}
+DESIGNS = {boards: api.plan(GRAPH, boards=boards, node=TINY) for boards in (1, 2)}
 
 
 def contents(design):
@@ -132,7 +132,7 @@ def test_a_swapped_weight(tiny, name, m):
     ops[index(name)] = dataclasses.replace(
         op, node=dataclasses.replace(op.node, weights=wrong.reshape(op.node.weights.shape))
     )
-    other = flow.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
+    other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
     memory = [board.dram.segments for board in other.boards]
     finding = find(tiny, memory)
     assert finding.kind == "value" and finding.place.layer == name
@@ -289,7 +289,7 @@ def test_behind_a_host_operation(tiny):
     net = Builder(np.random.default_rng(43), (9, 8, 8))
     x = net.host(net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1)))
     graph = net.graph(net.conv(x, 16, (1, 1)))
-    design = flow.plan(graph, boards=2, node=TINY)
+    design = api.plan(graph, boards=2, node=TINY)
     memory = contents(design)
     image = net.image()[None]
     matmul = next(i for i in programs(design, 1).of(Unit.MATMUL) if i.segment == 1)
@@ -305,7 +305,7 @@ def test_behind_a_host_operation(tiny):
 
 
 def test_a_built_folder(tiny, tmp_path):
-    folder = flow.build(DESIGNS[1], tmp_path / "built")
+    folder = api.build(DESIGNS[1], tmp_path / "built")
     assert built_memory(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.segments]]
     assert bisect(DESIGNS[1], IMAGE[None], memory=built_memory(folder), simulator=tiny) is None
     with pytest.raises(DataError, match="DRAM images of 1 boards, for 2"):
@@ -342,7 +342,7 @@ def test_command(tiny, tmp_path, monkeypatch, capsys):
     assert main(["build", str(model), "--node", "tiny", "-o", "built"]) == 0
     file = tmp_path / "built/board0/dram.bin"
     data = file.read_bytes()
-    words = flow.plan(flow.load(model), node="tiny").compiled.boards[0].dram.segments[0][1]  # of conv1
+    words = api.plan(api.load(model), node="tiny").compiled.boards[0].dram.segments[0][1]  # of conv1
     assert data.count(words) == 1
     file.write_bytes(data.replace(words, words[:20] + bytes([words[20] ^ 0x7F]) + words[21:]))
     assert main([*arguments, "--built", "built", "--no-waves"]) == 1
@@ -357,7 +357,7 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     memory = contents(DESIGNS[2])
     vector = programs(DESIGNS[2], 1).of(Unit.VECTOR)[0]
     change(memory, vector, high=vector.body["low"] + 1)
-    compile_network = flow.compile_network
+    compile_network = api.compile_network
 
     def wrong(network, plan, target):
         compiled = compile_network(network, plan, target)
@@ -366,8 +366,8 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
                 board.dram.segments = segments
         return compiled
 
-    monkeypatch.setattr(flow, "compile_network", wrong)
-    report = flow.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))
+    monkeypatch.setattr(api, "compile_network", wrong)
+    report = api.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))
     assert not report.bit_exact and "layer    conv0" in report.finding and "board 1" in report.finding
     assert "VECTOR #0 (board 1" in report.finding
     console = Console(width=200, file=io.StringIO())
@@ -376,4 +376,4 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     lost = programs(DESIGNS[2]).of(Unit.MATMUL)[0]
     change(memory, lost, header={"post": 0})
     with pytest.raises(SimulationError, match=r"(?s)watchdog.*VECTOR waits at .* the program lacks a post"):
-        flow.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))
+        api.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))

@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from nets import Builder
-from superlip.boards import TARGETS
-from superlip.rtl import node
-from superlip.sim.functional import FunctionalCluster
 
-from superlip import flow, package
+from superlip import api, package
+from superlip.boards import TARGETS
 from superlip.golden.run import run as run_golden
 from superlip.package import PackageError
+from superlip.rtl import node
+from superlip.sim.functional import FunctionalCluster
 
 TINY = TARGETS["tiny"]
 
@@ -94,7 +94,7 @@ def test_a_driver_needs_only_the_files(tmp_path, boards):
     b = net.conv(net.host(net.host(a)), 12, (1, 1))
     c = net.conv(net.concat(a, b), 10, (10, 10))
     graph, image = net.graph(net.host(c, "Softmax"), b), net.image()
-    folder = flow.build(flow.plan(graph, boards=boards, node=TINY), tmp_path / "built")
+    folder = api.build(api.plan(graph, boards=boards, node=TINY), tmp_path / "built")
     driver = Driver(folder)
     assert len(driver.boards) == boards and len(driver.boards[0]["segments"]) == 2
     assert driver.manifest["image"]["im2col"]
@@ -109,7 +109,7 @@ def test_a_driver_needs_only_the_files(tmp_path, boards):
 @pytest.fixture(scope="module")
 def design():
     net = Builder(np.random.default_rng(2), (3, 6, 6))
-    return flow.plan(net.graph(net.conv("image", 8, (3, 3))), boards=1, node=TINY)
+    return api.plan(net.graph(net.conv("image", 8, (3, 3))), boards=1, node=TINY)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def no_verilog():
 @pytest.fixture(scope="module")
 def built(design, tmp_path_factory, no_verilog):
     """A folder that build wrote; copy it."""
-    return flow.build(design, tmp_path_factory.mktemp("built") / "out")
+    return api.build(design, tmp_path_factory.mktemp("built") / "out")
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def content(folder):
 def refused(design, folder, match):
     before = content(".")
     with pytest.raises(PackageError, match=match):
-        flow.build(design, folder)
+        api.build(design, folder)
     assert content(".") == before
 
 
@@ -232,7 +232,7 @@ def test_what_build_wrote_or_what_is_empty_is_replaced(design, here, built, fold
     Path("empty").mkdir()
     others = {path for path in content(".") if path.parts[0] not in ("out", "empty")}
     Path("out/board0/dram.bin").unlink()  # what is missing is nothing of the user's
-    place = flow.build(design, folder)
+    place = api.build(design, folder)
     assert place == Path(os.path.realpath(folder))
     for path in built.rglob("*"):
         assert path.is_dir() or (place / path.relative_to(built)).read_bytes() == path.read_bytes()
@@ -251,7 +251,7 @@ def test_a_failure_leaves_what_was_there(design, here, monkeypatch, when):
         rename = Path.rename
         monkeypatch.setattr(Path, "rename", lambda old, new: 1 / 0 if old.name == "new" else rename(old, new))
     with pytest.raises(ZeroDivisionError):
-        flow.build(design, "out")
+        api.build(design, "out")
     assert content(".") == before
 
 
@@ -264,5 +264,5 @@ def test_a_file_that_comes_during_the_build_is_kept(design, here, monkeypatch):
 
     monkeypatch.setattr(package, "_write", slowly)
     with pytest.raises(PackageError, match="late"):
-        flow.build(design, "out")
+        api.build(design, "out")
     assert Path("out/late").read_text() == "mine" and Path("out/node.v").exists()

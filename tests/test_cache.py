@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+
 from superlip.boards import TARGETS
 from superlip.sim import build
-from superlip.sim.cache import CacheError, cache_dir, cache_folder, check_cache, entry, lookup, work_folder
 from superlip.sim.cluster import SimulationError, Simulator
 from superlip.sim.runner import run_bench
-from superlip.sim.toolchain import MissingToolError, ToolError, find_toolchain
+from superlip.tools.cache import CacheError, cache_dir, cache_folder, check_cache, entry, lookup, work_folder
+from superlip.tools.toolchain import MissingToolError, ToolError, find_toolchain
 
 from superlip.cli import main
 
@@ -64,7 +65,7 @@ def process(code, **options):
     before = """
         import os, sys, time
         from pathlib import Path
-        from superlip.sim.cache import entry
+        from superlip.tools.cache import entry
         def make(folder):
             (folder / "begun").touch()
             print("begun", flush=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nets import Builder
+
+from superlip import api
 from superlip.boards import TARGETS
 from superlip.sim.checkpoint import Checkpoints, SimulationInterrupted
 from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
-from superlip.sim.toolchain import MissingToolError
-
-from superlip import flow
+from superlip.tools.toolchain import MissingToolError
 
 TINY = TARGETS["tiny"]
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
@@ -96,7 +96,7 @@ def run_in_pieces(simulator, arguments, folder, stops, **options):
 def test_an_interrupted_run_gives_the_same_result(simulator, boards, seed, tmp_path):
     rng = np.random.default_rng(seed)
     graph, image = network(rng)
-    arguments = workload(flow.plan(graph, boards=boards, node=TINY), [image, image[:, ::-1].copy(), image])
+    arguments = workload(api.plan(graph, boards=boards, node=TINY), [image, image[:, ::-1].copy(), image])
     if boards == 2:
         arguments["faults"] = [Delay(1, 1000)]
     whole = simulator.run(**arguments).check()
@@ -114,7 +114,7 @@ def test_host_steps_are_asked_again(simulator, seed, tmp_path):
     x = net.conv("image", 20, (3, 3), pads=(1, 1, 1, 1))
     x = net.conv(net.host(x), 18, (3, 3))
     x = net.conv(net.host(x), 20, (1, 1))
-    design = flow.plan(net.graph(x), boards=2, node=TINY)
+    design = api.plan(net.graph(x), boards=2, node=TINY)
     images = [net.image(), net.image()]
     whole = simulator.run(**workload(design, images)).check()
     stops = rng.integers(0, int(whole.starts[-1] + whole.cycles[-1] - 500), 8)
@@ -140,7 +140,7 @@ def test_host_steps_are_asked_again(simulator, seed, tmp_path):
 @pytest.fixture
 def small(seed):
     graph, image = network(np.random.default_rng(seed))
-    return workload(flow.plan(graph, boards=1, node=TINY), [image])
+    return workload(api.plan(graph, boards=1, node=TINY), [image])
 
 
 def interrupted(simulator, arguments, folder, cycle=500):
@@ -176,7 +176,7 @@ def test_fresh_begins_anew(simulator, small, tmp_path):
 
 def test_the_number_of_threads_may_change(simulator, seed, tmp_path):
     graph, image = network(np.random.default_rng(seed))
-    arguments = workload(flow.plan(graph, boards=2, node=TINY), [image])
+    arguments = workload(api.plan(graph, boards=2, node=TINY), [image])
     whole = simulator.run(**arguments, threads=1)
     interrupted(simulator, arguments | {"threads": 2}, tmp_path)
     same(simulator.run(**arguments, threads=1, checkpoints=Checkpoints(tmp_path)), whole)

@@ -11,21 +11,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from superlip.boards import TargetError
-from superlip.sim.build import BuildError
-from superlip.sim.cluster import SimulationError
-from superlip.sim.toolchain import ToolError
 
 from superlip import cli
+from superlip.boards import TargetError
 from superlip.compile.compiler import CompileError
-from superlip.data import DataError
-from superlip.failures import EXIT_STATUS
 from superlip.golden import AccuracyError
 from superlip.graph import ModelError
 from superlip.package import PackageError
 from superlip.plan.lower import LoweringError
 from superlip.plan.planner import PlanError
-from superlip.resources import SynthesisError
+from superlip.run.images import DataError
+from superlip.sim.build import BuildError
+from superlip.sim.cluster import SimulationError
+from superlip.synth.resources import SynthesisError
+from superlip.tools.failures import EXIT_STATUS
+from superlip.tools.toolchain import ToolError
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"

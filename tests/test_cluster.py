@@ -8,13 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+
 from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, encode
 from superlip.rtl.ports import UnitError
 from superlip.sim.build import BuildError, build_simulator, shape_header, top_ports, wrapper
 from superlip.sim.cluster import Cut, Delay, Flip, HostStep, Progress, SimulationError, Simulator, Waves
 from superlip.sim.result import _node_error, trace_dtype
-from superlip.sim.toolchain import MissingToolError, find_toolchain
+from superlip.tools.toolchain import MissingToolError, find_toolchain
 
 TINY = TARGETS["tiny"]
 TN = TINY.node.tn

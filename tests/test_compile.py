@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
-from superlip.boards import TARGETS
-from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
-from superlip.sim.functional import FunctionalCluster
 
+from superlip.boards import TARGETS
 from superlip.compile.compiler import compile_network
 from superlip.compile.program import Access, Emitter
 from superlip.golden.run import run as run_golden
-from superlip.graph import load
+from superlip.graph.onnx import load
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
+from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
+from superlip.sim.functional import FunctionalCluster
 
 TINY = TARGETS["tiny"]
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import FloatNet, model, node
 
-from superlip import flow, golden, graph
-from superlip.data import DataError, Images, load_images, range_warnings
+from superlip import api, golden, graph
 from superlip.graph.images import ImageInput, read_images, read_labels
+from superlip.run.images import DataError, Images, load_images, range_warnings
 
 SHAPE = (3, 4, 6)
 TAKES = ImageInput("pixels", SHAPE)
@@ -341,24 +341,24 @@ def test_the_same_numbers_give_the_same_result_whatever_their_type(tmp_path):
 
 
 def test_a_run_takes_arrays_and_designs(net):
-    design = flow.plan(net, boards=2, node="tiny")
+    design = api.plan(net, boards=2, node="tiny")
     images = unit(2)
-    report = flow.run(design, images=images, labels=[1, 2])
+    report = api.run(design, images=images, labels=[1, 2])
     assert report.bit_exact and report.boards == 2 and report.images == 2 and report.accuracy is not None
     assert report.warnings == []
     far = Images(255 * images, np.array([1, 2]), "mine")
     with pytest.raises(golden.AccuracyError, match="0 to 255 here, 0 to 1 there"):
-        flow.run(net, boards=2, node="tiny", images=far)
-    other = flow.run(net, boards=2, node="tiny", images=far, accept_accuracy=True)
+        api.run(net, boards=2, node="tiny", images=far)
+    other = api.run(net, boards=2, node="tiny", images=far, accept_accuracy=True)
     assert other.cycles == report.cycles and len(other.warnings) == 2
     assert f"warning      {other.warnings[0]}" in other.summary().splitlines()
     with pytest.raises(ValueError, match="the design is for 2 boards of node tiny: leave boards and node out"):
-        flow.run(design, boards=1, images=images)
+        api.run(design, boards=1, images=images)
 
 
 def test_the_data_of_two_keywords_is_refused(net):
     with pytest.raises(DataError, match="images and data"):
-        flow.run(net, node="tiny", images=unit(1), data="file.npz")
+        api.run(net, node="tiny", images=unit(1), data="file.npz")
 
 
 @pytest.mark.parametrize("content", [NPY, NPZ], ids=["npy", "npz"])

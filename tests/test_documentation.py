@@ -18,7 +18,7 @@ from rich.console import Console
 
 import superlip
 from superlip import cli
-from superlip.failures import EXIT_STATUS
+from superlip.tools.failures import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 from nets import Builder
-from superlip.boards import TARGETS, Resources
 
-from superlip import cli, flow
-from superlip.estimate import Estimate, misfits
+from superlip import api, cli
+from superlip.boards import TARGETS, Resources
+from superlip.report.estimate import Estimate, misfits
 
 TINY = TARGETS["tiny"]
 
@@ -21,13 +21,13 @@ def graph(size=12, channels=16):
 
 
 def estimate(boards, size=12, target=TINY):
-    return Estimate.of(flow.plan(graph(size), boards=boards, node=target))
+    return Estimate.of(api.plan(graph(size), boards=boards, node=target))
 
 
 def test_totals_are_those_of_the_plans():
     found = estimate(2)
     content = json.loads(found.to_json())
-    one, two = (flow.plan(graph(), boards=boards, node=TINY).plan.cycles for boards in (1, 2))
+    one, two = (api.plan(graph(), boards=boards, node=TINY).plan.cycles for boards in (1, 2))
     totals = content["totals"]
     assert (totals["cycles_one_board"], totals["cycles"]) == (round(one), round(two))
     assert totals["microseconds"] == pytest.approx(round(two) / 200) and totals["speedup"] == round(one) / round(two)
@@ -56,7 +56,7 @@ def test_more_boards_that_are_slower_are_said_to_be():
     slow = dataclasses.replace(TINY, link=dataclasses.replace(TINY.link, bytes_per_cycle=0.01))
     net = Builder(np.random.default_rng(1), (8, 6, 6))
     halo = net.conv(net.conv("image", 8, (3, 3), pads=(1, 1, 1, 1)), 8, (3, 3), pads=(1, 1, 1, 1))
-    found = Estimate.of(flow.plan(net.graph(net.conv(halo, 8, (6, 6))), boards=2, node=slow))
+    found = Estimate.of(api.plan(net.graph(net.conv(halo, 8, (6, 6))), boards=2, node=slow))
     assert found.speedup < 1
     assert [text for text in found.warnings if text.startswith("2 boards are slower than one here")]
     assert "warning      2 boards are slower" in found.summary()

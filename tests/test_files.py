@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from superlip.files import write_whole
+from superlip.tools.files import write_whole
 
 
 def test_a_file_takes_the_place_of_another(tmp_path):

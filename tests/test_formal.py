@@ -3,6 +3,7 @@
 import pytest
 from amaranth.hdl import Assert, Assume, Cover, Mux, Signal
 from amaranth.lib.wiring import In
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.counters import Counters
 from superlip.rtl.fetch import Fetch

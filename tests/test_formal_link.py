@@ -4,6 +4,7 @@ import pytest
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+
 from superlip.rtl.link.buffer import FrameBuffer
 from superlip.rtl.link.credits import COUNT_BITS, CreditGiver, CreditTaker
 from superlip.sim.formal import ProofError, available, prove

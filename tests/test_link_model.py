@@ -5,6 +5,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.link.crc import crc32
 from superlip.rtl.link.credits import CreditGiver

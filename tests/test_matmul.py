@@ -5,6 +5,7 @@ import pytest
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from superlip.rtl.accumulators import Accumulators
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.matmul import model

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 import superlip.sim
 from superlip.boards import TARGETS, Link
 from superlip.sim.models import Address, Dram, DramTiming, LinkThrottle, Wire, link_rate, timing
-from superlip.sim.toolchain import MissingToolError, find_toolchain
+from superlip.tools.toolchain import MissingToolError, find_toolchain
 
 ONE = 1 << 16
 SIZE = 1 << 16

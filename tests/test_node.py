@@ -3,11 +3,12 @@
 import subprocess
 
 import pytest
+
 from superlip.boards import TARGETS
 from superlip.rtl.config import LIMITS, NodeConfig
 from superlip.rtl.node import Node, node_verilog
 from superlip.sim.runner import QUIET
-from superlip.sim.toolchain import MissingToolError, find_toolchain
+from superlip.tools.toolchain import MissingToolError, find_toolchain
 
 
 def test_a_node_is_square():

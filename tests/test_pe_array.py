@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from superlip.rtl.pe_array import CHAIN, PackedMAC, PEArray, pack, psum_latency, split
 
 INT8 = st.one_of(st.sampled_from([-128, -127, -1, 0, 1, 127]), st.integers(-128, 127))

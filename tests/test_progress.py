@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from superlip.progress import Phases
+from superlip.tools.progress import Phases
 
 
 def terminal():

@@ -18,7 +18,7 @@ PARTS = {
     "from module": "from superlip.plan.cost import total_cycles",
     "module as": "import superlip.plan.cost as cost; assert cost.total_cycles",
     "from package": "from superlip.plan import lower; assert lower.lower",
-    "flow": "import superlip.flow",
+    "flow": "import superlip.api",
     "name": "from superlip import plan; assert isinstance(plan, types.FunctionType), plan",
 }
 
@@ -26,7 +26,7 @@ CHECK = """
 import inspect
 assert isinstance(superlip.plan, types.FunctionType), superlip.plan
 assert list(inspect.signature(superlip.plan).parameters)[:1] == ["graph"]
-assert superlip.plan.__name__ == "plan" and superlip.plan.__module__ == "superlip.flow"
+assert superlip.plan.__name__ == "plan" and superlip.plan.__module__ == "superlip.api"
 from superlip import plan
 import superlip.plan.planner as planner, superlip.plan.lower
 assert plan is superlip.plan and planner.make_plan is superlip.plan.planner.make_plan

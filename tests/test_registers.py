@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.control import Control
 from superlip.rtl.registers import Register, markdown, registers

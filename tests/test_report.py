@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import superlip
-from superlip.report import _predictions
+from superlip.report.report import _predictions
 
 DIGITS = Path(__file__).resolve().parents[1] / "examples" / "digits"
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from superlip.rtl.requantize import POINT, Requantize, round_half_even
 
 INT32 = st.integers(-(2**31), 2**31 - 1)

@@ -4,11 +4,11 @@ import dataclasses
 import json
 
 import pytest
-from superlip.boards import Resources, load_target
-from superlip.sim.build import node_text
 
-from superlip import resources as res
+from superlip.boards import Resources, load_target
 from superlip.cli import main
+from superlip.sim.build import node_text
+from superlip.synth import resources as res
 
 
 @pytest.fixture

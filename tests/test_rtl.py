@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
-from superlip.boards import TARGETS
-from superlip.sim.cluster import Simulator
 
-from superlip.data import Images
-from superlip.flow import run
+from superlip.api import run
+from superlip.boards import TARGETS
+from superlip.run.images import Images
+from superlip.sim.cluster import Simulator
 
 TINY = TARGETS["tiny"]
 

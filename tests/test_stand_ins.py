@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from nets import Builder, random_graph
-from superlip.boards import TARGETS
-from superlip.sim.cluster import Flip, Simulator
-from superlip.sim.toolchain import MissingToolError
 
-from superlip import flow
+from superlip import api
+from superlip.boards import TARGETS
+from superlip.run.simulate import simulate
+from superlip.sim.cluster import Flip, Simulator
+from superlip.tools.toolchain import MissingToolError
 
 TINY = TARGETS["tiny"]
 
@@ -27,7 +28,7 @@ def simulators():
 
 def both(simulators, design, images, **options):
     """Results of a design with stand-ins and without, which must not differ in anything but the speed."""
-    fast, pure = (flow.simulate(simulator, design, images, watchdog=5000, **options) for simulator in simulators)
+    fast, pure = (simulate(simulator, design, images, watchdog=5000, **options) for simulator in simulators)
     for field in dataclasses.fields(fast):
         if field.name not in ("seconds", "runs"):
             np.testing.assert_equal(getattr(fast, field.name), getattr(pure, field.name), err_msg=field.name)
@@ -41,7 +42,7 @@ def test_random_networks(simulators, boards, seed):
     for _ in range(4):
         graph, image = random_graph(rng)
         images = [image, rng.permutation(image.ravel()).reshape(image.shape)]
-        result = both(simulators, flow.plan(graph, boards=boards, node=TINY), images).check()
+        result = both(simulators, api.plan(graph, boards=boards, node=TINY), images).check()
         assert len(result.trace) and len(result.profile) and len(result.cycles) == 2
 
 
@@ -58,7 +59,7 @@ def test_every_kind_of_operation(simulators, boards, seed):
     x = net.table(net.mul(net.conv(x, 24, (1, 1)), x))
     x = net.concat(x, net.pool(x, "average", (3, 3), strides=(1, 1), pads=(1, 1, 1, 1)), tables=True)
     x = net.conv(net.host(x), 10, (3, 3), strides=(2, 1))
-    design = flow.plan(net.graph(x), boards=boards, node=TINY)
+    design = api.plan(net.graph(x), boards=boards, node=TINY)
     both(simulators, design, [net.image(), net.image()]).check()
 
 
@@ -67,6 +68,6 @@ def test_a_node_that_stops(simulators, seed):
     rng = np.random.default_rng(seed)
     net = Builder(rng, (16, 12, 12))
     x = net.conv(net.conv("image", 40, (3, 3), pads=(1, 1, 1, 1)), 40, (3, 3), pads=(1, 1, 1, 1))
-    design = flow.plan(net.graph(x), boards=2, node=TINY)
+    design = api.plan(net.graph(x), boards=2, node=TINY)
     result = both(simulators, design, [net.image()], faults=[Flip(0, 40, 17)])
     assert result.errors and result.states

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from superlip.boards import TARGETS, TargetError, load_target
 from superlip.rtl.config import LIMITS, NodeConfig
 

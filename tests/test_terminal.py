@@ -9,10 +9,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from superlip.layer_table import layers_csv, print_layers
-from superlip.progress import Phases
-from superlip.report import LayerRow
-from superlip.terminal import Column, Fit, Row, clean, print_table, print_text, shortened
+from superlip.report.rows import LayerRow
+from superlip.report.table import layers_csv, print_layers
+from superlip.tools.progress import Phases
+from superlip.tools.terminal import Column, Fit, Row, clean, print_table, print_text, shortened
 
 HOSTILE = "a[/x]b[red]c:warning:\x1b[2Jd\u202ee\n"
 SHOWN = "a[/x]b[red]c:warning:\\x1b[2Jd\\u202ee\\x0a"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import VectorOp
 from superlip.rtl.ports import UnitError

@@ -7,7 +7,7 @@ from qdq_models import SHAPE, QdqNet, assert_equal
 
 from superlip import golden, graph
 from superlip.graph import ir
-from superlip.graph.views import progressions
+from superlip.graph.onnx.views import progressions
 from superlip.plan.lower import lower
 
 

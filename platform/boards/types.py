@@ -95,7 +95,7 @@ XCZU9EG = Resources(dsp=2520, bram36=912, uram=0, lut=274_080, ff=548_160)
 class Target:
     """A node with its surroundings.
 
-    ``resources`` are those of the FPGA it has to fit in (default: a ZCU102's); ``max_boards`` is how many can be joined.
+    ``resources`` are those of the FPGA it has to fit in, a ZCU102's by default; ``max_boards`` can be joined.
     """
 
     name: str

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode
 from superlip.rtl.link.frame import FrameStream, decode_frame

@@ -3,6 +3,7 @@
 import cocotb
 from amaranth.utils import ceil_log2
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.memory import BankedMemory
 from superlip.rtl.ports import READ_LATENCY
 from superlip.sim.benches._streams import settle, start

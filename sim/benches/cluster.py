@@ -15,23 +15,23 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
+
+from superlip import golden
 from superlip.boards import TARGETS
+from superlip.compile.compiler import compile_network
+from superlip.graph import ir
+from superlip.plan.lower import lower
+from superlip.plan.partition import Split
+from superlip.plan.planner import make_plan
 from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.registers import registers
+from superlip.run.verify import TraceChecker
 from superlip.sim.benches._streams import tick
 from superlip.sim.build import TOP as NODE
 from superlip.sim.build import node_text, top_ports
 from superlip.sim.models import Address, Dram, HostBus, LinkThrottle, Wire, link_rate, timing
 from superlip.sim.result import trace_dtype
 from superlip.sim.runner import case
-
-from superlip import golden
-from superlip.compile.compiler import compile_network
-from superlip.graph import ir
-from superlip.plan.lower import lower
-from superlip.plan.partition import Split
-from superlip.plan.planner import make_plan
-from superlip.verify import TraceChecker
 
 CASES = {
     "weight_shared": {"split": "ROWS"},

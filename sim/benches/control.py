@@ -3,6 +3,7 @@
 import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.control import OKAY, SLVERR, Control
 from superlip.rtl.registers import registers

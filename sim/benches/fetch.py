@@ -3,6 +3,7 @@
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit

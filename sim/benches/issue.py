@@ -2,6 +2,7 @@
 
 import cocotb
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import COUNTERS, FORMATS, HEADER, Opcode, Unit, encode
 from superlip.rtl.issue import Issue

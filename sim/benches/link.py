@@ -2,6 +2,7 @@
 
 import cocotb
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.link.frame import REQUEST, FrameField, FrameKind, FrameSizes, decode_frame, encode_frame
 from superlip.rtl.ports import UnitError
 from superlip.sim.benches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of

@@ -3,6 +3,7 @@
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.load import Load

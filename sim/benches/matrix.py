@@ -3,6 +3,7 @@
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.matrix import MatrixUnit, model, pixel_latency

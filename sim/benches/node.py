@@ -4,6 +4,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
+
+from superlip.golden.conv import convolve, requantize
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, encode
 from superlip.rtl.node import Node
@@ -11,8 +13,6 @@ from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, registers
 from superlip.sim.benches._streams import start, tick
 from superlip.sim.runner import case, rng
-
-from superlip.golden.conv import convolve, requantize
 
 CASES = {
     "tiny": {"tm": 8, "tn": 8},

@@ -4,6 +4,7 @@ from collections import deque
 
 import cocotb
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.axi import ReadMux
 from superlip.sim.benches._streams import start, tick
 from superlip.sim.runner import rng

@@ -3,6 +3,7 @@
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.requantize import Requantize
 from superlip.sim.benches._streams import start
 from superlip.sim.runner import case, rng

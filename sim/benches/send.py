@@ -3,6 +3,7 @@
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.isa import FORMATS, HEADER, Memory, Opcode, encode
 from superlip.rtl.link.frame import FrameKind, FrameSizes
 from superlip.rtl.ports import READ_LATENCY, UnitError

@@ -5,6 +5,7 @@ import itertools
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
+
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError

@@ -1,7 +1,8 @@
 """From ONNX to a quantized graph."""
 
-from .check import Row, check, examine
+from superlip.graph.onnx.check import Row, check, examine
+from superlip.graph.onnx.load import load
+
 from .errors import DataError, ModelError
-from .load import load
 
 __all__ = ["DataError", "ModelError", "Row", "check", "examine", "load"]

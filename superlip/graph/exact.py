@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .onnxtools import constants
+from superlip.graph.onnx.onnxtools import constants
 
 __all__ = ["with_uint8_products"]
 

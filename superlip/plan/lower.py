@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.graph import ir
-from superlip.graph.onnxtools import reshape_model
-from superlip.graph.views import progressions
+from superlip.graph.onnx.onnxtools import reshape_model
+from superlip.graph.onnx.views import progressions
 from superlip.rtl.isa import MAX_FOLD
 
 from .layout import Placement, Storage

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper
 
-from . import ir
-from .errors import ModelError
+from superlip.graph import ir
+from superlip.graph.errors import ModelError
+from superlip.graph.session import open_session
+
 from .onnxtools import attributes, small_model
-from .session import open_session
 
 __all__ = ["LAYOUT_OPS", "View", "image_shape", "joined", "layout_nodes", "move", "progressions"]
 

@@ -9,10 +9,11 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from .errors import ModelError, node_line
+from superlip.graph.errors import ModelError, node_line
+from superlip.graph.session import open_session
+
 from .importer_float import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
-from .session import open_session
 
 __all__ = ["prepare", "Prepared"]
 

@@ -23,7 +23,7 @@ def attribute(design, result, image):
 
     Parameters
     ----------
-    design : superlip.flow.Design
+    design : superlip.api.Design
     result : superlip.sim.result.RunResult
     image : int
         Of those that ended well.

@@ -15,10 +15,11 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from superlip.graph.errors import ModelError, one_line
+from superlip.graph.session import open_session
+
 from .batch import set_batch
-from .errors import ModelError, one_line
 from .onnxtools import static_shape
-from .session import open_session
 
 __all__ = ["LARGEST_TENSOR", "check_tensors", "validate", "why_it_does_not_run"]
 

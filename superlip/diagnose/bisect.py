@@ -16,12 +16,13 @@ from superlip import golden
 from superlip.compile.compiled import Compiled
 from superlip.compile.compiler import compile_network
 from superlip.rtl.isa import Memory, Opcode, Unit, VectorOp
+from superlip.run.images import DataError
+from superlip.run.simulate import simulate
+from superlip.run.verify import TraceChecker
 
-from .data import DataError
 from .hang import Progress, explain_hang, failing_instruction
 from .image_check import ImageDifference, check_images
 from .programs import BoardPrograms, Listed, read_programs
-from .verify import TraceChecker
 
 __all__ = ["Finding", "Place", "bisect", "built_memory", "examine"]
 
@@ -152,7 +153,7 @@ def bisect(
 
     Parameters
     ----------
-    design : superlip.flow.Design
+    design : superlip.api.Design
     images : ndarray, shape (B, C, H, W)
         As for ``superlip.golden.quantize_input``.
     memory : sequence of sequence of (byte offset, bytes), one for each board
@@ -168,8 +169,6 @@ def bisect(
         As for ``Simulator.run``: ``watchdog``, ``faults``, ``max_cycles``.
     """
     from superlip.sim.cluster import Simulator  # noqa: PLC0415 - the simulator's tools are an extra
-
-    from .flow import simulate  # noqa: PLC0415 - flow takes examine from here
 
     say = note or (lambda text: None)
     quantized = golden.quantize_input(design.graph, images)
@@ -189,8 +188,6 @@ def bisect(
 
 def _record(simulator, design, quantized, finding, result, folder, memory, options):
     from superlip.sim.cluster import Waves  # noqa: PLC0415
-
-    from .flow import simulate  # noqa: PLC0415
 
     at = result.cluster_cycle(finding.image, finding.cycle)
     window = Waves(folder / "bisect.vcd", max(0, at - BEFORE), at + AFTER)
@@ -235,7 +232,7 @@ def examine(design, result, expected, *, memory=None, reference: Compiled | None
 
     Parameters
     ----------
-    design : superlip.flow.Design
+    design : superlip.api.Design
     result : RunResult
     expected : dict of str to ndarray
         The golden's values, shape (B, C, H, W).

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .errors import ModelError
+from superlip.graph.errors import ModelError
+
 from .load import Loader
 
 __all__ = ["check", "examine", "Row"]

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import emit, ir
+from superlip.graph import ir
+
+from . import emit
 from .onnxtools import attributes
 from .states import Pending, Unsupported
 from .tables import float_table

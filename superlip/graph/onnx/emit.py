@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from . import ir
+from superlip.graph import ir
+
 from .addition import add_factors
 from .states import Unsupported
 from .views import image_shape, is_movable, joined

@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 
-from .errors import ModelError, one_line
-from .session import open_session
+from superlip.graph.errors import ModelError, one_line
+from superlip.graph.session import open_session
 
 __all__ = ["observe_ranges"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from .errors import ModelError, one_line
+from superlip.graph.errors import ModelError, one_line
+
 from .onnxtools import constants, static_shape
 
 __all__ = ["set_batch"]

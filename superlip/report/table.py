@@ -4,7 +4,9 @@ import csv
 import io
 from dataclasses import asdict, dataclass, fields
 
-from .terminal import Column, Fit, Row, print_table
+from superlip.tools.terminal import Column, Fit, Row, print_table
+
+from .rows import LayerRow
 
 __all__ = ["layers_csv", "print_layers"]
 
@@ -25,7 +27,6 @@ def print_layers(console, rows, title, *, estimated=False, wide=False):
 
 def layers_csv(rows):
     """Rows as CSV text: a column for each field, plain numbers, nothing where a number was not measured."""
-    from .report import LayerRow  # noqa: PLC0415 - it prints with this module
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(LayerRow)], lineterminator="\n")

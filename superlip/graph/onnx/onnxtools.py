@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .errors import ModelError
+from superlip.graph.errors import ModelError
 
 __all__ = [
     "attributes", "constants", "name_nodes", "operator", "opset", "shapes", "small_model", "static_shape",

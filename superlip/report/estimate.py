@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 
 from superlip.plan.lower import lower
 from superlip.plan.planner import make_plan
+from superlip.tools.terminal import print_text
 
-from .layer_table import print_layers
-from .report import LayerRow, plan_rows
-from .terminal import print_text
+from .rows import LayerRow, plan_rows
+from .table import print_layers
 
 __all__ = ["Estimate", "misfits"]
 

@@ -1,182 +1,19 @@
 """The result of a run: a table for people, JSON for programs."""
 
 import json
-import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 
 import numpy as np
 
 from superlip.golden import Agreement
-from superlip.graph import ir
-from superlip.rtl.isa import Unit
+from superlip.tools.files import write_whole
+from superlip.tools.terminal import print_text
 
-from .attribution import COLUMNS, attribute
-from .files import write_whole
-from .layer_table import print_layers
-from .terminal import print_text
+from .bound import Bound
+from .rows import LayerRow, share_of_peak
+from .table import print_layers
 
-__all__ = ["Bound", "LayerRow", "Report", "largest_steps", "layer_rows", "plan_rows"]
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer of a table: measured (`layer_rows`) or estimated (`plan_rows`).
-
-    ``cycles`` of a measured layer are its own (see ``attribution``): they add up to the latency, and the columns from
-    ``busy`` to ``fill_drain`` to them. ``bound`` is what was at work in most of them; bytes are sums over the boards.
-    """
-
-    name: str
-    partition: str
-    cycles: int
-    bound: str
-    macs: int
-    dram_bytes: int
-    link_bytes: int
-    mismatches: int | None = None
-    """From here on, but for the bytes: of measured rows only."""
-    host_bytes: int = 0
-    """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
-    busy: int | None = None
-    weights: int | None = None
-    ifm: int | None = None
-    accumulators: int | None = None
-    link: int | None = None
-    fill_drain: int | None = None
-    share_of_peak: float | None = None
-    """MACs of the layer against those of all arrays in its cycles."""
-
-
-def layer_rows(design, result, comparison):
-    """Rows of a simulated image, the one that took longest, in order of the network."""
-    image = int(result.cycles.argmax())
-    profile = result.profile[result.profile["image"] == image]
-    columns = attribute(design, result, image)
-    everything = [("input", None, "-", 0)]
-    everything += [
-        (op.name, index, split.value, op.macs)
-        for index, (op, split) in enumerate(zip(design.network.ops, design.plan.splits, strict=True))
-    ]
-    rows = []
-    for tag, (name, index, partition, macs) in enumerate(everything):
-        mine = profile[(profile["tag"] == tag) & (profile["taken"] > 0)]
-        moves = {unit: mine[mine["unit"] == unit] for unit in Unit}
-        cycles = int(columns[tag].sum())
-        rows.append(
-            LayerRow(
-                name, partition, cycles, _bound(moves, cycles), macs,
-                int(moves[Unit.LOAD]["bytes"].sum() + moves[Unit.STORE]["bytes"].sum()),
-                int(moves[Unit.SEND]["bytes"].sum()),
-                0 if index is None else int(comparison.mismatches[index]),
-                **dict(zip(COLUMNS, map(int, columns[tag]), strict=True)),
-                share_of_peak=_share(macs, cycles, design),
-            )
-        )  # fmt: skip
-    return _with_host(design, rows, first=1, measured=dict.fromkeys(("mismatches", *COLUMNS), 0))
-
-
-def _share(macs, cycles, design):
-    """Part of the array's MACs in some cycles that were needed."""
-    return macs / (cycles * design.target.node.macs_per_cycle * len(design.compiled.boards)) if cycles else 0.0
-
-
-def _with_host(design, rows, *, first, measured):
-    """Rows with one for each host operation, where it is done; ``rows[first]`` is operation 0.
-
-    ``measured``: fields of a host operation's row that are known because the boards were watched.
-    """
-    compiled, network = design.compiled, design.network
-    steps = [
-        (step.position, segment, step.node)
-        for segment in range(compiled.segments)
-        for step in network.segment_steps(segment)
-    ]
-    steps += [(len(network.ops), None, node) for node in network.host]
-    result, seen = list(rows[:first]), set()
-    for index in range(len(network.ops) + 1):
-        for position, segment, node in steps:
-            if position == index:
-                result.append(replace(_host_row(compiled, segment, node, seen), **measured))
-        result += rows[first + index : first + index + 1]
-    return result
-
-
-def _host_row(compiled, segment, node, seen):
-    """Row of a host operation: what it reads that no earlier one at this stop has read, and what it writes."""
-    network = compiled.network
-    names = network.outputs if segment is None else network.host_reads(segment)
-    new = [name for name in dict.fromkeys(node.inputs) if name in names and (segment, name) not in seen]
-    seen.update((segment, name) for name in new)
-    pieces = [piece for name in new for piece in compiled.read_pieces(name)]
-    pieces += compiled.write_pieces(node.output) if segment is not None else []
-    moved = sum(length for piece in pieces for _, length in piece.ranges)
-    return LayerRow(node.name, "host", 0, "host", 0, 0, 0, host_bytes=moved)
-
-
-_RESOURCES = {
-    "compute": (Unit.MATMUL,),
-    "vector": (Unit.VECTOR,),
-    "dram": (Unit.LOAD, Unit.STORE),
-    "link": (Unit.SEND,),
-}
-
-
-def _bound(moves, cycles):
-    """The resource that worked longest on the layer's instructions, or "latency" if none did half of the time."""
-    work = {}
-    for name, units in _RESOURCES.items():
-        active = [
-            int((moves[u]["busy"] - (moves[u]["stalled"] if name == "compute" else 0)).max(initial=0)) for u in units
-        ]
-        work[name] = max(active)
-    best = max(work, key=work.get)
-    return best if 2 * work[best] >= cycles else "latency"
-
-
-def plan_rows(design):
-    """Rows as the planner expects them."""
-    plan = design.plan
-    rows = [
-        LayerRow(op.name, split.value, round(cost.cycles), cost.bound, op.macs, cost.dram_bytes, cost.link_bytes)
-        for op, split, cost in zip(design.network.ops, plan.splits, plan.costs, strict=True)
-    ]
-    return _with_host(design, rows, first=0, measured={})
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What physics allow: a cluster can't be faster than its arrays multiply, nor than its DRAM brings what it must.
-
-    Parameters
-    ----------
-    macs : int
-        MACs of the network.
-    bytes_once : int
-        Bytes that must cross the DRAM interface once: the int8 weights of the model, without padding, the image, and
-        the outputs. Weights that stay on chip from the image before need not, so a network that fits may be faster.
-    cycles : int
-        The larger of ``macs`` at the peak of all arrays and ``bytes_once`` at the bandwidth of all boards.
-    """
-
-    macs: int
-    bytes_once: int
-    cycles: int
-
-    @classmethod
-    def of(cls, design):
-        """Bound of a design."""
-        graph, network = design.graph, design.network
-        macs = sum(op.macs for op in network.ops)
-        once = sum(node.weights.size for node in graph.nodes if isinstance(node, ir.Conv))
-        once += sum(math.prod(graph.values[name].shape) for name in {graph.input, *network.outputs})
-        return cls.within(macs, once, design)
-
-    @classmethod
-    def within(cls, macs, bytes_once, design):
-        """The same for a part of a design's network."""
-        target, boards = design.target, len(design.compiled.boards)
-        compute, memory = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle
-        return cls(macs, bytes_once, math.ceil(max(compute, memory) / boards))
+__all__ = ["Report"]
 
 
 @dataclass(frozen=True)
@@ -297,7 +134,7 @@ class Report:
             finding=next((str(r.finding) for r in results.values() if r.finding is not None), None),
             first_image_cycles=int(result.result.init_cycles + result.result.cycles[0]),
             macs=bound.macs,
-            share_of_peak=_share(bound.macs, cycles, design),
+            share_of_peak=share_of_peak(bound.macs, cycles, design),
             bytes_once=bound.bytes_once,
             bound_cycles=bound.cycles,
             over_bound=cycles / bound.cycles,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import onnx
 import onnx.inliner
 
+from superlip.graph.errors import ModelError, one_line
+
 from .attributes import refusals
-from .errors import ModelError, one_line
 from .onnxtools import name_nodes, operator
 
 __all__ = ["Normalized", "in_front", "normalize"]

@@ -3,8 +3,9 @@
 import numpy as np
 from onnx import TensorProto, helper
 
+from superlip.graph.session import open_session
+
 from .onnxtools import small_model
-from .session import open_session
 
 __all__ = ["float_table", "operator_table", "clamp_of"]
 

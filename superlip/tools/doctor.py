@@ -10,8 +10,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from superlip.sim.cache import CacheError, cache_dir, check_private
-from superlip.sim.toolchain import OLDEST_VERILATOR, MissingToolError, find_toolchain, install_command
+from .cache import CacheError, cache_dir, check_private
+from .toolchain import OLDEST_VERILATOR, MissingToolError, find_toolchain, install_command
 
 __all__ = ["Row", "doctor"]
 

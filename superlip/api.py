@@ -3,55 +3,33 @@
 These functions are the Python interface; the command line calls nothing else.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from superlip import golden
 from superlip.boards import Target, load_target
-from superlip.compile.compiled import Compiled
 from superlip.compile.compiler import compile_network
-from superlip.golden.host import run_host
+from superlip.compile.design import Design
+from superlip.diagnose.bisect import examine
 from superlip.graph import ir
-from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
+from superlip.graph import load as load_graph
 from superlip.plan.lower import lower
-from superlip.plan.planner import Plan, PlanError, make_plan
+from superlip.plan.planner import PlanError, make_plan
+from superlip.report import Report
+from superlip.report.measured import measure
+from superlip.run.accuracy import judge, judge_calibration
+from superlip.run.images import DataError, Images, calibration_file, load_images
+from superlip.run.simulate import finish, simulate
+from superlip.tools.progress import Phases
+from superlip.tools.terminal import make_console
 
-from .accuracy import judge, judge_calibration
-from .bisect import examine
-from .data import DataError, Images, calibration_file, load_images
 from .package import build
-from .progress import Phases
-from .report import Report, layer_rows
-from .terminal import make_console
-from .verify import TraceChecker
 
 __all__ = ["Design", "build", "load", "plan", "predict", "run"]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Design:
-    """A network planned and compiled for some boards."""
-
-    graph: ir.Graph
-    target: Target
-    plan: Plan
-    compiled: Compiled
-
-    def __repr__(self):
-        return (
-            f"<Design of {self.graph.name!r} for {_boards(self.plan.boards)}, node {self.target.name}: "
-            f"{len(self.network.ops)} operations, {self.plan.cycles:,.0f} cycles expected>"
-        )
-
-    @property
-    def network(self):
-        return self.compiled.network
 
 
 def load(model, *, calibrate=None, random_weights=None, accept_accuracy=False, progress=None):
@@ -189,7 +167,7 @@ def run(
     ------
     ValueError
         Of the kinds that ``load`` and ``plan`` raise, for what a user can mend.
-    superlip.sim.toolchain.ToolError
+    superlip.tools.toolchain.ToolError
         If Verilator or a compiler is missing or fails, or the cache can't be used.
     superlip.sim.cluster.SimulationError
         If a node reported an error or never finished.
@@ -249,7 +227,7 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
         say(f"simulating {_images(quantized)} on {_boards(count)}")
         show = _Shown(say, designs[count].plan.cycles)
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
-    outputs = _finish(graph, designs[boards], results[boards].outputs)
+    outputs = finish(graph, designs[boards], results[boards].outputs)
     return Report.make(name, designs, results, images, outputs, cross, agreement)
 
 
@@ -291,42 +269,6 @@ class _Shown:
         self.say.part(fraction, f"{progress.images_done} done" if many else f"{progress.cycles:,} cycles")
 
 
-@dataclass(frozen=True, eq=False)
-class Simulated:
-    """One cluster's run: the simulator's result, the comparison, the outputs (name -> int8 (B, C, H, W)).
-
-    ``finding``: what differs first, if anything does.
-    """
-
-    result: object
-    comparison: object
-    outputs: dict[str, np.ndarray]
-    layers: list
-    finding: object = None
-
-
-def simulate(simulator, design, quantized, *, memory=None, **options):
-    """Run a design on images (int8, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
-
-    ``memory``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
-    """
-    compiled = design.compiled
-    works = [compiled.host(image) for image in quantized]
-    return simulator.run(
-        boards=len(compiled.boards),
-        programs=[board.programs[0] for board in compiled.boards],
-        host=[_host_step(compiled, works, segment) for segment in range(1, compiled.segments)],
-        init_programs=[board.init_program for board in compiled.boards],
-        memory=[board.dram.segments for board in compiled.boards] if memory is None else memory,
-        inputs=[work.begin() for work in works],
-        outputs=compiled.output_ranges(),
-        stripe=compiled.boards[0].dram.stripe_bytes,
-        trace_images="all",
-        expected_cycles=round(design.plan.cycles),
-        **options,
-    )
-
-
 def _simulate(simulator, design, quantized, expected, progress, checkpoints):
     from superlip.sim.cluster import SimulationError  # noqa: PLC0415 - the simulator's tools are an extra
 
@@ -335,46 +277,7 @@ def _simulate(simulator, design, quantized, expected, progress, checkpoints):
     progress.say(f"comparing {_images(quantized)}")
     if result.failure() is not None:
         raise SimulationError(f"{result.failure()}\n{examine(design, result, expected, reference=compiled)}")
-    return compare(design, result, expected)
-
-
-def compare(design, result, expected):
-    """Compare a run that ended well with the golden (``expected``, of all its images): Simulated."""
-    compiled = design.compiled
-    checker = TraceChecker(compiled)
-    comparison = checker.start()
-    trace = result.trace[result.trace["image"] >= 0]
-    edges = np.searchsorted(trace["image"], np.arange(len(result.outputs) + 1)) if _sorted(trace["image"]) else None
-    for image in range(len(result.outputs)):
-        mine = trace[edges[image] : edges[image + 1]] if edges is not None else trace[trace["image"] == image]
-        checker.compare(image, mine, {name: values[image] for name, values in expected.items()}, comparison)
-    per_image = [compiled.outputs([np.asarray(part).tobytes() for part in parts]) for parts in result.outputs]
-    outputs = {name: np.stack([image[name] for image in per_image]) for name in design.network.outputs}
-    for name, values in outputs.items():
-        comparison.missing += int((values != expected[name]).sum())
-    finding = examine(design, result, expected, reference=compiled) if comparison.total else None
-    return Simulated(result, comparison, outputs, layer_rows(design, result, comparison), finding)
-
-
-def _host_step(compiled, works, segment):
-    from superlip.sim.cluster import HostStep  # noqa: PLC0415 - the simulator's tools are an extra
-
-    models = [step.node.model for step in compiled.network.segment_steps(segment)]
-    return HostStep(
-        reads=compiled.host_ranges(segment),
-        compute=lambda image, raw: works[image].between(segment, [part.tobytes() for part in raw]),
-        programs=[board.programs[segment] for board in compiled.boards],
-        key=hashlib.sha256(b"".join(models)).hexdigest(),
-    )
-
-
-def _sorted(values):
-    return bool((np.diff(values) >= 0).all())
-
-
-def _finish(graph, design, outputs):
-    """The model's outputs, by its own names, from the accelerator's: with what the host does at the end."""
-    values = dict(outputs)
-    for node in design.network.host:
-        values[node.output] = run_host(node, [values[name] for name in node.inputs])
-    return golden.own_outputs(graph, values)
+    measured = measure(design, result, expected)
+    if not measured.comparison.total:
+        return measured
+    return replace(measured, finding=examine(design, result, expected, reference=compiled))

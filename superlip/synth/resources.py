@@ -30,11 +30,10 @@ from superlip.rtl.requantize import Requantize
 from superlip.rtl.vector_lanes import VectorLanes
 from superlip.rtl.verilog import to_verilog
 from superlip.sim.build import TOP, node_text
-from superlip.sim.cache import cache_folder, entry, lookup
-from superlip.sim.children import child
-from superlip.sim.toolchain import MissingToolError, ToolError, install_command
-
-from .terminal import Column, Fit, Row, print_table, print_text
+from superlip.tools.cache import cache_folder, entry, lookup
+from superlip.tools.children import child
+from superlip.tools.terminal import Column, Fit, Row, print_table, print_text
+from superlip.tools.toolchain import MissingToolError, ToolError, install_command
 
 __all__ = ["Component", "PARTS", "ROOM", "ResourceReport", "SynthesisError", "count", "resources"]
 

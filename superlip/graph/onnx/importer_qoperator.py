@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from . import emit, ir
+from superlip.graph import ir
+
+from . import emit
 from .importer_float import affine, affine_factors, dense_weights, emit_concat
 from .onnxtools import attributes
 from .states import Unsupported

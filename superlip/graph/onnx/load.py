@@ -6,9 +6,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from .errors import ModelError, one_line
-from .given import Given
-from .images import ImageInput, input_of, read_images
+from superlip.graph.errors import ModelError, one_line
+from superlip.graph.given import Given
+from superlip.graph.images import ImageInput, input_of, read_images
+
 from .importer import import_model
 from .normalize import in_front, normalize
 from .onnxtools import static_shape

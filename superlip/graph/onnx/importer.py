@@ -16,12 +16,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from . import emit, ir
-from .errors import ModelError, node_line, one_line
+from superlip.graph import ir
+from superlip.graph.errors import ModelError, node_line, one_line
+from superlip.graph.session import open_session
+
+from . import emit
 from .importer_float import FLOAT_OPS, clip_range, real_constant
 from .importer_qoperator import QOPERATOR_OPS
 from .onnxtools import attributes, constant_value, constants, name_nodes, opset, small_model, static_shape
-from .session import open_session
 from .states import Params, Pending, Unsupported
 from .tables import clamp_of, float_table
 from .views import LAYOUT_OPS, View, first_impossible, image_shape, layout_nodes, move

@@ -1,0 +1,1 @@
+"""From ONNX to the quantized graph: check, rewrite, quantize, import."""

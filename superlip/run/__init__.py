@@ -1,0 +1,1 @@
+"""What surrounds a simulated run: images, accuracy, comparison with the golden."""

@@ -1,0 +1,85 @@
+"""A design on images: simulated, and compared with the golden word by word."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip import golden
+from superlip.golden.host import run_host
+
+from .verify import TraceChecker
+
+__all__ = ["Simulated", "compare", "finish", "simulate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """One cluster's run: the simulator's result, the comparison, the outputs (name -> int8 (B, C, H, W))."""
+
+    result: object
+    comparison: object
+    outputs: dict[str, np.ndarray]
+
+
+def simulate(simulator, design, quantized, *, memory=None, **options):
+    """Run a design on images (int8, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
+
+    ``memory``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
+    """
+    compiled = design.compiled
+    works = [compiled.host(image) for image in quantized]
+    return simulator.run(
+        boards=len(compiled.boards),
+        programs=[board.programs[0] for board in compiled.boards],
+        host=[_host_step(compiled, works, segment) for segment in range(1, compiled.segments)],
+        init_programs=[board.init_program for board in compiled.boards],
+        memory=[board.dram.segments for board in compiled.boards] if memory is None else memory,
+        inputs=[work.begin() for work in works],
+        outputs=compiled.output_ranges(),
+        stripe=compiled.boards[0].dram.stripe_bytes,
+        trace_images="all",
+        expected_cycles=round(design.plan.cycles),
+        **options,
+    )
+
+
+def compare(design, result, expected):
+    """Compare a run that ended well with the golden (``expected``, of all its images): Simulated."""
+    compiled = design.compiled
+    checker = TraceChecker(compiled)
+    comparison = checker.start()
+    trace = result.trace[result.trace["image"] >= 0]
+    edges = np.searchsorted(trace["image"], np.arange(len(result.outputs) + 1)) if _sorted(trace["image"]) else None
+    for image in range(len(result.outputs)):
+        mine = trace[edges[image] : edges[image + 1]] if edges is not None else trace[trace["image"] == image]
+        checker.compare(image, mine, {name: values[image] for name, values in expected.items()}, comparison)
+    per_image = [compiled.outputs([np.asarray(part).tobytes() for part in parts]) for parts in result.outputs]
+    outputs = {name: np.stack([image[name] for image in per_image]) for name in design.network.outputs}
+    for name, values in outputs.items():
+        comparison.missing += int((values != expected[name]).sum())
+    return Simulated(result, comparison, outputs)
+
+
+def _host_step(compiled, works, segment):
+    from superlip.sim.cluster import HostStep  # noqa: PLC0415 - the simulator's tools are an extra
+
+    models = [step.node.model for step in compiled.network.segment_steps(segment)]
+    return HostStep(
+        reads=compiled.host_ranges(segment),
+        compute=lambda image, raw: works[image].between(segment, [part.tobytes() for part in raw]),
+        programs=[board.programs[segment] for board in compiled.boards],
+        key=hashlib.sha256(b"".join(models)).hexdigest(),
+    )
+
+
+def _sorted(values):
+    return bool((np.diff(values) >= 0).all())
+
+
+def finish(graph, design, outputs):
+    """The model's outputs, by its own names, from the accelerator's: with what the host does at the end."""
+    values = dict(outputs)
+    for node in design.network.host:
+        values[node.output] = run_host(node, [values[name] for name in node.inputs])
+    return golden.own_outputs(graph, values)

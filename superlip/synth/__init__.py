@@ -1,0 +1,1 @@
+"""What a node takes of an FPGA, by synthesis."""

@@ -1,0 +1,1 @@
+"""What every floor may use and none is about: terminal, files, progress, cache, toolchain."""
