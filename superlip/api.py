@@ -15,8 +15,8 @@ from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
 from superlip.diagnose.bisect import examine
 from superlip.graph import ir
-from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph import load as load_graph
+from superlip.graph.images import input_of, is_path, read_images
 from superlip.plan.lower import lower
 from superlip.plan.planner import PlanError, make_plan
 from superlip.report import Report

@@ -30,8 +30,7 @@ from superlip import golden
 from superlip.api import plan
 from superlip.boards import TargetError, load_target
 from superlip.compile.compiler import CompileError
-from superlip.graph import ModelError
-from superlip.graph.onnx import check, load
+from superlip.graph import ModelError, check, load
 from superlip.plan.lower import LoweringError
 from superlip.plan.planner import PlanError
 

@@ -124,7 +124,7 @@ def test_bound_and_first_image(tiny, digits):
     assert bound.macs == sum(row.macs for row in simulated.layers)
     assert bound.cycles == max(-(-bound.macs // 64), -(-bound.bytes_once // TINY.dram.bytes_per_cycle))
     outputs = finish(graph, design, simulated.outputs)
-    report = Report.make("digits", {1: design}, {1: simulated}, images, outputs, None)
+    report = Report.make("digits", {1: design}, {1: simulated}, images, outputs, None, None)
     result = simulated.result
     assert report.first_image_cycles == result.init_cycles + result.cycles[0] > report.cycles
     assert report.share_of_peak == pytest.approx(bound.macs / 64 / report.cycles)

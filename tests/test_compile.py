@@ -15,7 +15,7 @@ from superlip.boards import TARGETS
 from superlip.compile.compiler import compile_network
 from superlip.compile.program import Access, Emitter
 from superlip.golden.run import run as run_golden
-from superlip.graph.onnx import load
+from superlip.graph import load
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
