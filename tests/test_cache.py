@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from superlip.boards import TARGETS
+from superlip.cli import main
 from superlip.sim import build
 from superlip.sim.cluster import SimulationError, Simulator
 from superlip.sim.runner import run_bench
 from superlip.tools.cache import CacheError, cache_dir, cache_folder, check_cache, entry, lookup, work_folder
 from superlip.tools.toolchain import MissingToolError, ToolError, find_toolchain
-
-from superlip.cli import main
 
 KEY = "0123456789abcdef0123"
 ODD = ["with space", "don't", 'say "x"', "semi;colon", "dollar$(HOME)#", "Größe"]
