@@ -36,11 +36,11 @@ def own_outputs(graph, values):
     Returns
     -------
     dict of str to ndarray, shape (B, ...)
-        By the model's output names, each image's in the shape that the model gives it: float32, or the model's own
+        By the model's output names (a graph that comes from no model: by its own), each image's in the shape that the model gives it: float32, or the model's own
         int8 or uint8 where its output is one.
     """
     outputs = {}
-    for name, tensor in zip(graph.outputs, graph.onnx_outputs, strict=True):
+    for name, tensor in zip(graph.outputs, graph.onnx_outputs or graph.outputs, strict=True):
         value, array = graph.values[name], values[name]
         if tensor in graph.integer_outputs:
             array = array.view(np.uint8) ^ 0x80 if value.is_unsigned else array
