@@ -36,8 +36,8 @@ def own_outputs(graph, values):
     Returns
     -------
     dict of str to ndarray, shape (B, ...)
-        By the model's output names (a graph that comes from no model: by its own), each image's in the shape that the model gives it: float32, or the model's own
-        int8 or uint8 where its output is one.
+        By the model's output names (of a graph that comes from no model: by its own), each image's in the shape that
+        the model gives it: float32, or the model's own int8 or uint8 where its output is one.
     """
     outputs = {}
     for name, tensor in zip(graph.outputs, graph.onnx_outputs or graph.outputs, strict=True):
