@@ -127,7 +127,7 @@ def _judge(source, model, calibration, say):
 def _key(source, model, calibration):
     """Name of a Judged in the cache: a hash of all that it is made of."""
     packages = [Path(module.__file__).parent for module in (superlip.graph, golden)]
-    files = [path for folder in packages for path in sorted(folder.glob("*.py"))]
+    files = [path for folder in packages for path in sorted(folder.rglob("*.py"))]
     files += [Path(file) for file in (__file__, pictures.__file__, accuracy.__file__)]
     files += [path for path in sorted(source.path.parent.glob("*.np[yz]")) if source.seed is None]
     made_of = hashlib.sha256(model.SerializeToString())

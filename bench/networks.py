@@ -24,8 +24,9 @@ from judged import Source, judge
 from superlip import api, golden
 from superlip.boards import load_target
 from superlip.report.attribution import COLUMNS
-from superlip.report.bound import Bound, largest_steps
+from superlip.report.bound import Bound
 from superlip.report.measured import measure
+from superlip.report.report import largest_steps
 from superlip.rtl.isa import Unit
 from superlip.run.simulate import simulate
 from superlip.sim.cluster import Simulator
