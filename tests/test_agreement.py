@@ -42,6 +42,7 @@ def agreement(db=36.0, same_class=1.0, images=20, **more):
         (agreement(same_class=0.75, images=4), True, False),  # one image of four
         (agreement(same_class=0.5, images=4), True, True),
         (agreement(same_class=0.5, has_random_weights=True), False, False),
+        (agreement(5.0, has_random_weights=True), True, False),
         (agreement(same_class=None), False, False),
     ],
 )

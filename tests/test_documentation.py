@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from superlip import cli
 from superlip.tools.failures import EXIT_STATUS
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += sorted((ROOT / "examples").glob("*/README.md"))
 
@@ -44,11 +42,9 @@ def command_lines():
 
 def modules_with_examples():
     """Modules of ours that show what happens at a prompt."""
-    for package in SETUP["packages"]:
-        (folder,) = importlib.import_module(package).__path__
-        for module in [package, *(f"{package}.{found.name}" for found in pkgutil.iter_modules([folder]))]:
-            if ">>> " in Path(importlib.util.find_spec(module).origin).read_text():
-                yield module
+    for module in ["superlip", *(found.name for found in pkgutil.walk_packages(superlip.__path__, "superlip."))]:
+        if ">>> " in Path(importlib.util.find_spec(module).origin).read_text():
+            yield module
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ class Agreement:
     accuracy, accuracy_given : float or None
         Of the quantized network and of the model as given, where there are labels.
     has_random_weights : bool
-        Then classes mean nothing, and only ``decibels`` are judged.
+        Then classes mean nothing, ``decibels`` are judged alone, and nothing is refused.
     loss : Loss or None
         Where the accuracy is lost, if it is.
     """
@@ -118,7 +118,12 @@ class Agreement:
 
     @property
     def is_useless(self):
-        """Under 10 dB, or under 80 % (two images at least) in the same class."""
+        """Under 10 dB, or under 80 % (two images at least) in the same class; never so with made-up weights.
+
+        Those are ours, not the user's: whatever they compute, a Softmax of it may be anything.
+        """
+        if self.has_random_weights:
+            return False
         return self.decibels < FAIL_DB or self._differs_in_class(FAIL_CLASS, 2)
 
     def _differs_in_class(self, share, least):

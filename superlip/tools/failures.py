@@ -19,7 +19,7 @@ USER, MACHINE, INTERRUPTED, CLOSED = 2, 3, 130, 141
 
 EXIT_STATUS = {
     0: "done; of run: and every bit is equal",
-    1: "the answer is no: a bit differs, a node is not supported, the node does not fit; of doctor: a tool is not there",
+    1: "the answer is no: a bit differs, an operator is not supported, int8 loses the accuracy, a node does not fit",
     USER: "the request can't be met as it stands: a wrong option, a file that is none, a network that does not fit",
     MACHINE: "a tool or the machine failed, or superlip itself: no compiler, a full disk, an internal error",
     INTERRUPTED: "interrupted (Ctrl-C, SIGTERM)",
