@@ -256,3 +256,42 @@ def test_windows_of_any_attributes(seed):
     except graph.ModelError as error:
         assert f"{op} 'n2': " in str(error)
         assert any(text in str(error) for text in ("write pads", "count_include_pad and ceil_mode"))
+
+
+def test_a_float_bias_beside_weights_that_are_0():
+    """Quantizers give such a channel any scale: in steps of its products the bias would leave int32."""
+    net = QdqNet(SHAPE)
+    integers = net.rng.integers(-7, 8, (4, 3, 1, 1))
+    integers[1] = 0
+    scale = np.full(4, 0.0313, np.float32)
+    scale[1] = 1e-22
+    weights = net.dequantize(net.const(integers, np.int8), scale=scale, axis=0)
+    x = net.op("Conv", net.both("x"), weights, net.const([0.3, 2.5, -0.4, 0.1]))
+    g = assert_equal(net.model(net.both(x)), net.images(3))
+    assert g.nodes[0].bias[1] > 1 << 24
+
+
+def test_a_slope_a_channel_is_rounded_once():
+    """Also where the result has finer steps than what PRelu takes."""
+    net = QdqNet(SHAPE)
+    x = net.both(net.op("Conv", net.both("x"), net.weights(4, 3)), scale=0.07)
+    x = net.op("PRelu", x, net.const([[[0.9]], [[-1.1]], [[0.05]], [[0.31]]]))
+    assert_equal(net.model(net.both(x, scale=0.0323)), net.images(3), steps=0)
+
+
+def test_the_difference_of_two_tensors_and_a_sum_of_two():
+    net = QdqNet(SHAPE)
+    a, b = (net.both(net.op("Conv", net.both("x"), net.weights(4, 3)), scale=s) for s in (0.0521, 0.0377))
+    assert_equal(net.model(net.both(net.op("Sub", a, b)), net.both(net.op("Sum", b, a))), net.images(3))
+    more = net.model(net.both(net.op("Sum", a, b, net.both(net.op("Relu", a)))))
+    with pytest.raises(graph.ModelError, match=r"Sum '\w+': Sum of 3 tensors: write it as Adds"):
+        graph.load(more)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.5, 1.0), (2.0, 0.25), (1.0, 3.0)])
+def test_factors_of_gemm(alpha, beta):
+    net = QdqNet(SHAPE)
+    weights = net.dequantize(net.const(net.rng.integers(-7, 8, (5, 192)), np.int8), scale=0.0031)
+    bias = net.const(net.rng.normal(size=5))
+    x = net.op("Gemm", net.op("Flatten", net.both("x")), weights, bias, alpha=alpha, beta=beta, transB=1)
+    assert_equal(net.model(net.both(x)), net.images(3))

@@ -81,18 +81,43 @@ def quantized_weights(importer, name):
     return weights, scale.reshape(-1), zero, axis
 
 
-def quantized_bias(importer, name, source, weight_scale, channels):
-    """int32 bias at the scale of the products; None where there is none."""
+LARGEST_BIAS = float(1 << 30)
+"""In steps of the products; the other half of int32 is theirs."""
+
+
+def biased(importer, name, source, weights, weight_scale, factor=1.0):
+    """Weights and the bias beside them, in units that hold both.
+
+    Where a bias in floating point leaves int32 in steps of the products (a quantizer gives weights that are all 0 any
+    scale, however small), the channel's weights get a wider scale: what they lose is nothing beside the bias.
+
+    Parameters
+    ----------
+    name : str
+        Of the bias; "" where there is none.
+    source : ir.Value
+        The operand.
+    weights : ndarray int8, shape (M, ...)
+    weight_scale : ndarray float32, shape (1,) or (M,)
+    factor : float
+        Of the bias.
+
+    Returns
+    -------
+    (weights, scale, bias int64 shape (M,) or None)
+    """
     if not name:
-        return None
-    exact = np.float64(source.scale) * np.broadcast_to(weight_scale.astype(np.float64), (channels,))
+        return weights, weight_scale, None
+    channels = len(weights)
+    scale = np.broadcast_to(weight_scale.astype(np.float64), (channels,))
+    exact = np.float64(source.scale) * scale
     if name in importer.dq_consts:
-        q, scale, zero, _ = importer.dq_consts[name]
+        q, bias_scale, zero, _ = importer.dq_consts[name]
         q = q.astype(np.int64).reshape(-1) - (0 if zero is None else np.asarray(zero, np.int64).reshape(-1))
-        scale = scale.reshape(-1).astype(np.float64)
-        if np.allclose(scale, exact, rtol=1e-4, atol=0):
-            return q
-        real = q * scale
+        bias_scale = bias_scale.reshape(-1).astype(np.float64)
+        if factor == 1 and np.allclose(bias_scale, exact, rtol=1e-4, atol=0):
+            return weights, weight_scale, q
+        real = q * bias_scale
     elif name in importer.consts:
         real = importer.consts[name].reshape(-1).astype(np.float64)
     else:
@@ -100,8 +125,14 @@ def quantized_bias(importer, name, source, weight_scale, channels):
     if real.size not in (1, channels):
         raise Unsupported(f"a bias of {real.size} numbers for {channels} output channels")
     importer.notes.append(f"bias {name!r} was rounded to int32 at the scale of the products")
-    limit = float(2**31 - 1)
-    return np.clip(np.rint(np.broadcast_to(real, (channels,)) / exact), -limit, limit).astype(np.int64)
+    real = np.broadcast_to(real * factor, (channels,))
+    needed = np.abs(real) / float(source.scale) / LARGEST_BIAS
+    if (needed > scale).any():
+        wider = np.maximum(scale, needed)
+        shrunk = np.rint(weights * (scale / wider).reshape(-1, *(1 for _ in weights.shape[1:])))
+        weights, weight_scale = shrunk.astype(np.int8), wider.astype(np.float32)
+        exact = np.float64(source.scale) * weight_scale
+    return weights, weight_scale, np.rint(real / exact).astype(np.int64)
 
 
 def _conv(importer, node):
@@ -120,10 +151,10 @@ def _conv(importer, node):
     def finish(params, tensor, low, high, names):
         operand = importer.materialize(view)
         source = importer.values[operand]
-        bias = quantized_bias(importer, bias_name, source, scale, len(weights))
         return emit.conv(
-            importer, names, (operand, source), view.shape, weights, scale, bias, given, params, tensor, (low, high)
-        )
+            importer, names, (operand, source), view.shape, *biased(importer, bias_name, source, weights, scale), given,
+            params, tensor, (low, high),
+        )  # fmt: skip
 
     return Pending(finish, (1, len(weights), *size), (node.name,))
 
@@ -140,8 +171,11 @@ def _gemm(importer, node):
         return None
     weights, scale, zero, axis = found
     given = attributes(node)
-    if given.get("transA", 0) or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
-        raise Unsupported("Gemm with transA, alpha or beta")
+    if given.get("transA", 0):
+        raise Unsupported("Gemm with transA; export the operand as it is multiplied")
+    scale = scale * np.float32(given.get("alpha", 1.0))
+    if (scale <= 0).any():
+        raise Unsupported(f"alpha={given['alpha']}: only factors above 0; put the sign in the weights")
     if weights.ndim != 2 or int(np.prod(view.shape[:-1])) != 1:
         raise Unsupported(f"{node.op_type} of a tensor of shape {view.shape}: only one vector by a matrix")
     transposed = bool(given.get("transB", 0))
@@ -156,8 +190,8 @@ def _gemm(importer, node):
 
     def finish(params, tensor, low, high, names):
         source = importer.values[view.value]
-        bias = quantized_bias(importer, bias_name, source, scale, len(weights))
-        return emit.dense(importer, names, view, weights, scale, bias, params, tensor, (low, high), shape)
+        found = biased(importer, bias_name, source, weights, scale, given.get("beta", 1.0))
+        return emit.dense(importer, names, view, *found, params, tensor, (low, high), shape)
 
     return Pending(finish, shape, (node.name,))
 
@@ -208,14 +242,17 @@ def _global_pool(importer, node):
 
 
 def _binary(importer, node):
-    """Add and Mul of two tensors; everything else of their kind is element-wise."""
+    """Add, Sub and Mul of two tensors; everything else of their kind is element-wise."""
     if len(node.input) == 2:
         views = [importer.view(name) for name in node.input]
-        if None not in views and views[0] is not views[1] and node.op_type in ("Add", "Mul"):
-            function = emit.add if node.op_type == "Add" else emit.mul
+        if None not in views and views[0] is not views[1] and node.op_type in ("Add", "Sub", "Sum", "Mul"):
+            function = emit.mul if node.op_type == "Mul" else emit.add
 
             def finish(params, tensor, low, high, names):
-                return function(importer, names, *views, params, tensor, (low, high))
+                first, second = views
+                if node.op_type == "Sub":
+                    second = _negative(importer, second, f"{tensor}/negative", names)
+                return function(importer, names, first, second, params, tensor, (low, high))
 
             larger = max(views, key=lambda v: int(np.prod(v.shape)))
             return Pending(finish, larger.shape, (node.name,))
@@ -258,6 +295,22 @@ def _by_channel(importer, view, value):
     moved[numbers] = np.broadcast_to(value, view.shape).reshape(-1)
     moved = moved.reshape(channels, -1)
     return moved[None, :, :1, None] if (moved == moved[:, :1]).all() else None
+
+
+def _negative(importer, view, tensor, names):
+    """The negative of a view, exactly: every int8 has its counterpart, -1 less the number, about the zero point's."""
+    params = importer.params_of(view)
+    numbers = np.arange(256, dtype=np.uint8).view(np.int8)
+    return importer.apply_table(view, ~numbers, replace(params, zero_point=-1 - params.zero_point), tensor, names)
+
+
+def _sum(importer, node):
+    """Sum of two tensors is an addition; one of more rounds between them, where the model says no scale."""
+    if len(node.input) != 2:
+        raise Unsupported(
+            f"Sum of {len(node.input)} tensors: write it as Adds, with QuantizeLinear and DequantizeLinear between them"
+        )
+    return _binary(importer, node)
 
 
 def _elementwise(importer, node):
@@ -371,12 +424,8 @@ def _prelu(importer, node):
         for part, function in (("above", np.maximum), ("below", np.minimum)):
             table = function(numbers, np.int8(source.zero_point))
             parts.append(importer.apply_table(view, table, source, f"{tensor}/{part}", names))
-        # all of what is below: on one side of 0 where no slope is negative, else on both
-        is_mixed, largest = bool((slopes < 0).any()), float(np.abs(slopes).max()) or 1.0
-        scaled = replace(
-            source, scale=np.float32(source.scale * largest * (1 + is_mixed)), zero_point=127 - 127 * is_mixed
-        )
-        below = emit.channel_affine(importer, names, parts[1], *factors, scaled, f"{tensor}/scaled", (-128, 127))
+        # what is below is all of the result where it is not 0, and so may be rounded as the result is
+        below = emit.channel_affine(importer, names, parts[1], *factors, params, f"{tensor}/scaled", (-128, 127))
         importer.notes.append(f"PRelu {node.name!r} became an addition: it may differ by one step")
         return emit.add(importer, names, parts[0], below, params, tensor, (low, high))
 
@@ -435,6 +484,7 @@ FLOAT_OPS = {
     "ReduceMean": _global_pool,
     "Concat": _concat,
     "BatchNormalization": _batch_norm,
+    "Sum": _sum,
     **{op: _elementwise for op in ELEMENTWISE},
     "PRelu": _prelu,
     **{op: _binary for op in ("Add", "Mul", "Sub", "Div", "Pow", "Min", "Max")},

@@ -30,6 +30,10 @@ _LARGEST_BIAS = float(1 << 30)
 """In steps of the products; the other half of int32 is theirs."""
 
 
+_SCALE_OF_NOTHING = np.float32(2.0**-18)
+"""Of a tensor that is 0 on all images: small, since a bias behind it is rounded to steps of it."""
+
+
 @dataclass(frozen=True)
 class _Params:
     """Quantization of a tensor as uint8: real = scale * (q - zero)."""
@@ -43,7 +47,7 @@ class _Params:
         low, high = min(low, 0.0), max(high, 0.0)
         scale = np.float32((high - low) / 255)
         if scale < np.finfo(np.float32).tiny:
-            return cls(np.float32(1 / 255), 0)
+            return cls(_SCALE_OF_NOTHING, 0)
         return cls(scale, int(np.clip(np.rint(-low / float(scale)), 0, 255)))
 
     def steps(self, clip):
@@ -98,6 +102,7 @@ def _choose_params(units, ranges, source, outputs):
     """
     first = {source: source}  # tensor -> the one at the root of its group
     clips, joined, others, averages = {}, {}, set(outputs), set()
+    padded = _padded(units, outputs)
     for unit in units:
         for name in unit.results:
             first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.kind == "mover" else name
@@ -130,11 +135,22 @@ def _choose_params(units, ranges, source, outputs):
                     chosen.update(dict.fromkeys(groups[unit.output], params))
             saturated.update(groups[root])
         elif root in ranges:
-            params = _Params.of(*ranges[root])
+            spans = [ranges[root], *(ranges[name] for name in groups[root] if name in padded)]
+            params = _Params.of(min(low for low, _ in spans), max(high for _, high in spans))
         else:
             continue
         chosen.update(dict.fromkeys(groups[root], params))
     return chosen, saturated
+
+
+def _padded(units, outputs):
+    """Tensors that Pad gives to others than maximum pooling, which takes none of what was added."""
+    readers = {}
+    for unit in units:
+        for name in unit.sources:
+            readers.setdefault(name, set()).add(unit.op)
+    made = [name for unit in units if unit.op == "Pad" for name in unit.results]
+    return {name for name in made if name in outputs or readers.get(name, set()) - {"MaxPool"}}
 
 
 class _Writer:

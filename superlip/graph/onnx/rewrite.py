@@ -394,20 +394,7 @@ def _prelu(state, node):
         state.replace(node, [new], "as LeakyRelu")
 
 
-def _sub(state, node):
-    """The difference of two tensors as a sum."""
-    if any(i in state.consts for i in node.input) or node.input[0] == node.input[1]:
-        return
-    negative = f"{node.output[0]}/negative"
-    state.shapes[negative] = state.shapes.get(node.input[1], ())
-    new = [
-        helper.make_node("Neg", [node.input[1]], [negative]),
-        helper.make_node("Add", [node.input[0], negative], [node.output[0]]),
-    ]
-    state.replace(node, new, "as the sum with the negative")
-
-
-_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu, "Sub": _sub}
+_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu}
 
 
 def prepare(model, *, randomize=None):
