@@ -1,0 +1,134 @@
+"""Random models, float, Q/DQ and QOperator: right, or refused by the name of the node.
+
+A failure names its number: ``generate_float.float_model(NUMBER)`` is the model. ``--seed`` tries others.
+"""
+
+import re
+
+import numpy as np
+import pytest
+from generate_float import float_model
+from generate_quantized import qdq_model, qoperator_model
+from ort_quantizer import decibels_of_onnxruntime
+
+from superlip import golden, graph
+from superlip.graph import ir
+
+FAST, BLOCK = 300, 50
+BLOCKS = range(FAST // BLOCK)
+POOR_DB, BEHIND_DB = 20.0, 1.5
+WHOLE_MODEL = "made: no convolution, dense layer, pooling or addition was found to accelerate"
+
+
+@pytest.fixture
+def base(request):
+    """Number of the first model."""
+    return request.config.getoption("--seed") or 0
+
+
+def loaded(make, number, **arguments):
+    """(Made, ir.Graph), or None where the model is refused as it should be."""
+    made = make(number)
+    try:
+        if arguments.pop("is_float", False):
+            arguments["calibrate"] = made.images
+        return made, graph.load(made.model, **arguments)
+    except graph.ModelError as error:
+        names_a_node(str(error), made.model)
+        return None
+
+
+def names_a_node(text, model):
+    """Each line of a refusal names one of the model's own nodes with its operator, and says more than that."""
+    operators = {n.name: n.op_type for n in model.graph.node}
+    if text == WHOLE_MODEL:
+        return
+    for line in text.replace("made: ", "\n  ", 1).split("\n  ")[1:]:
+        if line.startswith("... and"):
+            continue
+        found = re.fullmatch(r"(?:com\.microsoft::)?(\w+) '([^']+)': (.{15,})", line)
+        assert found and operators.get(found[2]) == found[1], text
+        assert "_quantized" not in found[3] and "superlip" not in found[3] and "/" not in found[3].split("'")[0], text
+
+
+def judge_float(number, folder):
+    """No output is poor but where 8 bits are too few: where ONNX Runtime's own quantizer is no better."""
+    found = loaded(float_model, number, is_float=True)
+    if found is None:
+        return False
+    made, g = found
+    images = np.concatenate([made.images, made.others])
+    agreement = golden.agree(g, images)
+    poor = [o for o in agreement.outputs if o.decibels < POOR_DB]
+    if not poor:
+        return True
+    assert agreement.warning, number
+    for everywhere in (False, True):
+        measure = decibels_of_onnxruntime(made.model, made.images, images, folder, everywhere=everywhere)
+        if measure is not None:
+            poor = [o for o in poor if measure[o.name] > max(POOR_DB, o.decibels + BEHIND_DB)]
+    assert not poor, f"float_model({number}): {[str(o) for o in poor]}"
+    return True
+
+
+EXACT = ("QLinearConv", "QLinearMatMul", "QGemm", "QLinearGlobalAveragePool", "QLinearConcat", "QLinearSigmoid")
+
+
+def judge_quantized(make, number):
+    """Each layer alone is at most one step from ONNX Runtime's, before its table; products of integers are equal."""
+    found = loaded(make, number)
+    if found is None:
+        return False
+    made, g = found
+    images = np.concatenate([made.images, made.others])
+    if not any(output.differing for output in golden.agree(g, images).outputs):
+        return True
+    operators = {n.name: n.op_type for n in made.model.graph.node}
+    nodes = {n.name: n for n in g.nodes}
+    for layer in golden.reference(g, images, layers=True).layers:
+        exact = operators.get(layer.name) in EXACT
+        assert layer.largest <= (0 if exact else steepest(nodes[layer.name])), f"{make.__name__}({number}): {layer}"
+    return True
+
+
+def steepest(node):
+    """Steps of the result that one step of what is before a node's table may make, one without a table."""
+    table = getattr(node, "table", None)
+    if not isinstance(node, ir.Conv) or table is None:
+        return 1
+    return max(1, int(np.abs(np.diff(np.roll(table, 128).astype(int))).max()))
+
+
+def judged(judge, numbers):
+    """Most of the models are not refused."""
+    taken = sum(judge(number) for number in numbers)
+    assert taken > 0.6 * len(numbers)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_float_models(base, block, tmp_path):
+    judged(lambda number: judge_float(number, tmp_path), range(base + block * BLOCK, base + (block + 1) * BLOCK))
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("make", [qdq_model, qoperator_model])
+def test_quantized_models(make, base, block):
+    judged(lambda number: judge_quantized(make, number), range(base + block * BLOCK, base + (block + 1) * BLOCK))
+
+
+SLOW, SLOW_BLOCK = 10_000, 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(SLOW // SLOW_BLOCK))
+def test_many_float_models(base, block, tmp_path):
+    first = base + FAST + block * SLOW_BLOCK
+    judged(lambda number: judge_float(number, tmp_path), range(first, first + SLOW_BLOCK))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(SLOW // SLOW_BLOCK))
+@pytest.mark.parametrize("make", [qdq_model, qoperator_model])
+def test_many_quantized_models(make, base, block):
+    first = base + FAST + block * SLOW_BLOCK
+    judged(lambda number: judge_quantized(make, number), range(first, first + SLOW_BLOCK))
