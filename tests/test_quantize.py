@@ -7,7 +7,7 @@ from onnx_models import FloatNet
 
 from superlip import graph
 from superlip.golden import agree
-from superlip.graph.ir import Add, Concat, Conv, Host, Table
+from superlip.graph.ir import Add, Conv, Host, Table
 from superlip.graph.onnx.quantize import _choose_params, _Params, _quantize_weights
 from superlip.graph.onnx.rewrite import prepare
 from superlip.graph.onnx.states import clip_together
@@ -106,41 +106,6 @@ def test_what_is_clipped_by_all_saturates_where_they_clip():
     units.append(unit("clip", ["a"], "d", (-1, 1)))
     both, _ = _choose_params(units, ranges | {"d": (-1, 1)}, "x", {"c", "d"})
     assert both["a"] == both["c"] == both["d"] == _Params.of(-1, 3)
-
-
-def concat(sources, result):
-    return Unit("integer", (helper.make_node("Concat", sources, [result]),), tuple(sources))
-
-
-def test_what_goes_into_one_concat_alone_has_its_quantization():
-    units = [unit("integer", ["x"], "a"), unit("integer", ["x"], "b"), unit("mover", ["b"], "c")]
-    units += [concat(["a", "c"], "d"), unit("integer", ["d"], "e")]
-    ranges = {"x": (0, 1), "a": (-1, 1), "b": (0, 3), "c": (0, 3), "d": (-1, 3), "e": (0, 1)}
-    params, saturated = _choose_params(units, ranges, "x", {"e"})
-    assert {params[name] for name in "abcd"} == {_Params.of(-1, 3)} and not saturated
-    others, _ = _choose_params([*units, unit("integer", ["a"], "f")], ranges | {"f": (0, 1)}, "x", {"e", "f"})
-    assert others["a"] == _Params.of(-1, 1) and others["b"] == _Params.of(-1, 3)
-    again, _ = _choose_params([*units, concat(["a", "e"], "g")], ranges | {"g": (-1, 9)}, "x", {"g"})
-    assert again["a"] == _Params.of(-1, 1) and again["e"] == _Params.of(-1, 9)  # two of them take a
-    clipped, saturated = _choose_params(
-        [*units[:-1], unit("clip", ["d"], "e", (0, INF))], ranges | {"e": (0, 3)}, "x", {"e"}
-    )
-    assert {clipped[name] for name in "abcde"} == {_Params.of(0, 3)} and saturated == set("abcd")
-
-
-@pytest.mark.parametrize("op", ["AveragePool", "GlobalAveragePool"])
-def test_an_average_keeps_its_own_quantization(op):
-    units = [Unit("integer", (helper.make_node(op, ["x"], ["a"]),), ("x",)), concat(["x", "a"], "b")]
-    params, _ = _choose_params(units, {"x": (0, 3), "a": (0, 2), "b": (0, 3)}, "x", {"b"})
-    assert params["a"] == _Params.of(0, 2)
-
-
-def test_a_concat_of_convolutions_rescales_nothing():
-    net = FloatNet(SHAPE)
-    parts = [net.op("Relu", net.conv("x", 4, 3)), net.conv("x", 4, 3), net.op("Sigmoid", net.conv("x", 4, 3))]
-    g = right(net, net.conv(net.op("Concat", *parts, axis=1), 4, 12))
-    (joined,) = [n for n in g.nodes if isinstance(n, Concat)]
-    assert joined.tables == (None, None, None)
 
 
 def test_a_range_holds_0_and_is_never_empty():

@@ -23,7 +23,6 @@ _INTEGER_MOVERS = frozenset(
     ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "MaxPool", "Resize"]
 )
 """Movers that ONNX Runtime has for uint8; the others run between DequantizeLinear and QuantizeLinear."""
-_AVERAGES = ("AveragePool", "GlobalAveragePool")
 _CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
 """Element-wise functions that are tables even where the model's output is all that takes them."""
 _LARGEST_BIAS = float(1 << 30)
@@ -93,26 +92,19 @@ def _choose_params(units, ranges, source, outputs):
     Where everybody who takes such a group clips it, its range is the one behind the clips, and theirs is the group's:
     to saturate there is to clip. So Relu behind a reshape costs what Relu in front of it does.
 
-    What goes into one Concat and nowhere else has its quantization: it is rounded once, and nothing is left to do for
-    the Concat. Averages keep their own: ONNX Runtime rounds their ties otherwise where operand and result share one.
-
     Returns
     -------
     (dict of str to _Params, set of str: tensors that saturate where others clip them)
     """
     first = {source: source}  # tensor -> the one at the root of its group
-    clips, joined, others, averages = {}, {}, set(outputs), set()
+    clips, others = {}, set(outputs)
     padded = _padded(units, outputs)
     for unit in units:
         for name in unit.results:
             first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.kind == "mover" else name
-        if unit.op in _AVERAGES:
-            averages.update(unit.results)
         for name in unit.sources:
             if unit.kind == "clip":
                 clips.setdefault(name, []).append(unit)
-            elif unit.kind == "integer" and unit.op == "Concat":
-                joined.setdefault(name, []).append(unit)
             elif unit.kind != "mover":
                 others.add(name)
     groups = {}
@@ -121,13 +113,7 @@ def _choose_params(units, ranges, source, outputs):
     chosen, saturated = {}, set()
     for root in reversed(groups):  # clips stand behind what they clip
         behind = [u for name in groups[root] for u in clips.get(name, ())]
-        concats = {u.output for name in groups[root] for u in joined.get(name, ())}
-        is_free = others.isdisjoint(groups[root])
-        if is_free and len(concats) == 1 and not behind and root != source and root not in averages:
-            (result,) = concats
-            params = chosen[result]
-            saturated.update(groups[root] if result in saturated else ())
-        elif is_free and behind and not concats:
+        if behind and others.isdisjoint(groups[root]):
             spans = [ranges[u.output] for u in behind]
             params = _Params.of(min(low for low, _ in spans), max(high for _, high in spans))
             for unit in behind:
