@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 from numpy.typing import ArrayLike
 
 from superlip import golden
@@ -110,7 +111,7 @@ def plan(graph, *, boards=1, node="zcu102"):
 
 
 def run(
-    model: Design | ir.Graph | str | Path,
+    model: Design | ir.Graph | str | Path | onnx.ModelProto,
     *,
     boards: int | None = None,
     node: str | Path | Target | None = None,
@@ -131,7 +132,7 @@ def run(
 
     Parameters
     ----------
-    model : path, ir.Graph or Design
+    model : path, onnx.ModelProto, ir.Graph or Design
         A Design is run as it is; only the one for one board, to compare with, is still planned.
     boards : int
         1 by default.
@@ -204,12 +205,12 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     check_machine()
     graph, designs, path = _given(model, boards, node)
     target, boards = (designs[max(designs)].target, max(designs)) if designs else (_target(node), boards or 1)
-    name = graph.name if path is None else Path(path).stem
+    name = graph.name if graph is not None else Path(path).stem if is_path(path) else path.graph.name or "model"
     say(f"reading {name}")
     if path is not None:
         graph = load(path, **loading, progress=say.part)
     given, labels, limit = chosen
-    images = load_images(path, graph, given, labels=labels, limit=limit)
+    images = load_images(path if is_path(path) else None, graph, given, labels=labels, limit=limit)
     for count in sorted({1, boards} - designs.keys()):
         say(f"planning {_boards(count)}")
         designs[count] = plan(graph, boards=count, node=target)

@@ -203,8 +203,8 @@ class Report:
         if moved := sum(row.host_bytes for row in self.layers):
             count = sum(row.partition == "host" for row in self.layers)
             lines.append(
-                f"host         {count} operation{'s' if count > 1 else ''}, {moved:,} bytes from and to DRAM; "
-                f"the host's time is not counted"
+                f"host         {count} operation{'s' if count > 1 else ''}{_products(self.layers)}, {moved:,} bytes "
+                f"from and to DRAM; the host's time is not counted"
             )
         lines.append(
             f"bits         RTL {'equals' if self.bit_exact else 'DIFFERS FROM'} the golden in every layer of "
@@ -230,6 +230,13 @@ class Report:
 
 
 _SHOWN_PREDICTIONS = 5
+
+
+def _products(rows):
+    """What the host multiplies, and how much that is of all, where it does."""
+    products = sum(row.host_macs for row in rows)
+    share = products / max(1, products + sum(row.macs for row in rows))
+    return f" with {products:,} MACs, {100 * share:.1f} % of the network's" if products else ""
 
 
 def _predictions(output):

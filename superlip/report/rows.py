@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from superlip.graph.onnx.macs import host_macs
 from superlip.rtl.isa import Unit
 
 from .attribution import COLUMNS, attribute
@@ -28,6 +29,8 @@ class LayerRow:
     """From here on, but for the bytes: of measured rows only."""
     host_bytes: int = 0
     """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
+    host_macs: int = 0
+    """Products of the host's own operations, which are not among ``macs``."""
     busy: int | None = None
     weights: int | None = None
     ifm: int | None = None
@@ -101,7 +104,7 @@ def _host_row(compiled, segment, node, seen):
     pieces = [piece for name in new for piece in compiled.read_pieces(name)]
     pieces += compiled.write_pieces(node.output) if segment is not None else []
     moved = sum(length for piece in pieces for _, length in piece.ranges)
-    return LayerRow(node.name, "host", 0, "host", 0, 0, 0, host_bytes=moved)
+    return LayerRow(node.name, "host", 0, "host", 0, 0, 0, host_bytes=moved, host_macs=host_macs(node.model))
 
 
 _RESOURCES = {

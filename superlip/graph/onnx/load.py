@@ -58,7 +58,7 @@ class Loader:
             self.model = onnx.ModelProto.FromString(path.SerializeToString())
             self.name = path.graph.name or "model"
         else:
-            self.model = read_model(Path(path))
+            self.model = read_model(path)
             self.name = Path(path).stem
         check_tensors(self.model)
         self.reference = self.model.SerializeToString()
@@ -166,6 +166,8 @@ class Loader:
 
 def read_model(path):
     """ModelProto of a file; ModelError where it is none."""
+    if not str(path).strip():
+        raise ModelError("the model's name is empty: an ONNX file is wanted")
     try:
         model = onnx.load(str(path))
     except FileNotFoundError as error:
