@@ -295,3 +295,21 @@ def test_factors_of_gemm(alpha, beta):
     bias = net.const(net.rng.normal(size=5))
     x = net.op("Gemm", net.op("Flatten", net.both("x")), weights, bias, alpha=alpha, beta=beta, transB=1)
     assert_equal(net.model(net.both(x)), net.images(3))
+
+
+@pytest.mark.parametrize("ends", [(-(2**31), 2**31 - 1), (-(2**31) + 40_000, 2**31 - 40_000)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_bias_at_the_end_of_int32_saturates(ends, pooled):
+    """In a Q/DQ model the sum is a real number: it saturates, where an accumulator would wrap."""
+    net = QdqNet(SHAPE)
+    scale = np.float32(0.004)
+    bias = net.const(np.array([*ends, 0, 700]), np.int32)
+    bias = net.op("DequantizeLinear", bias, net.const(np.float32(0.02) * scale), net.const(0, np.int32))
+    source = net.op("QuantizeLinear", "x", net.const(0.02), net.const(120, np.uint8))
+    x = net.op("DequantizeLinear", source, net.const(0.02), net.const(120, np.uint8))
+    q = net.const(net.rng.integers(-127, 128, (4, SHAPE[0], 3, 3)), np.int8)
+    weights = net.op("DequantizeLinear", q, net.const(scale), net.const(0, np.int8))
+    x = net.both(net.op("Conv", x, weights, bias))
+    if pooled:
+        x = net.both(net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
+    assert_equal(net.model(x), net.images(3))

@@ -116,7 +116,7 @@ def biased(importer, name, source, weights, weight_scale, factor=1.0):
         q = q.astype(np.int64).reshape(-1) - (0 if zero is None else np.asarray(zero, np.int64).reshape(-1))
         bias_scale = bias_scale.reshape(-1).astype(np.float64)
         if factor == 1 and np.allclose(bias_scale, exact, rtol=1e-4, atol=0):
-            return weights, weight_scale, q
+            return weights, weight_scale, within_int32(q, weights, source.zero_point)
         real = q * bias_scale
     elif name in importer.consts:
         real = importer.consts[name].reshape(-1).astype(np.float64)
@@ -133,6 +133,25 @@ def biased(importer, name, source, weights, weight_scale, factor=1.0):
         weights, weight_scale = shrunk.astype(np.int8), wider.astype(np.float32)
         exact = np.float64(source.scale) * weight_scale
     return weights, weight_scale, np.rint(real / exact).astype(np.int64)
+
+
+def within_int32(bias, weights, zero_point):
+    """The bias, less what would let a sum leave int32.
+
+    In a Q/DQ model the sum is a real number, which its result's quantization saturates; the accumulators wrap. A bias
+    that brings a sum to the end of int32 is millions of steps out of the result's range on the same side.
+
+    Parameters
+    ----------
+    bias : ndarray int64, shape (M,)
+    weights : ndarray int8, shape (M, ...)
+    zero_point : int
+        Of the operand.
+    """
+    flat = weights.reshape(len(weights), -1).astype(np.int64)
+    ends = flat * (-128 - zero_point), flat * (127 - zero_point)
+    lowest, highest = np.minimum(*ends).sum(axis=1), np.maximum(*ends).sum(axis=1)
+    return np.clip(bias, -(2**31) - lowest, 2**31 - 1 - highest)
 
 
 def _conv(importer, node):
