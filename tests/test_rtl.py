@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
 
 from superlip.api import run
 from superlip.boards import TARGETS
+from superlip.compile.compiler import CompileError
 from superlip.run.images import Images
 from superlip.sim.cluster import Simulator
 
@@ -41,7 +42,12 @@ def test_random_networks(seed):
 def test_random_branches(seed, boards):
     """Layers that overlap: branches, concatenations, fused poolings, folded kernel columns."""
     graph, image = random_branches(np.random.default_rng(seed))
-    check(graph, [image, np.full_like(image, -128)], boards)
+    try:
+        check(graph, [image, np.full_like(image, -128)], boards)
+    except CompileError as error:  # one in thirty needs more of the small buffer than there is
+        if "do not fit" not in str(error):
+            raise
+        reject()
 
 
 def test_largest_sums():
