@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx_models import model, node
 
+from superlip.graph.given import Given
 from superlip.graph.session import open_session
 
 
@@ -38,3 +39,18 @@ def test_products_do_not_saturate(kind, weight_kind, shared, groups, is_optimize
     session = open_session(made.SerializeToString(), is_optimized=is_optimized)
     for result in session.run(None, {"x": image}):
         assert np.array_equal(result.reshape(4), np.clip(right, 0, np.iinfo(kind).max))
+
+
+def test_no_optimization_changes_the_model_as_given():
+    """ONNX Runtime 1.32 moves the operators of this one to channels last, and leaves the axes of Pad."""
+    constants = {
+        "s": np.float32(0.1), "z": np.uint8(3), "w": np.ones((3, 3, 3, 3), np.int8), "ws": np.full(3, 0.02, np.float32),
+        "wz": np.zeros(3, np.int8), "pads": np.array([1, 1, 1, 1]), "axes": np.array([2, 3]), "n": np.uint8(3),
+    }  # fmt: skip
+    product = ["s", "z", "w", "ws", "wz", "s", "z"]
+    nodes = [node("QLinearConv", ["x", *product], ["a"]), node("Pad", ["a", "pads", "n", "axes"], ["b"])]
+    nodes.append(node("QLinearConv", ["b", *product], ["y"]))
+    nodes[2].name = "second"
+    made = model(nodes, {"x": (np.uint8, [1, 3, 6, 7])}, ["y"], constants, opset=18)
+    result = Given(made.SerializeToString(), "x").run(np.full((1, 3, 6, 7), 9, np.uint8))["y"]
+    assert result.shape == (1, 3, 4, 5)

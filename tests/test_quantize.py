@@ -8,6 +8,7 @@ from onnx_models import FloatNet
 from superlip import graph
 from superlip.golden import agree
 from superlip.graph.ir import Add, Conv, Host, Table
+from superlip.graph.onnx.load import upgrade
 from superlip.graph.onnx.quantize import _choose_params, _Params, _quantize_weights
 from superlip.graph.onnx.rewrite import prepare
 from superlip.graph.onnx.states import clip_together
@@ -268,3 +269,23 @@ def test_what_saturates_on_purpose_is_not_where_accuracy_is_lost():
     images = net.images(4)
     g = graph.load(net.model(x), calibrate=images)
     assert agree(g, images).loss.layer == "n6"
+
+
+def test_a_conversion_of_opsets_keeps_the_names_of_nodes():
+    """LogSoftmax-11 becomes Flatten, LogSoftmax-13 and Reshape, all of them without a name."""
+    net = FloatNet(SHAPE)
+    old = net.model(net.op("Relu", net.op("LogSoftmax", net.conv("x", 4, 3), axis=2)), opset=11)
+    names = {n.op_type: n.name for n in upgrade(old).graph.node if n.op_type != "Constant"}
+    assert (names["Conv"], names["Relu"]) == ("n0", "n2")
+    assert len(names) > 3
+    assert all(name.partition("/")[0] in ("n0", "n1", "n2") for name in names.values())
+
+
+def test_the_host_takes_what_the_accelerator_can_not_move():
+    """Padding of what are no rows and columns, and another order, in front of a host operation."""
+    net = FloatNet(SHAPE)
+    x = net.op(
+        "Flatten", net.op("Pad", net.conv("x", 4, 3), whole(net, 0, 0, 1, 1, 0, 0, 0, 2), net.const(-0.5)), axis=1
+    )
+    y = net.op("Transpose", net.conv("x", 4, 3), perm=[0, 1, 3, 2])
+    right(net, net.op("Softmax", x, axis=1), net.op("LpNormalization", y, axis=1))

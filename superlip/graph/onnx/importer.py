@@ -563,20 +563,13 @@ class Importer:
             self.verdicts[node.name] = ("host", f"{node.op_type} runs in floating point on the host")
         inputs, graph_inputs, head, initializers = [], [], [], {}
         for position, (name, view) in enumerate(views.items()):
-            value = self.values[self.materialize(view)]
-            raw, flat = f"superlip_in{position}", f"superlip_image{position}"
-            graph_inputs.append((raw, TensorProto.INT8, [1, *value.shape]))
-            initializers |= {
-                f"{raw}_scale": np.float32(value.scale),
-                f"{raw}_zero": np.int8(value.zero_point),
-                f"{raw}_shape": np.array(view.shape, np.int64),
-            }
+            raw = f"superlip_in{position}"
             is_int = name in self.views
             real = f"superlip_real{position}" if is_int else name
-            head += [
-                helper.make_node("DequantizeLinear", [raw, f"{raw}_scale", f"{raw}_zero"], [flat]),
-                helper.make_node("Reshape", [flat, f"{raw}_shape"], [real]),
-            ]
+            value, made, constants = self._reals(view, raw, real, view.shape)
+            graph_inputs.append((raw, TensorProto.INT8, [1, *value.shape]))
+            initializers |= constants
+            head += made
             if is_int:  # an operator of the model's own integer type
                 kind = np.uint8 if value.is_unsigned else np.int8
                 initializers[f"{raw}_own"] = np.array(value.zero_point + 128 * value.is_unsigned, kind)
@@ -683,21 +676,43 @@ class Importer:
                 raise
             return self._moved_by_host(view, name)
 
+    def _reals(self, view, raw, real, shape):
+        """ONNX nodes by which the host gets what a view stands for, moved by them where the accelerator can't.
+
+        Returns
+        -------
+        (ir.Value, list of NodeProto from its int8 tensor ``raw`` to the float tensor ``real`` of ``shape``, constants)
+        """
+        try:
+            value, index = self.values[self.materialize(view)], None
+        except Unsupported:
+            value, index = self.values[view.value], view.numbers().reshape(shape)
+            self.verdicts |= dict.fromkeys(
+                view.moves, ("host", "the accelerator does not write this order of elements")
+            )
+        constants = {
+            f"{raw}_scale": np.float32(value.scale),
+            f"{raw}_zero": np.int8(value.zero_point),
+            f"{raw}_shape": np.array(shape if index is None else [-1], np.int64),
+        }
+        flat = real if index is None else f"{raw}_flat"
+        nodes = [
+            helper.make_node("DequantizeLinear", [raw, f"{raw}_scale", f"{raw}_zero"], [f"{raw}_image"]),
+            helper.make_node("Reshape", [f"{raw}_image", f"{raw}_shape"], [flat]),
+        ]
+        if index is not None:  # -1 is the last one, what Pad added
+            fill = ((view.fill or 0) - value.zero_point) * np.float32(value.scale)
+            constants |= {f"{raw}_fill": np.array([fill], np.float32), f"{raw}_index": index}
+            nodes += [
+                helper.make_node("Concat", [flat, f"{raw}_fill"], [f"{raw}_numbers"], axis=0),
+                helper.make_node("Gather", [f"{raw}_numbers", f"{raw}_index"], [real]),
+            ]
+        return value, nodes, constants
+
     def _moved_by_host(self, view, name):
         """Host node that gives a float output whose elements stand in an order that the accelerator does not write."""
-        value, image = self.values[view.value], image_shape(view.shape)
-        nodes = [
-            helper.make_node("DequantizeLinear", ["image", "scale", "zero"], ["real"]),
-            helper.make_node("Reshape", ["real", "all"], ["flat"]),
-            helper.make_node("Concat", ["flat", "fill"], ["numbers"], axis=0),
-            helper.make_node("Gather", ["numbers", "index"], ["moved"]),  # index -1 is the last one, what Pad added
-        ]
-        fill = ((view.fill or 0) - value.zero_point) * np.float32(value.scale)
-        constants = {
-            "fill": np.array([fill], np.float32),
-            "scale": np.float32(value.scale), "zero": np.int8(value.zero_point), "all": np.array([-1]),
-            "index": view.numbers().reshape(1, *image),
-        }  # fmt: skip
+        image = image_shape(view.shape)
+        value, nodes, constants = self._reals(view, "image", "moved", (1, *image))
         model = small_model(nodes, [("image", TensorProto.INT8, [1, *value.shape])], ["moved"], constants, {"": 17})
         output = self.unique(name)
         why = "the order of an output's elements"

@@ -203,4 +203,17 @@ def upgrade(model):
     kept = [i for i in converted.graph.input if i.name not in initializers]
     del converted.graph.input[:]
     converted.graph.input.extend(kept)
+    names = {o: n.name for n in model.graph.node for o in n.output if o}
+    takers = {i: node for node in reversed(converted.graph.node) for i in node.input}
+    for node in converted.graph.node:  # the converter makes some nodes anew, and gives them no name
+        node.name = next((names[o] for o in node.output if o in names), node.name) or _named_after(node, names, takers)
     return converted
+
+
+def _named_after(node, names, takers):
+    """Name of a node in front of one of the model's own: TAKER/OPERATOR."""
+    taker = node
+    while taker is not None and not any(o in names for o in taker.output):
+        taker = takers.get(taker.output[0])
+    own = "" if taker is None else next(names[o] for o in taker.output if o in names)
+    return f"{own}/{node.op_type.lower()}" if own else ""
