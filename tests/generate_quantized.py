@@ -128,6 +128,9 @@ class QdqNet(QuantizedNet):
             inputs = [self._paired(i) for i in inputs]
         if op in ("Conv", "Gemm", "MatMul") and len(inputs) > 1 and inputs[1] in self.consts:
             inputs[1:] = self._weights_of(op, inputs, attributes)
+        if op == "Pad" and len(inputs) > 2 and inputs[2] in self.consts and inputs[0] in self.scales:
+            scale = self.scales[inputs[0]][0]  # superlip rounds what is added to steps of what it is added to
+            inputs[2] = self.const(np.rint(self.consts[inputs[2]] / scale) * scale)
         if None in inputs:
             return None
         return super().op(op, *inputs, outputs=outputs, domain=domain, **attributes)
