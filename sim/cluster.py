@@ -3,7 +3,8 @@
 >>> import numpy as np, superlip
 >>> from superlip.boards import TARGETS
 >>> compiled = superlip.plan(superlip.load("examples/digits/digits.onnx"), boards=2, node="tiny").compiled
->>> image = compiled.host(np.zeros((1, 8, 8), np.int8))
+>>> from superlip.run.host import HostWork
+>>> image = HostWork(compiled, np.zeros((1, 8, 8), np.int8))
 >>> result = Simulator.build(TARGETS["tiny"]).run(
 ...     boards=2, memory=[board.dram.segments for board in compiled.boards],
 ...     init_programs=[board.init_program for board in compiled.boards],

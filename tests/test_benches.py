@@ -56,8 +56,6 @@ class Double(wiring.Component):
 
 def _cases():
     for name in benches():
-        if name == "cluster":  # tests/test_cluster_equal.py runs it, beside the native simulator
-            continue
         for number, case in enumerate(importlib.import_module(f"superlip.sim.benches.{name}").CASES):
             yield pytest.param(name, case, id=f"{name}-{case}", marks=[pytest.mark.slow] if number else [])
 
@@ -174,7 +172,7 @@ def collected(*arguments):
 
 
 def test_the_documented_command_finds_every_case():
-    every = {(name, case) for name in benches() if name != "cluster" for case in load_bench(name).CASES}
+    every = {(name, case) for name in benches() for case in load_bench(name).CASES}
     document = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
     assert f"`pytest {FILE} -k 'NAME and CASE' -s`" in document
     found = collected(FILE, "-k", " or ".join(f"({name} and {case})" for name, case in sorted(every)))

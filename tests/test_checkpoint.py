@@ -15,6 +15,7 @@ from nets import Builder
 
 from superlip import api
 from superlip.boards import TARGETS
+from superlip.run.host import HostWork
 from superlip.sim.checkpoint import Checkpoints, SimulationInterrupted
 from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
 from superlip.tools.toolchain import MissingToolError
@@ -45,7 +46,7 @@ def network(rng):
 def workload(design, images, asked=None):
     """Arguments of ``Simulator.run``; ``asked`` collects (image, segment) of the host's steps."""
     compiled = design.compiled
-    works = [compiled.host(image) for image in images]
+    works = [HostWork(compiled, image) for image in images]
 
     def host(segment):
         def compute(image, raw):

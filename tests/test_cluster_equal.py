@@ -1,11 +1,11 @@
 """Two nodes in one Verilog design under cocotb, and on the native simulator: the same bits in the same cycles."""
 
-import importlib
-
 import numpy as np
 import pytest
 
 pytest.importorskip("cocotb")
+
+import cluster_bench as bench
 
 from superlip.sim.cluster import Simulator
 from superlip.sim.runner import run_bench
@@ -13,8 +13,7 @@ from superlip.sim.runner import run_bench
 
 @pytest.mark.parametrize("case", ["weight_shared", "ifm_shared"])
 def test_native_equals_cocotb(case, seed, tmp_path):
-    bench = importlib.import_module("superlip.sim.benches.cluster")
-    run_bench("cluster", case, seed=seed, folder=tmp_path)
+    run_bench(bench.__file__, case, seed=seed, folder=tmp_path)
     _, images, compiled = bench.workload(**bench.CASES[case], seed=seed)
     native = Simulator.build(bench.TARGET).run(
         boards=bench.BOARDS,

@@ -20,6 +20,7 @@ from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
 from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
+from superlip.run.host import HostWork
 from superlip.sim.functional import FunctionalCluster
 
 TINY = TARGETS["tiny"]
@@ -28,7 +29,7 @@ LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
 def run_frame(cluster, compiled, image, seed):
     """One image, with the host's steps."""
-    host = compiled.host(image)
+    host = HostWork(compiled, image)
     writes = host.begin()
     for segment in range(compiled.segments):
         if segment:

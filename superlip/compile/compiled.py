@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.boards import Target
-from superlip.golden.host import run_host
 from superlip.plan.layout import pack_words, unpack_words
 from superlip.plan.network import Network
 
 from .memory import DramImage
 
-__all__ = ["BoardImage", "Compiled", "HostWork", "Piece", "Written"]
+__all__ = ["BoardImage", "Compiled", "Piece", "Written"]
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,9 @@ class Compiled:
         """Programs that a board runs for one image."""
         return 1 + len(self.network.cuts)
 
-    def host(self, image):
-        """The host's work for one image (int8, shape (C, H, W)): a `HostWork`."""
-        return HostWork(self, image)
-
     def input_writes(self, image):
-        """DRAM contents for one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
-        return self.host(image).begin()
+        """DRAM contents of one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
+        return self.writes(self.network.graph.input, self.network.prepare(image[None])[0])
 
     def output_ranges(self):
         """What to read after each image: list of (board, byte offset, length)."""
@@ -111,7 +106,7 @@ class Compiled:
 
     def outputs(self, raw):
         """Network outputs (name -> int8, shape (C, H, W)) from the bytes of `output_ranges`, in that order."""
-        return self._values(self.network.outputs, raw)
+        return self.values(self.network.outputs, raw)
 
     def host_ranges(self, segment):
         """What the host reads between segment ``segment`` - 1 and it: list of (board, byte offset, length)."""
@@ -162,7 +157,8 @@ class Compiled:
     def _ranges(self, names):
         return [(piece.board, *r) for name in names for piece in self.read_pieces(name) for r in piece.ranges]
 
-    def _values(self, names, raw):
+    def values(self, names, raw):
+        """Values by name, int8 of shape (C, H, W), from the bytes of their pieces in order."""
         raw = iter(raw)
         result = {}
         for name in names:
@@ -175,38 +171,6 @@ class Compiled:
                 words[piece.group, piece.row : piece.row + piece.rows] = joined.reshape(piece.rows, *words.shape[2:])
             result[name] = unpack_words(words, place.offset, place.channels)
         return result
-
-
-class HostWork:
-    """What the host does for one image: ``begin``, then ``between`` once before each further segment.
-
-    It keeps the image and the results of its own steps, and so reads only what the boards made.
-    """
-
-    def __init__(self, compiled, image):
-        self.compiled, self.image = compiled, image
-        self.values = {compiled.network.graph.input: image}
-
-    def begin(self):
-        """DRAM contents before the first segment: list of (board, byte offset, bytes)."""
-        compiled = self.compiled
-        prepared = compiled.network.prepare(self.image[None])[0]
-        return compiled.writes(compiled.network.graph.input, prepared) + self._run(0)
-
-    def between(self, segment, raw):
-        """DRAM contents before a segment, from the bytes of ``host_ranges`` of it, in that order."""
-        network = self.compiled.network
-        self.values |= self.compiled._values(network.host_reads(segment), raw)
-        return self._run(segment)
-
-    def _run(self, segment):
-        writes = []
-        for step in self.compiled.network.segment_steps(segment):
-            node = step.node
-            value = run_host(node, [self.values[name][None] for name in node.inputs])[0]
-            self.values[node.output] = value
-            writes += self.compiled.writes(node.output, value)
-        return writes
 
 
 def _stretches(mask):

@@ -8,6 +8,7 @@ import numpy as np
 from superlip import golden
 from superlip.golden.host import run_host
 
+from .host import HostWork
 from .verify import TraceChecker
 
 __all__ = ["Simulated", "compare", "finish", "simulate"]
@@ -28,7 +29,7 @@ def simulate(simulator, design, quantized, *, memory=None, **options):
     ``memory``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
     """
     compiled = design.compiled
-    works = [compiled.host(image) for image in quantized]
+    works = [HostWork(compiled, image) for image in quantized]
     return simulator.run(
         boards=len(compiled.boards),
         programs=[board.programs[0] for board in compiled.boards],

@@ -1,0 +1,35 @@
+"""The host's part in the work on an image."""
+
+from superlip.golden.host import run_host
+
+__all__ = ["HostWork"]
+
+
+class HostWork:
+    """What the host does for one image: ``begin``, then ``between`` once before each further segment.
+
+    It keeps the image and the results of its own steps, and so reads only what the boards made.
+    """
+
+    def __init__(self, compiled, image):
+        self.compiled, self.image = compiled, image
+        self.values = {compiled.network.graph.input: image}
+
+    def begin(self):
+        """DRAM contents before the first segment: list of (board, byte offset, bytes)."""
+        return self.compiled.input_writes(self.image) + self._run(0)
+
+    def between(self, segment, raw):
+        """DRAM contents before a segment, from the bytes of ``host_ranges`` of it, in that order."""
+        network = self.compiled.network
+        self.values |= self.compiled.values(network.host_reads(segment), raw)
+        return self._run(segment)
+
+    def _run(self, segment):
+        writes = []
+        for step in self.compiled.network.segment_steps(segment):
+            node = step.node
+            value = run_host(node, [self.values[name][None] for name in node.inputs])[0]
+            self.values[node.output] = value
+            writes += self.compiled.writes(node.output, value)
+        return writes
