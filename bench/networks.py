@@ -203,6 +203,7 @@ def facts(target):
         "clock_mhz_assumed": target.clock_mhz,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "machine": platform.machine(),
+        "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     }
 
 
@@ -223,7 +224,7 @@ def markdown(rows, about, command):
         "weights, image, outputs) at its bandwidth, over all boards. *Bits*: all values of all layers, RTL against "
         "golden. *Integers*: output values of the golden that differ from ONNX Runtime on the quantized model. Times "
         "are those of "
-        f"{about['cores']} cores ({about['machine']}).",
+        f"{about['cores']} cores ({about['machine']}){_busy(about)}.",
         "",
     ]
     lines += _table(
@@ -285,7 +286,9 @@ ResNet-50: additions of 56 x 56 pixels and 256 channels take VECTOR two reads a 
 room to let the next convolutions begin meanwhile; 7 x 7 pixels are fewer than the 64 cycles that a weight set takes
 to load (there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and channels that don't fill words.
 Tiny-YOLOv2: its first layer has 16 channels, a quarter of the array, at 173,056 pixels. SqueezeNet: VECTOR reads nine
-sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a word.
+sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a word. Its images decide which
+branch of a concatenation has the smaller range and is rescaled on the way, which makes a difference of 65 cycles.
+digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board adds some.
 """
 
 _IMAGES = (
@@ -299,6 +302,12 @@ _EXPLAINED = (
     "accumulators that VECTOR has not emptied, for another board; or it has no instruction. They add up to the "
     "latency; `superlip run` has the same columns for every layer."
 )
+
+
+def _busy(about):
+    """What the machine did besides, where that was much."""
+    load = about["load_before"]
+    return f", which had other work (a load of {load:g} before the start)" if load and load > 1 else ""
 
 
 def _built(seconds):
