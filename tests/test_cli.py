@@ -60,7 +60,7 @@ def parsers(parser=None, name="superlip"):
         ("build m.onnx", "required: -o/--output"),
         ("compile m.onnx", "invalid choice: 'compile'"),
         ("--quiet", "--quiet"),
-        ("check ''", "is a folder, not an ONNX file"),
+        ("check ''", "the model's name is empty"),
         ("check .", "'.' is a folder, not an ONNX file"),
         ("run / --node tiny", "'/' is a folder, not an ONNX file"),
         ("plan examples", "'examples' is a folder, not an ONNX file"),
