@@ -29,8 +29,6 @@ class LayerRow:
     """From here on, but for the bytes: of measured rows only."""
     host_bytes: int = 0
     """What the host reads from the boards' DRAM and writes to it, for its own operations (partition "host")."""
-    host_macs: int = 0
-    """Products of the host's own operations, which are not among ``macs``."""
     busy: int | None = None
     weights: int | None = None
     ifm: int | None = None
@@ -39,6 +37,8 @@ class LayerRow:
     fill_drain: int | None = None
     share_of_peak: float | None = None
     """MACs of the layer against those of all arrays in its cycles."""
+    host_macs: int = 0
+    """Products of the host's own operations, which are not among ``macs``."""
 
 
 def layer_rows(design, result, comparison):
