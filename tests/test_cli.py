@@ -29,6 +29,7 @@ from superlip.tools.toolchain import ToolError
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
+QUOTED = shlex.quote(str(DIGITS))
 
 
 def said(capsys):
@@ -67,12 +68,12 @@ def parsers(parser=None, name="superlip"):
         ("build .. -o new", "'..' is a folder, not an ONNX file"),
         ("bisect . --node tiny", "'.' is a folder, not an ONNX file"),
         ("check nothing.onnx", "'nothing.onnx' does not exist"),
-        (f"check {DIGITS} --calibrate nothing.npz", "nothing.npz does not exist"),
-        (f"plan {DIGITS} --node nothing", "'nothing' is neither a preset"),
-        (f"plan {DIGITS} --node tiny --boards 3", "3 boards"),
-        (f"plan {DIGITS} --json nothing/plan.json", "nothing/plan.json: its folder does not exist"),
-        (f"run {DIGITS} --csv examples", "examples: is a folder"),
-        (f"build {DIGITS} -o examples", "examples holds what superlip build did not write"),
+        (f"check {QUOTED} --calibrate nothing.npz", "nothing.npz does not exist"),
+        (f"plan {QUOTED} --node nothing", "'nothing' is neither a preset"),
+        (f"plan {QUOTED} --node tiny --boards 3", "3 boards"),
+        (f"plan {QUOTED} --json nothing/plan.json", "nothing/plan.json: its folder does not exist"),
+        (f"run {QUOTED} --csv examples", "examples: is a folder"),
+        (f"build {QUOTED} -o examples", "examples holds what superlip build did not write"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(line, wanted, capsys, monkeypatch):
@@ -175,14 +176,15 @@ def test_every_option_has_help_and_no_command_knows_half_of_one():
 
 def shell(line):
     """A command in a shell, with superlip as `$SUPERLIP`."""
-    environment = {**os.environ, "SUPERLIP": f"{sys.executable} -m superlip.cli", "PYTHONUNBUFFERED": ""}
+    line = line.replace("$SUPERLIP", '"$PYTHON" -m superlip.cli')
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONUNBUFFERED": ""}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", [f"check {DIGITS}", "--help", f"plan {DIGITS} --node tiny", "doctor"])
+@pytest.mark.parametrize("command", [f"check {QUOTED}", "--help", f"plan {QUOTED} --node tiny", "doctor"])
 def test_a_closed_output_ends_quietly(command):
     """`true` reads nothing: the pipe is closed before the first line comes."""
     _, _, error = shell(f"(sleep 0.3; $SUPERLIP {command}; echo status $? >&2) | true")
@@ -190,13 +192,13 @@ def test_a_closed_output_ends_quietly(command):
 
 
 def test_no_output_at_all():
-    status, _, error = shell(f"$SUPERLIP check {DIGITS} >&-")
+    status, _, error = shell(f"$SUPERLIP check {QUOTED} >&-")
     assert status == 0 and "Traceback" not in error
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_behind_the_output():
-    status, _, error = shell(f"$SUPERLIP check {DIGITS} >/dev/full")
+    status, _, error = shell(f"$SUPERLIP check {QUOTED} >/dev/full")
     assert status == 3 and error.splitlines()[-1].startswith("superlip: error: no space left on the disk")
     assert "Traceback" not in error and "Exception ignored" not in error
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -25,8 +26,9 @@ SOURCE, RESULT, PROGRAM = 0, 1 << 16, 1 << 20  # byte addresses in DRAM
 
 def stand_in(tmp_path, body):
     """A Simulator whose program is a Python script: what the native one prints, without building it."""
+    (tmp_path / "simulator.py").write_text(f"import sys, time, os, signal\n{body}\n")
     script = tmp_path / "simulator"
-    script.write_text(f"#!{sys.executable}\nimport sys, time, os, signal\n{body}\n")
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$0.py" "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return Simulator(TINY, script)
 

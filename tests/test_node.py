@@ -30,7 +30,7 @@ def test_same_text_for_the_same_sizes():
 def test_lint(name, tmp_path):
     """No circular logic (UNOPTFLAT) either: it would cost the simulator much of its speed."""
     try:
-        tools = find_toolchain()
+        tools = find_toolchain().linked(tmp_path)
     except MissingToolError as error:
         pytest.skip(str(error))
     (tmp_path / "node.v").write_text(node_verilog(TARGETS[name].node))
