@@ -257,17 +257,20 @@ def _images(images):
 
 
 class _Shown:
-    """Progress of a simulation as part of a phase: by the plan's cycles, and by the first image's once it is done."""
+    """Progress of a simulation as part of a phase: by the plan's cycles, then by those of the images that are done."""
 
-    def __init__(self, say, cycles):
-        self.say, self.cycles, self.known = say, cycles, False
+    def __init__(self, say, expected):
+        self.say, self.expected = say, expected
+        self.done, self.done_at = 0, 0
 
     def __call__(self, progress):
-        if progress.images_done and not self.known:
-            self.cycles, self.known = progress.cycles / progress.images_done, True
-        fraction = min(1.0, progress.cycles / (self.cycles * progress.images))
+        if progress.images_done != self.done:
+            self.done, self.done_at = progress.images_done, progress.cycles
+        each = self.done_at / self.done if self.done else self.expected
+        begun = min(1.0, (progress.cycles - self.done_at) / each)
         many = progress.images > 1
-        self.say.part(fraction, f"{progress.images_done} done" if many else f"{progress.cycles:,} cycles")
+        detail = f"{progress.images_done} done" if many else f"{progress.cycles:,} cycles"
+        self.say.part(min(1.0, (self.done + begun) / progress.images), detail)
 
 
 def _simulate(simulator, design, quantized, expected, progress, checkpoints):

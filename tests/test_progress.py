@@ -3,9 +3,11 @@
 import io
 import re
 import time
+from types import SimpleNamespace
 
 from rich.console import Console
 
+from superlip.api import _Shown
 from superlip.tools.progress import Phases
 
 
@@ -61,3 +63,13 @@ def test_the_caller_is_told():
         say.part(0.3)
         say.message("by the way")
     assert notes == ["reading", "by the way"]
+
+
+def test_the_part_of_a_simulation_follows_the_images_that_are_done():
+    """The first image of many is slower than the others: what is left must not be told by it for ever."""
+    parts = []
+    shown = _Shown(SimpleNamespace(part=lambda fraction, detail: parts.append((round(fraction, 3), detail))), 100)
+    for image, cycles in [(0, 50), (1, 400), (1, 600), (2, 500), (99, 10_300), (100, 10_400)]:
+        shown(SimpleNamespace(images=100, images_done=image, cycles=cycles))
+    assert parts[0] == (0.005, "0 done") and parts[1] == (0.01, "1 done") and parts[2] == (0.015, "1 done")
+    assert parts[-2] == (0.99, "99 done") and parts[-1] == (1.0, "100 done")
