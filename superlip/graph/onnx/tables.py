@@ -74,8 +74,3 @@ def clamp_of(table):
     identity = np.arange(256, dtype=np.uint8).view(np.int8)
     low, high = int(table.min()), int(table.max())
     return (low, high) if np.array_equal(np.clip(identity, low, high), table) else None
-
-
-def is_scalar(array):
-    """Whether an operand is one number."""
-    return array.size == 1
