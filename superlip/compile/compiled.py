@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.boards import Target
-from superlip.plan.layout import pack_words, unpack_words
+from superlip.ops.layout import pack_words, unpack_words
 from superlip.plan.network import Network
 
 from .memory import DramImage

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from superlip.graph import ir
-from superlip.plan.layout import View
+from superlip.ops.layout import View
 from superlip.plan.partition import masks, part_of, sends
 from superlip.rtl.isa import Memory, Opcode, VectorOp
 

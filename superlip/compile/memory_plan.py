@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.graph import ir
-from superlip.plan.layout import View
+from superlip.ops.layout import View
 from superlip.plan.partition import rows_written
 from superlip.rtl.isa import PARAM_WORDS
 

@@ -5,7 +5,8 @@ from itertools import accumulate, zip_longest
 
 import numpy as np
 
-from superlip.plan.partition import Part, needs
+from superlip.ops.layout import Part
+from superlip.plan.partition import needs
 
 from .chunks import Chunk
 from .schedule import Task

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.graph import ir
-from superlip.plan.partition import Part, needs
+from superlip.ops.layout import Part
+from superlip.plan.partition import needs
 from superlip.rtl.isa import VectorOp
 
 from .weights import add_params, lane_params, table_block

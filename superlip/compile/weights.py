@@ -48,7 +48,7 @@ def conv_tiles(op, weight_words, weights=None):
 
     Parameters
     ----------
-    op : superlip.plan.network.Op
+    op : superlip.ops.operation.Op
     weight_words : int
         Of the weight buffer: a block takes a quarter of it at most.
     weights : ndarray int8, optional

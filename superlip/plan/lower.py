@@ -24,10 +24,11 @@ import numpy as np
 from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import reshape_model
 from superlip.graph.onnx.views import progressions
+from superlip.ops.layout import Placement, Storage
+from superlip.ops.operation import Op
 from superlip.rtl.isa import MAX_FOLD
 
-from .layout import Placement, Storage
-from .network import HostStep, Network, Op
+from .network import HostStep, Network
 
 __all__ = ["LoweringError", "lower"]
 

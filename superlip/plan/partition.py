@@ -2,12 +2,12 @@
 
 import enum
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 
+from superlip.ops.layout import Part
+
 __all__ = [
-    "Part",
     "Split",
     "divide",
     "masks",
@@ -29,20 +29,6 @@ class Split(enum.Enum):
     """Each board computes some output rows; they need the same weights (weight-shared)."""
     ALL = "all"
     """Every board computes everything: for a layer too small to divide."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Groups [group0, group1) and rows [row0, row1) of a storage."""
-
-    group0: int
-    group1: int
-    row0: int
-    row1: int
-
-    @property
-    def empty(self):
-        return self.group0 >= self.group1 or self.row0 >= self.row1
 
 
 def divide(count, boards):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Placement", "Storage", "View", "pack_words", "unpack_words"]
+__all__ = ["Part", "Placement", "Storage", "View", "pack_words", "unpack_words"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ class Placement:
             low = max(self.offset, group * tn)
             high = min(self.offset + self.channels, (group + 1) * tn)
             yield group, low - group * tn, high - group * tn, low - self.offset, high - self.offset
+
+
+@dataclass(frozen=True)
+class Part:
+    """Groups [group0, group1) and rows [row0, row1) of a storage."""
+
+    group0: int
+    group1: int
+    row0: int
+    row1: int
+
+    @property
+    def empty(self):
+        return self.group0 >= self.group1 or self.row0 >= self.row1
 
 
 @dataclass(frozen=True)

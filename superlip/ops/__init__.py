@@ -1,0 +1,1 @@
+"""Operators: what each one is, and the words that it works on."""

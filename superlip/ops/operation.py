@@ -1,0 +1,129 @@
+"""An operation of the node: a node of the graph at work on words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superlip.graph import ir
+
+from .layout import Placement
+
+__all__ = ["Op"]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation of the node.
+
+    It computes a grid of output pixels, (r, c) in ``grid``, and writes each to row ``origin[0] + r * step[0]``, column
+    ``origin[1] + c * step[1]`` of the output's storage.
+
+    Parameters
+    ----------
+    name : str
+    node : ir.Conv, ir.Pool, ir.Add, ir.Mul or ir.Table
+    inputs, output
+        Placements of the operands.
+    zero_points : tuple of int
+        Of the inputs and of the output (last).
+    grid : (rows, cols)
+    step, origin : (y, x)
+    pool : ir.Pool or None
+        A maximum pooling that is fused into a convolution; ``grid`` is then the pooling's.
+    sums_size : (rows, cols) or None
+        The convolution's own grid, where a pooling is fused.
+    macs : int
+        Multiply-accumulates of the model's operation (0 for what the model doesn't count as such).
+    fold : int
+        Kernel columns that one pass of a convolution does over the last channel group of its input, whose words hold
+        their channels as many times.
+    copies : int
+        How often the words of the output's last channel group hold its channels, ``tn // copies`` lanes apart, for
+        convolutions that fold.
+    """
+
+    name: str
+    node: ir.Node
+    inputs: tuple[Placement, ...]
+    output: Placement
+    zero_points: tuple[int, ...]
+    grid: tuple[int, int]
+    step: tuple[int, int] = (1, 1)
+    origin: tuple[int, int] = (0, 0)
+    pool: ir.Pool | None = None
+    sums_size: tuple[int, int] | None = None
+    macs: int = 0
+    fold: int = 1
+    copies: int = 1
+
+    @property
+    def kernel_passes(self):
+        """Passes of a convolution over all its n-tiles; of a grouped one, over those of a group."""
+        kh, kw = self.node.weights.shape[2:]
+        source = self.inputs[0]
+        n_tiles = source.end_group - source.first_group
+        if self.node.groups > 1:  # a tile reads only the n-tiles of its groups
+            n_tiles = max(1, -(-self.node.weights.shape[1] // source.storage.tn))
+        return kh * ((n_tiles - 1) * kw + -(-kw // self.fold))
+
+    def lanes(self, group):
+        """Lanes of a group's words that hold channels, where copies leave some that don't: ndarray bool, (tn,)."""
+        place, tn = self.output, self.output.storage.tn
+        held = tn if self.copies == 1 or group < place.end_group - 1 else (place.channels - 1) % tn + 1
+        return np.arange(tn) % (tn // self.copies if held < tn else tn) < held
+
+    def channel(self, group, lane):
+        """Channel of the output that a lane of a group's words holds."""
+        place, tn = self.output, self.output.storage.tn
+        if self.copies > 1 and group == place.end_group - 1:
+            lane %= tn // self.copies
+        return group * tn + lane - place.offset
+
+    @property
+    def is_conv(self):
+        return isinstance(self.node, ir.Conv)
+
+    @property
+    def is_plain(self):
+        """Whether every pixel of the output's storage rows is written, so that rows can be divided."""
+        return self.step == (1, 1) and self.origin == (0, 0)
+
+    @property
+    def window(self):
+        """(kernel, strides, pads, dilations) of the node, each (y, x); pads (top, left, bottom, right)."""
+        node = self.node
+        if isinstance(node, ir.Conv):
+            return node.weights.shape[2:], node.strides, node.pads, node.dilations
+        if isinstance(node, ir.Pool):
+            return node.kernel, node.strides, node.pads, (1, 1)
+        return (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)
+
+    @property
+    def pooling(self):
+        """Kernel (y, x) of the fused pooling: (1, 1) without one."""
+        return self.pool.kernel if self.pool is not None else (1, 1)
+
+    def requantize_cycles(self, block):
+        """Cycles that VECTOR takes for the results of a convolution in rows [row0, row1), columns [col0, col1)."""
+        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.pooling[0] * self.pooling[1]
+
+    def sums(self, row0, row1, col0=0, col1=None):
+        """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
+        col1 = self.grid[1] if col1 is None else col1
+        if self.pool is None:
+            return row0, row1, col0, col1
+        (ky, kx), (sy, sx), (top, left, *_) = self.pool.kernel, self.pool.strides, self.pool.pads
+        height, width = self.sums_size
+        return (
+            max(0, row0 * sy - top), min(height, (row1 - 1) * sy - top + ky),
+            max(0, col0 * sx - left), min(width, (col1 - 1) * sx - left + kx),
+        )  # fmt: skip
+
+    def input_rows(self, row0, row1):
+        """Rows of the input (clipped to it) that grid rows [row0, row1) need."""
+        (kh, _), (sy, _), (top, *_), (dy, _) = self.window
+        row0, row1, *_ = self.sums(row0, row1)
+        low = row0 * sy - top
+        high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
+        height = self.inputs[0].storage.height
+        return max(0, min(low, height)), max(0, min(high, height))
