@@ -8,7 +8,7 @@ from superlip.boards import Target
 from superlip.ops.layout import pack_words, unpack_words
 from superlip.plan.network import Network
 
-from .memory import DramImage
+from .dram import DramImage
 
 __all__ = ["BoardImage", "Compiled", "Piece", "Written"]
 

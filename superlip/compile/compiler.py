@@ -13,17 +13,17 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.ops.layout import View
+from superlip.plan.activations import params_region, plan_activations
+from superlip.plan.allocate import DoesNotFit
+from superlip.plan.chunks import Chunk
 from superlip.plan.partition import masks, part_of, sends
+from superlip.plan.schedule import order
+from superlip.plan.tasks import tasks_of
 from superlip.rtl.isa import Memory, Opcode, VectorOp
 
-from .allocate import DoesNotFit
-from .chunks import Chunk
 from .compiled import BoardImage, Compiled, Written
-from .memory import DramImage
-from .memory_plan import params_region, plan_memory
+from .dram import DramImage
 from .program import ACC, DRAM, Access, Emitter
-from .schedule import order
-from .tasks import tasks_of
 from .vector import vector_body, vector_params, vector_reads
 from .weight_stream import WeightStream, load, pieces
 from .weights import conv_tiles, table_block
@@ -93,7 +93,9 @@ class _Compiler:
         words = self.config.weight_words
         self.tiles = [conv_tiles(op, words) if op.is_conv else None for op in self.network.ops]
         self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
-        self.memory = plan_memory(self.network, self.parts, self.needed, self.produced, self.param_words, self.config)
+        self.memory = plan_activations(
+            self.network, self.parts, self.needed, self.produced, self.param_words, self.config
+        )
         self._place_dram()
         self.shared_groups = self._shared_groups()
         tasks = tasks_of(self.network, self.parts, self.tiles, self.memory, self.config)

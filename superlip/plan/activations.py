@@ -16,15 +16,15 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.ops.layout import View
-from superlip.plan.partition import rows_written
 from superlip.rtl.isa import PARAM_WORDS
 
 from .allocate import Allocator, DoesNotFit
 from .chunks import Chunk, Strip, chunks_of, strips_of
+from .partition import rows_written
 from .schedule import starts_after
-from .vector import vector_cycles
+from .vector_steps import vector_cycles
 
-__all__ = ["MemoryPlan", "plan_memory"]
+__all__ = ["ActivationPlan", "plan_activations"]
 
 SLOTS = 4
 STAGES = 3
@@ -36,7 +36,7 @@ VECTOR_TASK = 2048
 
 
 @dataclass(eq=False)
-class MemoryPlan:
+class ActivationPlan:
     """Addresses of one board's activation buffer.
 
     Parameters
@@ -66,8 +66,8 @@ class MemoryPlan:
     after: list[int] = field(default_factory=list)
 
 
-def plan_memory(network, parts, needed, produced, param_words, config):
-    """Plan all boards: list of MemoryPlan.
+def plan_activations(network, parts, needed, produced, param_words, config):
+    """Plan all boards: list of ActivationPlan.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class _Planner:
         in_dram, after, spread = memory
         self.network, self.board, self.parts, self.config = network, board, parts, config
         self.needed, self.produced, self.param_words = needed, produced, param_words
-        self.plan = MemoryPlan(in_dram=in_dram, after=after)
+        self.plan = ActivationPlan(in_dram=in_dram, after=after)
         self.after, self.held = after, held
         self.writers, self.users = network.writers(), network.users()
         self.allocator = Allocator(config.act_words, config.act_words // config.act_banks, spread)

@@ -6,11 +6,11 @@ from itertools import accumulate, zip_longest
 import numpy as np
 
 from superlip.ops.layout import Part
-from superlip.plan.partition import needs
 
 from .chunks import Chunk
+from .partition import needs
 from .schedule import Task
-from .vector import vector_cycles, vector_steps
+from .vector_steps import vector_cycles, vector_steps
 
 __all__ = ["Step", "tasks_of"]
 
@@ -54,7 +54,7 @@ def tasks_of(network, parts, tiles, memory, config):
     ----------
     parts : list of list of Part, by op and board
     tiles : list of list of ConvTile, by op; None where it is no convolution
-    memory : list of MemoryPlan, by board
+    memory : list of ActivationPlan, by board
     config : NodeConfig
     """
     cutter = _Cutter(network, parts, tiles, memory, config)
