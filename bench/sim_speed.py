@@ -34,7 +34,7 @@ def main():
             boards=arguments.boards,
             programs=[board.frame_program for board in compiled.boards],
             init_programs=[board.init_program for board in compiled.boards],
-            memory=[board.dram.segments for board in compiled.boards],
+            memory=[board.dram.extents for board in compiled.boards],
             inputs=[compiled.input_writes(image) for image in quantize_input(graph, data.images)],
             outputs=compiled.output_ranges(),
             stripe=compiled.boards[0].dram.stripe_bytes,

@@ -6,7 +6,7 @@
 >>> from superlip.run.host import HostWork
 >>> image = HostWork(compiled, np.zeros((1, 8, 8), np.int8))
 >>> result = Simulator.build(TARGETS["tiny"]).run(
-...     boards=2, memory=[board.dram.segments for board in compiled.boards],
+...     boards=2, memory=[board.dram.extents for board in compiled.boards],
 ...     init_programs=[board.init_program for board in compiled.boards],
 ...     programs=[board.programs[0] for board in compiled.boards], stripe=compiled.boards[0].dram.stripe_bytes,
 ...     inputs=[image.begin()], outputs=compiled.output_ranges(),

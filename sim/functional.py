@@ -69,7 +69,7 @@ class FunctionalCluster:
     def __init__(self, config, images, stripe_bytes, dram_words):
         self.config, self.stripe_bytes = config, stripe_bytes
         self.boards = []
-        for segments in images:
+        for extents in images:
             board = _Board(
                 config,
                 np.zeros((dram_words, config.tn), np.int8),
@@ -81,7 +81,7 @@ class FunctionalCluster:
                 [deque() for _ in Unit],
             )
             self.boards.append(board)
-            for offset, data in segments:
+            for offset, data in extents:
                 self.write(len(self.boards) - 1, offset, data)
 
     def write(self, board, offset, data):

@@ -189,10 +189,10 @@ def _content(design, folder):
 def _write_board(board, folder):
     """Write a board's DRAM; how it is filled, and where its programs are."""
     folder.mkdir()
-    segments = []
+    extents = []
     with (folder / "dram.bin").open("wb") as file:
-        for offset, data in board.dram.segments:
-            segments.append({"offset": offset, "file_offset": file.tell(), "length": len(data)})
+        for offset, data in board.dram.extents:
+            extents.append({"offset": offset, "file_offset": file.tell(), "length": len(data)})
             file.write(data)
     return {
         "stripe_bytes": board.dram.stripe_bytes,
@@ -200,7 +200,7 @@ def _write_board(board, folder):
         "frame_program": board.frame_program,
         "segments": board.programs,
         "instructions": board.instructions,
-        "dram": segments,
+        "dram": extents,
     }
 
 

@@ -281,7 +281,7 @@ async def convolution(dut):
     assert all(bool(board.weight_words) == (case()["split"] == "ROWS") for board in compiled.boards)
     cluster = Cluster(dut)
     for board, image in zip(cluster.boards, compiled.boards, strict=True):
-        for offset, data in image.dram.segments:
+        for offset, data in image.dram.extents:
             board.memory[offset : offset + len(data)] = bytes(data)
     await cluster.begin(compiled.boards[0].dram.stripe_bytes)
     runs, outputs = {}, []

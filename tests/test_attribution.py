@@ -42,7 +42,7 @@ def measured(tiny, graph, quantized, boards):
 
 def pixels(board):
     """Pixels of each MATMUL instruction, by segment: what the program says."""
-    starts = {offset: data for offset, data in board.dram.segments}
+    starts = {offset: data for offset, data in board.dram.extents}
     found = []
     for address in board.programs:
         program = bytes(starts[address])

@@ -50,12 +50,12 @@ DESIGNS = {boards: api.plan(GRAPH, boards=boards, node=TINY) for boards in (1, 2
 
 def contents(design):
     """Contents of the boards' DRAM, to be changed."""
-    return [[(offset, bytearray(data)) for offset, data in board.dram.segments] for board in design.compiled.boards]
+    return [[(offset, bytearray(data)) for offset, data in board.dram.extents] for board in design.compiled.boards]
 
 
 def programs(design, board=0):
     image = design.compiled.boards[board]
-    return read_programs(board, image.dram.segments, image.init_program, image.programs)
+    return read_programs(board, image.dram.extents, image.init_program, image.programs)
 
 
 def at(memory, board, address, length):
@@ -133,7 +133,7 @@ def test_a_swapped_weight(tiny, name, m):
         op, node=dataclasses.replace(op.node, weights=wrong.reshape(op.node.weights.shape))
     )
     other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
-    memory = [board.dram.segments for board in other.boards]
+    memory = [board.dram.extents for board in other.boards]
     finding = find(tiny, memory)
     assert finding.kind == "value" and finding.place.layer == name
     assert (finding.place.tile, finding.place.channel) == (m // 8, m)
@@ -306,7 +306,7 @@ def test_behind_a_host_operation(tiny):
 
 def test_a_built_folder(tiny, tmp_path):
     folder = api.build(DESIGNS[1], tmp_path / "built")
-    assert built_memory(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.segments]]
+    assert built_memory(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.extents]]
     assert bisect(DESIGNS[1], IMAGE[None], memory=built_memory(folder), simulator=tiny) is None
     with pytest.raises(DataError, match="DRAM images of 1 boards, for 2"):
         bisect(DESIGNS[2], IMAGE[None], memory=built_memory(folder), simulator=tiny)
@@ -342,7 +342,7 @@ def test_command(tiny, tmp_path, monkeypatch, capsys):
     assert main(["build", str(model), "--node", "tiny", "-o", "built"]) == 0
     file = tmp_path / "built/board0/dram.bin"
     data = file.read_bytes()
-    words = api.plan(api.load(model), node="tiny").compiled.boards[0].dram.segments[0][1]  # of conv1
+    words = api.plan(api.load(model), node="tiny").compiled.boards[0].dram.extents[0][1]  # of conv1
     assert data.count(words) == 1
     file.write_bytes(data.replace(words, words[:20] + bytes([words[20] ^ 0x7F]) + words[21:]))
     assert main([*arguments, "--built", "built", "--no-waves"]) == 1
@@ -362,8 +362,8 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     def wrong(network, plan, target):
         compiled = compile_network(network, plan, target)
         if len(compiled.boards) == 2:
-            for board, segments in zip(compiled.boards, memory, strict=True):
-                board.dram.segments = segments
+            for board, extents in zip(compiled.boards, memory, strict=True):
+                board.dram.extents = extents
         return compiled
 
     monkeypatch.setattr(api, "compile_network", wrong)

@@ -62,7 +62,7 @@ def workload(design, images, asked=None):
         "programs": [board.programs[0] for board in compiled.boards],
         "host": [host(segment) for segment in range(1, compiled.segments)],
         "init_programs": [board.init_program for board in compiled.boards],
-        "memory": [board.dram.segments for board in compiled.boards],
+        "memory": [board.dram.extents for board in compiled.boards],
         "inputs": [work.begin() for work in works],
         "outputs": compiled.output_ranges(),
         "stripe": compiled.boards[0].dram.stripe_bytes,

@@ -19,7 +19,7 @@ def test_native_equals_cocotb(case, seed, tmp_path):
         boards=bench.BOARDS,
         programs=[board.frame_program for board in compiled.boards],
         init_programs=[board.init_program for board in compiled.boards],
-        memory=[board.dram.segments for board in compiled.boards],
+        memory=[board.dram.extents for board in compiled.boards],
         inputs=[compiled.input_writes(image) for image in images],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,

@@ -49,7 +49,7 @@ def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_wor
     compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])
     for seed in seeds:
-        images = [board.dram.segments for board in compiled.boards]
+        images = [board.dram.extents for board in compiled.boards]
         cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
         cluster.run([board.init_program for board in compiled.boards], seed)
         for frame in range(2):  # what stays on chip must survive a frame

@@ -11,14 +11,22 @@ class DramImage:
     Port p carries bytes [p * axi_bytes, (p + 1) * axi_bytes) of each word; word w of port p lies at byte
     ``p * stripe_bytes + w * axi_bytes``. Programs lie in port 0's stripe only.
 
-    Raises ``ValueError`` when the DRAM is full.
+    Members
+    -------
+    extents : list of (byte offset, bytes)
+        What the boards' DRAM holds before they start; what the host writes for an image is not among it.
+
+    Raises
+    ------
+    ValueError
+        When the DRAM is full.
     """
 
     def __init__(self, target):
         self._config = target.node
         self.stripe_bytes = target.dram.megabytes * (1 << 20) // target.node.axi_ports
         self._end = 0
-        self.segments = []
+        self.extents = []
 
     def reserve(self, words):
         """Word address of ``words`` words, 64-byte aligned on every port."""
@@ -33,13 +41,13 @@ class DramImage:
     def place(self, words):
         """Store ``words`` (int8, shape (n, tn)); returns their address."""
         base = self.reserve(len(words))
-        self.segments += self.striped(base, words)
+        self.extents += self.striped(base, words)
         return base
 
     def place_program(self, program):
         """Store a program; returns its byte address on port 0."""
         base = self.reserve(-(-len(program) // self._config.axi_bytes))
-        self.segments.append((base * self._config.axi_bytes, program))
+        self.extents.append((base * self._config.axi_bytes, program))
         return base * self._config.axi_bytes
 
     def striped(self, base, words):

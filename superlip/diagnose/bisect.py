@@ -200,7 +200,7 @@ def _record(simulator, design, quantized, finding, result, folder, memory, optio
 def _memory(design, memory):
     """Contents of the boards' DRAM: the given ones, or the design's."""
     if memory is None:
-        return [board.dram.segments for board in design.compiled.boards]
+        return [board.dram.extents for board in design.compiled.boards]
     if len(memory) != len(design.compiled.boards):
         raise DataError(f"there are DRAM images of {len(memory)} boards, for {len(design.compiled.boards)} boards")
     return memory
@@ -260,11 +260,11 @@ class _Examination:
     def __init__(self, design, compiled, memory, result):
         self.design, self.compiled, self.result = design, compiled, result
         self.checker = TraceChecker(compiled)
-        images = [board.dram.segments for board in compiled.boards]
+        images = [board.dram.extents for board in compiled.boards]
         self.loaded, self.right = (
             [
-                read_programs(n, segments, board.init_program, board.programs)
-                for n, (segments, board) in enumerate(zip(contents, compiled.boards, strict=True))
+                read_programs(n, extents, board.init_program, board.programs)
+                for n, (extents, board) in enumerate(zip(contents, compiled.boards, strict=True))
             ]
             for contents in (memory, images)
         )

@@ -55,8 +55,8 @@ def check_images(reference: Compiled, memory) -> list[ImageDifference]:
         As the boards have it.
     """
     found = []
-    for number, segments in enumerate(memory):
-        found += _Board(reference, number).check(segments)
+    for number, extents in enumerate(memory):
+        found += _Board(reference, number).check(extents)
     return found
 
 
@@ -71,10 +71,10 @@ class _Board:
         self.places = None
         self.positions = {}
 
-    def check(self, segments):
-        mine = {offset: bytes(data) for offset, data in segments}
+    def check(self, extents):
+        mine = {offset: bytes(data) for offset, data in extents}
         found = []
-        for offset, data in self.board.dram.segments:
+        for offset, data in self.board.dram.extents:
             have = mine.pop(offset, None)
             want = bytes(data)
             if have == want:
@@ -128,7 +128,7 @@ class _Board:
     def _locate(self):
         """Where LOADs find weights, and where they put parameters; what VECTOR takes parameters for."""
         board = self.board
-        programs = read_programs(self.number, board.dram.segments, board.init_program, board.programs)
+        programs = read_programs(self.number, board.dram.extents, board.init_program, board.programs)
         loads = [i for i in (*programs.init, *programs.image) if i.opcode is Opcode.LOAD and not i.body["fill"]]
         self.weight_loads = [i for i in loads if i.body["memory"] == Memory.WEIGHT]
         self.constant_loads = [i for i in programs.init if i in loads and i.body["memory"] == Memory.ACT]
@@ -147,7 +147,7 @@ class _Board:
         for i in self.weight_loads:
             tags.setdefault(i.body["dram"], i.tag - 1)
         places = []
-        for offset, data in self.board.dram.segments:
+        for offset, data in self.board.dram.extents:
             candidates = contents.get(bytes(data), []) if offset < self.board.dram.stripe_bytes else []
             word = offset // self.node.axi_bytes
             users = {tags[w] for w in tags if word <= w < word + len(data) // self.node.axi_bytes} if candidates else ()

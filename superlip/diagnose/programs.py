@@ -109,27 +109,27 @@ class BoardPrograms:
         return [i for i in (self.init if init else self.image) if i.opcode == int(unit)]
 
 
-def read_programs(board, segments, init_program, programs):
+def read_programs(board, extents, init_program, programs):
     """Disassemble a board's programs.
 
     Parameters
     ----------
     board : int
-    segments : sequence of (byte offset, bytes)
+    extents : sequence of (byte offset, bytes)
         Contents of DRAM.
     init_program, programs
         Byte addresses, as in ``BoardImage``.
     """
     broken = {}
     image, numbers = [], dict.fromkeys(Opcode, 0)
-    init = _read(board, INIT, segments, init_program, dict(numbers), broken) if init_program is not None else []
+    init = _read(board, INIT, extents, init_program, dict(numbers), broken) if init_program is not None else []
     for segment, address in enumerate(programs):
-        image += _read(board, segment, segments, address, numbers, broken)
+        image += _read(board, segment, extents, address, numbers, broken)
     return BoardPrograms(init, image, broken)
 
 
-def _read(board, segment, segments, address, numbers, broken):
-    offset, blob = next(((o, b) for o, b in segments if o <= address < o + len(b)), (address, b""))
+def _read(board, segment, extents, address, numbers, broken):
+    offset, blob = next(((o, b) for o, b in extents if o <= address < o + len(b)), (address, b""))
     blob = memoryview(blob)[address - offset :]
     listed = []
     for position in range(len(blob) // INSTRUCTION_BYTES):
