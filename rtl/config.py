@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["NodeConfig", "Limit", "LIMITS", "ADDRESS_BITS", "DRAM_ADDRESS_BITS"]
+from superlip.element import INT8, ElementType
+
+__all__ = ["NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "DRAM_ADDRESS_BITS"]
 
 ADDRESS_BITS = 20
 """Width of an on-chip address in instructions and frames, in words of ``tn`` bytes."""
@@ -48,16 +50,22 @@ LIMITS = {
 }
 """Of every size of a node by itself; ``NodeConfig`` and node files are held against it."""
 
+CHOICES = {"element": (INT8,), "mac": ("packed", "single")}
+"""What each setting of a node may be that is no size."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeConfig:
     """Every size of one node.
 
     A *word* is ``tn`` int8 channels of one pixel: what the activation buffer delivers, what DRAM and
-    links carry, and one output channel's weights for one (n-tile, kh, kw). ``LIMITS`` says how large each size may be.
+    links carry, and one output channel's weights for one (n-tile, kh, kw). ``LIMITS`` says how large each size may be,
+    ``CHOICES`` what the other settings may be.
 
     Parameters
     ----------
+    element : ElementType, or its name
+        What an activation and a weight is.
     tm, tn : int
         Output and input channels of the PE array; it does ``tm * tn`` MACs a cycle. Equal in a node
         (an OFM word of one layer is an IFM word of the next).
@@ -91,9 +99,10 @@ class NodeConfig:
     Raises
     ------
     ValueError
-        If a size is beyond its limit, or two of them don't go together.
+        If a size is beyond its limit or a setting none of its choices, or two of them don't go together.
     """
 
+    element: ElementType = INT8
     tm: int = 8
     tn: int = 8
     mac: str = "packed"
@@ -116,8 +125,10 @@ class NodeConfig:
             value = getattr(self, name)
             if not limit.holds(value):
                 raise ValueError(f"{name} must be {limit}, not {value!r}")
-        if self.mac not in ("packed", "single"):
-            raise ValueError(f"mac must be 'packed' or 'single', not {self.mac!r}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
+        object.__setattr__(self, "element", ElementType(self.element))
         for name in ("act_words", "weight_words"):
             words, banks = getattr(self, name), getattr(self, name.replace("words", "banks"))
             if words % banks or (words // banks) & (words // banks - 1):

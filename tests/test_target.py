@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superlip.boards import TARGETS, TargetError, load_target
+from superlip.element import INT8, INT16
 from superlip.rtl.config import LIMITS, NodeConfig
 
 
@@ -77,6 +78,9 @@ def test_without_a_preset_it_is_tiny(tmp_path):
         ("[node]\ntm = true", r"\[node\] tm = True: must be a valid integer"),
         ("[node]\ntm = [8]", r"\[node\] tm = \[8\]: must be a valid integer"),
         ('[node]\nmac = "triple"', r"\[node\] mac must be 'packed' or 'single', not 'triple'"),
+        ('[node]\nelement = "int16"', r"\[node\] element must be 'int8', not 'int16'"),
+        ('[node]\nelement = "float"', r"\[node\] element must be 'int8', not 'float'"),
+        ("[node]\nelement = 8", r"\[node\] element = 8: must be a valid string"),
         ("[node]\nmac = 1", r"\[node\] mac = 1: must be a valid string"),
         ("[node]\nact_words = 3000", r"\[node\] act_words=3000 must split into 4 banks"),
         ("[node]\nact_banks = 0", r"\[node\] act_banks must be a whole number from 1 to 64, not 0"),
@@ -104,6 +108,13 @@ def test_without_a_preset_it_is_tiny(tmp_path):
 def test_mistakes_are_named(tmp_path, text, message):
     with pytest.raises(TargetError, match=rf"mine\.toml: {message}|mine\.toml {message}"):
         load(tmp_path, text)
+
+
+def test_the_element_is_known_by_its_name(tmp_path):
+    assert load(tmp_path, '[node]\nelement = "int8"').node == TARGETS["tiny"].node
+    assert NodeConfig(element="int8").element is INT8
+    with pytest.raises(ValueError, match="element must be 'int8', not 'int16'"):
+        NodeConfig(element=INT16)
 
 
 @pytest.mark.parametrize("name", LIMITS)

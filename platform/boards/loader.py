@@ -25,6 +25,7 @@ from typing import Literal, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
+from superlip.element import ElementType
 from superlip.rtl.config import NodeConfig
 
 from .tiny import TINY
@@ -89,8 +90,9 @@ def _read(path):
 
 
 def _partial(name, hints):
-    """A schema of settings, none of which has to be there."""
-    return create_model(name, __config__=_STRICT, **{key: (hint, None) for key, hint in hints.items()})
+    """A schema of settings, none of which has to be there; an element type is known by its name."""
+    fields = {key: (str if hint is ElementType else hint, None) for key, hint in hints.items()}
+    return create_model(name, __config__=_STRICT, **fields)
 
 
 _TABLES = {"node": NodeConfig, "dram": Dram, "link": Link, "resources": Resources}

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from superlip.element import INT8, ElementType
+
 from .given import Given
 
 __all__ = [
@@ -20,8 +22,9 @@ __all__ = [
 class Value:
     """One activation tensor.
 
-    ``real = scale * (int8 - zero_point)``; ``shape`` is (C, H, W). ``is_unsigned`` says that the model's own
-    type is uint8: the model's number is the int8 one plus 128. ``is_float`` marks a host value (Host outputs).
+    ``real = scale * (number - zero_point)`` with numbers of type ``element``; ``shape`` is (C, H, W). ``is_unsigned``
+    says that the model's own type is unsigned: the model's number is ours plus ``element.offset``. ``is_float`` marks a
+    host value (Host outputs).
     """
 
     name: str
@@ -30,6 +33,7 @@ class Value:
     zero_point: int
     is_unsigned: bool = False
     is_float: bool = False
+    element: ElementType = INT8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
