@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from onnx_models import model, node
 
 from superlip import golden, graph
-from superlip.golden.conv import convolve, requantize
-from superlip.golden.ops import round_half_even_shift
 from superlip.graph.onnx.addition import add_factors
 from superlip.graph.session import open_session
+from superlip.ops.arithmetic import convolve, requantize, round_half_even_shift
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -5,7 +5,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
 
-from superlip.golden.conv import convolve, requantize
+from superlip.ops.arithmetic import convolve, requantize
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, encode
 from superlip.rtl.node import Node

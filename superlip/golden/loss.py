@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superlip.graph import ir
 from superlip.graph.given import GivenError
+from superlip.ops import apply, spec_of
 
-from .ops import apply
 from .run import dequantize
 
 __all__ = ["Loss", "find_loss"]
@@ -126,7 +125,7 @@ def _blame(graph, node, exact, decibels):
         if outside > 1e-4:
             return "range", f"{100 * outside:.2g} % of its values leave [{low:.3g}, {high:.3g}], which calibration saw"
         return "range", f"[{low:.3g}, {high:.3g}] is so wide that its values fall in few of the 256 steps"
-    if isinstance(node, ir.Conv):
+    if spec_of(node).weight_bytes:
         return "weights", "int8 holds too little of them"
     return "operator", f"{type(node).__name__} in integers"
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 
 from superlip.graph.given import Given
+from superlip.ops import apply
 
-from .ops import apply
 from .run import dequantize, own_numbers, quantize_input, run
 
 __all__ = ["reference", "Difference", "Comparison"]

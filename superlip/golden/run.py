@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .ops import apply
+from superlip.ops import apply, spec_of
 
 __all__ = ["run", "quantize_input", "dequantize", "own_numbers", "work_of"]
 
@@ -40,9 +40,7 @@ def work_of(graph):
 
 
 def _work(graph, node):
-    """About how long a node takes: products, or values."""
-    values = np.prod(graph.values[node.output].shape)
-    return values * (node.weights[0].size if hasattr(node, "weights") else 4)
+    return spec_of(node).work(graph.values[node.output])
 
 
 def quantize_input(graph, images):

@@ -1,1 +1,6 @@
-"""Operators: what each one is, and the words that it works on."""
+"""Operators: one specification for each, and the words that it works on."""
+
+from . import add, conv, host, moves, mul, pool, table  # noqa: F401  (each registers its specifications)
+from .spec import OpSpec, Window, apply, register, spec_of
+
+__all__ = ["OpSpec", "Window", "apply", "register", "spec_of"]

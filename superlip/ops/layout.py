@@ -1,8 +1,11 @@
 """Where channels, rows and columns of an activation lie in words of tn channels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Part", "Placement", "Storage", "View", "pack_words", "unpack_words"]
 
@@ -21,11 +24,11 @@ class Storage:
     tn: int
 
     @property
-    def groups(self):
+    def groups(self) -> int:
         return -(-self.channels // self.tn)
 
     @property
-    def words(self):
+    def words(self) -> int:
         return self.groups * self.height * self.width
 
 
@@ -38,14 +41,14 @@ class Placement:
     channels: int
 
     @property
-    def first_group(self):
+    def first_group(self) -> int:
         return self.offset // self.storage.tn
 
     @property
-    def end_group(self):
+    def end_group(self) -> int:
         return -(-(self.offset + self.channels) // self.storage.tn)
 
-    def tiles(self):
+    def tiles(self) -> Iterator[tuple[int, int, int, int, int]]:
         """(group, first lane, end lane, first channel, end channel) of each word that the value covers."""
         tn = self.storage.tn
         for group in range(self.first_group, self.end_group):
@@ -64,7 +67,7 @@ class Part:
     row1: int
 
     @property
-    def empty(self):
+    def empty(self) -> bool:
         return self.group0 >= self.group1 or self.row0 >= self.row1
 
 
@@ -80,18 +83,23 @@ class View:
     groups: int
 
     @property
-    def plane(self):
+    def plane(self) -> int:
         return self.rows * self.width
 
     @property
-    def words(self):
+    def words(self) -> int:
         return self.groups * self.plane
 
-    def address(self, group, row, col=0):
-        """Word address; may lie outside the view (row -1 of a padded tile), which no unit then accesses."""
+    def address(self, group: int, row: Any, col: Any = 0) -> Any:
+        """Word address, of one row and column or of arrays of them.
+
+        It may lie outside the view (row -1 of a padded tile), and no unit accesses it then.
+        """
         return self.base + (group - self.group0) * self.plane + (row - self.row0) * self.width + col
 
-    def region(self, group0, group1, row0, row1, col0=0, col1=None):
+    def region(
+        self, group0: int, group1: int, row0: int, row1: int, col0: int = 0, col1: int | None = None
+    ) -> NDArray[np.int64]:
         """All word addresses of a block, flat, in order of group, row, column."""
         col1 = self.width if col1 is None else col1
         groups = (np.arange(group0, group1) - self.group0) * self.plane
@@ -100,7 +108,7 @@ class View:
         return (self.base + groups[:, None, None] + rows[:, None] + cols).ravel()
 
 
-def pack_words(values, offset, groups, tn, fill=0):
+def pack_words(values: NDArray[np.int8], offset: int, groups: int, tn: int, fill: int = 0) -> NDArray[np.int8]:
     """Channels to words.
 
     Parameters
@@ -119,7 +127,7 @@ def pack_words(values, offset, groups, tn, fill=0):
     return np.ascontiguousarray(np.moveaxis(padded.reshape(*batch, groups, tn, h, w), -3, -1))
 
 
-def unpack_words(words, offset, channels):
+def unpack_words(words: NDArray[np.int8], offset: int, channels: int) -> NDArray[np.int8]:
     """The inverse of pack_words: words (..., groups, H, W, tn) to (..., channels, H, W)."""
     *batch, groups, h, w, tn = words.shape
     flat = np.moveaxis(words, -1, -3).reshape(*batch, groups * tn, h, w)

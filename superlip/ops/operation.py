@@ -1,12 +1,16 @@
 """An operation of the node: a node of the graph at work on words."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superlip.graph import ir
 
 from .layout import Placement
+from .spec import OpSpec, Window, spec_of
 
 __all__ = ["Op"]
 
@@ -56,23 +60,34 @@ class Op:
     fold: int = 1
     copies: int = 1
 
+    @cached_property
+    def spec(self) -> OpSpec[Any]:
+        """What superlip knows of the node's operator."""
+        return spec_of(self.node)
+
     @property
-    def kernel_passes(self):
+    def conv(self) -> ir.Conv:
+        """The node, of an operation that ``is_conv``."""
+        assert isinstance(self.node, ir.Conv)
+        return self.node
+
+    @property
+    def kernel_passes(self) -> int:
         """Passes of a convolution over all its n-tiles; of a grouped one, over those of a group."""
-        kh, kw = self.node.weights.shape[2:]
-        source = self.inputs[0]
+        conv, source = self.conv, self.inputs[0]
+        kh, kw = conv.weights.shape[2:]
         n_tiles = source.end_group - source.first_group
-        if self.node.groups > 1:  # a tile reads only the n-tiles of its groups
-            n_tiles = max(1, -(-self.node.weights.shape[1] // source.storage.tn))
+        if conv.groups > 1:  # a tile reads only the n-tiles of its groups
+            n_tiles = max(1, -(-conv.weights.shape[1] // source.storage.tn))
         return kh * ((n_tiles - 1) * kw + -(-kw // self.fold))
 
-    def lanes(self, group):
+    def lanes(self, group: int) -> NDArray[np.bool_]:
         """Lanes of a group's words that hold channels, where copies leave some that don't: ndarray bool, (tn,)."""
         place, tn = self.output, self.output.storage.tn
         held = tn if self.copies == 1 or group < place.end_group - 1 else (place.channels - 1) % tn + 1
         return np.arange(tn) % (tn // self.copies if held < tn else tn) < held
 
-    def channel(self, group, lane):
+    def channel(self, group: int, lane: int) -> int:
         """Channel of the output that a lane of a group's words holds."""
         place, tn = self.output, self.output.storage.tn
         if self.copies > 1 and group == place.end_group - 1:
@@ -80,26 +95,22 @@ class Op:
         return group * tn + lane - place.offset
 
     @property
-    def is_conv(self):
-        return isinstance(self.node, ir.Conv)
+    def is_conv(self) -> bool:
+        """Whether MATMUL runs it, with weights."""
+        return self.spec.is_conv
 
     @property
-    def is_plain(self):
+    def is_plain(self) -> bool:
         """Whether every pixel of the output's storage rows is written, so that rows can be divided."""
         return self.step == (1, 1) and self.origin == (0, 0)
 
     @property
-    def window(self):
-        """(kernel, strides, pads, dilations) of the node, each (y, x); pads (top, left, bottom, right)."""
-        node = self.node
-        if isinstance(node, ir.Conv):
-            return node.weights.shape[2:], node.strides, node.pads, node.dilations
-        if isinstance(node, ir.Pool):
-            return node.kernel, node.strides, node.pads, (1, 1)
-        return (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)
+    def window(self) -> Window:
+        """Pixels of the input that a result of the node is made of."""
+        return self.spec.window
 
     @property
-    def pooling(self):
+    def pooling(self) -> tuple[int, int]:
         """Kernel (y, x) of the fused pooling: (1, 1) without one."""
         return self.pool.kernel if self.pool is not None else (1, 1)
 
@@ -107,10 +118,10 @@ class Op:
         """Cycles that VECTOR takes for the results of a convolution in rows [row0, row1), columns [col0, col1)."""
         return (block.row1 - block.row0) * (block.col1 - block.col0) * self.pooling[0] * self.pooling[1]
 
-    def sums(self, row0, row1, col0=0, col1=None):
+    def sums(self, row0: int, row1: int, col0: int = 0, col1: int | None = None) -> tuple[int, int, int, int]:
         """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
         col1 = self.grid[1] if col1 is None else col1
-        if self.pool is None:
+        if self.pool is None or self.sums_size is None:
             return row0, row1, col0, col1
         (ky, kx), (sy, sx), (top, left, *_) = self.pool.kernel, self.pool.strides, self.pool.pads
         height, width = self.sums_size
@@ -119,7 +130,7 @@ class Op:
             max(0, col0 * sx - left), min(width, (col1 - 1) * sx - left + kx),
         )  # fmt: skip
 
-    def input_rows(self, row0, row1):
+    def input_rows(self, row0: int, row1: int) -> tuple[int, int]:
         """Rows of the input (clipped to it) that grid rows [row0, row1) need."""
         (kh, _), (sy, _), (top, *_), (dy, _) = self.window
         row0, row1, *_ = self.sums(row0, row1)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from superlip.graph import ir
+from superlip.ops import spec_of
 
 __all__ = ["Bound"]
 
@@ -32,7 +32,7 @@ class Bound:
         """Bound of a design."""
         graph, network = design.graph, design.network
         macs = sum(op.macs for op in network.ops)
-        once = sum(node.weights.size for node in graph.nodes if isinstance(node, ir.Conv))
+        once = sum(spec_of(node).weight_bytes for node in graph.nodes)
         once += sum(math.prod(graph.values[name].shape) for name in {graph.input, *network.outputs})
         return cls.within(macs, once, design)
 

@@ -1,6 +1,6 @@
 """The host's part in the work on an image."""
 
-from superlip.golden.host import run_host
+from superlip.ops import apply
 
 __all__ = ["HostWork"]
 
@@ -26,10 +26,10 @@ class HostWork:
         return self._run(segment)
 
     def _run(self, segment):
-        writes = []
-        for step in self.compiled.network.segment_steps(segment):
+        writes, network = [], self.compiled.network
+        for step in network.segment_steps(segment):
             node = step.node
-            value = run_host(node, [self.values[name][None] for name in node.inputs])[0]
+            value = apply(node, [self.values[name][None] for name in node.inputs], network.graph.values)[0]
             self.values[node.output] = value
             writes += self.compiled.writes(node.output, value)
         return writes

@@ -1,15 +1,28 @@
-"""Exact integer convolution through floating-point matrix products."""
+"""The arithmetic that operators share: exact integer convolution, rescaling, rounding, tables."""
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["convolve", "requantize"]
+__all__ = ["convolve", "lookup", "requantize", "round_half_even_shift"]
 
 _CHUNK_BYTES = 64 << 20
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_FLOAT64 = 1 << 53
 
 
-def convolve(x, weights, bias, *, strides, pads, dilations, groups, pad_value):
+def convolve(
+    x: NDArray[np.int8],
+    weights: NDArray[np.int8],
+    bias: NDArray[np.int32],
+    *,
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
+    groups: int,
+    pad_value: int,
+) -> NDArray[np.float64]:
     """Sums of products of a convolution, as float64 integers that an int32 register would hold.
 
     A matrix product in floating point is exact, in any order of summation, while every partial sum is an
@@ -54,7 +67,15 @@ def convolve(x, weights, bias, *, strides, pads, dilations, groups, pad_value):
     return out
 
 
-def _columns(x, kernel, strides, dilations, size, groups, dtype):
+def _columns(
+    x: NDArray[np.int8],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+    size: tuple[int, int],
+    groups: int,
+    dtype: type[np.float32 | np.float64],
+) -> NDArray[Any]:
     """im2col: shape (B, groups, N / groups * kh * kw, rows * cols)."""
     batch, channels = x.shape[:2]
     (kh, kw), (rows, cols) = kernel, size
@@ -73,7 +94,7 @@ def _columns(x, kernel, strides, dilations, size, groups, dtype):
     return columns.reshape(batch, groups, channels // groups * kh * kw, rows * cols)
 
 
-def requantize(acc, scale, zero_point, low=-128, high=127):
+def requantize(acc: ArrayLike, scale: ArrayLike, zero_point: int, low: int = -128, high: int = 127) -> NDArray[np.int8]:
     """clip(rint(float32(acc) * scale) + zero_point), all in float32, ties to even.
 
     Parameters
@@ -90,3 +111,18 @@ def requantize(acc, scale, zero_point, low=-128, high=127):
     np.rint(value, out=value)
     value += np.float32(zero_point)
     return np.clip(value, low, high, out=value).astype(np.int8)
+
+
+def round_half_even_shift(value: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    """value / 2**shift rounded to the nearest integer, ties to even; exact on int64."""
+    if shift == 0:
+        return value
+    half = np.int64(1) << np.int64(shift - 1)
+    floor = value >> np.int64(shift)
+    rest = value - (floor << np.int64(shift))
+    return floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
+
+
+def lookup(table: NDArray[np.int8], x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """``table`` (shape (256,), by byte pattern) of each element of x."""
+    return table[x.view(np.uint8)]

@@ -1,0 +1,119 @@
+"""What superlip knows of an operator: a class for each kind of node of the graph."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+from superlip.graph import ir
+
+__all__ = ["OpSpec", "Tensor", "Window", "apply", "register", "spec_of"]
+
+N = TypeVar("N", bound=ir.Node)
+
+Tensor = NDArray[Any]
+"""A batch of one activation: int8, shape (B, C, H, W); of another type where a host computes in floating point."""
+
+
+class Window(NamedTuple):
+    """Which pixels of the input a result is made of; (y, x) each, ``pads`` (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+
+class OpSpec(ABC, Generic[N]):
+    """All that differs from operator to operator, for one node.
+
+    A subclass is registered for its class of ``ir`` with `register`, and found for a node with `spec_of`. It must say
+    what the node computes; all else has a default.
+
+    Parameters
+    ----------
+    node : ir.Node
+    """
+
+    is_conv: ClassVar[bool] = False
+    """Whether MATMUL runs it, with weights."""
+
+    def __init__(self, node: N) -> None:
+        self.node = node
+
+    @abstractmethod
+    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
+        """The golden's arithmetic: what the hardware must equal bit by bit.
+
+        Parameters
+        ----------
+        inputs : list of ndarray int8, shape (B, C, H, W)
+            In the order of ``node.inputs``.
+        sources, result
+            Scales, zero points and shapes of the inputs and of the output.
+
+        Returns
+        -------
+        ndarray int8, shape (B, C, H, W)
+        """
+
+    @property
+    def window(self) -> Window:
+        """Pixels of each input that a result is made of: without more, the one at its place."""
+        return Window()
+
+    @property
+    def weight_bytes(self) -> int:
+        """int8 weights of the model, without padding."""
+        return 0
+
+    def work(self, result: ir.Value) -> int:
+        """About how many multiplications the golden's ``compute`` of one image is worth."""
+        return 4 * math.prod(result.shape)
+
+
+_SPECS: dict[type[ir.Node], type[OpSpec[Any]]] = {}
+
+
+def register(kind: type[N]) -> Callable[[type[OpSpec[N]]], type[OpSpec[N]]]:
+    """Class decorator: this is the specification of nodes of class ``kind``."""
+
+    def add(spec: type[OpSpec[N]]) -> type[OpSpec[N]]:
+        _SPECS[kind] = spec
+        return spec
+
+    return add
+
+
+def spec_of(node: N) -> OpSpec[N]:
+    """The specification of a node.
+
+    Raises
+    ------
+    TypeError
+        If nobody registered one for its class.
+    """
+    spec = _SPECS.get(type(node))
+    if spec is None:
+        raise TypeError(f"no operator is specified for {type(node).__name__} ({node.name})")
+    return spec(node)
+
+
+def apply(node: ir.Node, inputs: Sequence[Tensor], values: dict[str, ir.Value]) -> Tensor:
+    """Compute one node.
+
+    Parameters
+    ----------
+    node : ir.Node
+    inputs : list of ndarray int8, shape (B, C, H, W)
+        In the order of ``node.inputs``.
+    values : dict of str to ir.Value
+        Of the graph: scales and zero points.
+
+    Returns
+    -------
+    ndarray int8, shape (B, C, H, W); of another type where a Host node's output is a host value
+    """
+    return spec_of(node).compute(inputs, [values[name] for name in node.inputs], values[node.output])
