@@ -15,6 +15,7 @@ from superlip.graph import ir
 from superlip.ops.layout import View
 from superlip.plan.activations import params_region, plan_activations
 from superlip.plan.allocate import DoesNotFit
+from superlip.plan.blocks import conv_tiles, parameter_words, portions
 from superlip.plan.chunks import Chunk
 from superlip.plan.partition import masks, part_of, sends
 from superlip.plan.schedule import order
@@ -25,8 +26,8 @@ from .compiled import BoardImage, Compiled, Written
 from .dram import DramImage
 from .program import ACC, DRAM, Access, Emitter
 from .vector import vector_body, vector_params, vector_reads
-from .weight_stream import WeightStream, load, pieces
-from .weights import conv_tiles, table_block
+from .weight_stream import WeightStream, load
+from .weights import tile_params
 
 __all__ = ["CompileError", "compile_network"]
 
@@ -92,7 +93,9 @@ class _Compiler:
         """All of it, in the order of the file."""
         words = self.config.weight_words
         self.tiles = [conv_tiles(op, words) if op.is_conv else None for op in self.network.ops]
-        self.param_words = [self._op_params(index) for index in range(len(self.network.ops))]
+        self.param_words = [
+            parameter_words(op, tiles, self.config.tn) for op, tiles in zip(self.network.ops, self.tiles, strict=True)
+        ]
         self.memory = plan_activations(
             self.network, self.parts, self.needed, self.produced, self.param_words, self.config
         )
@@ -116,8 +119,7 @@ class _Compiler:
         op = self.network.ops[index]
         if not op.is_conv:
             return dict(enumerate(vector_params(op, self.config.tn)))
-        tail = [] if op.node.table is None else [table_block(op.node.table, self.config.tn)]
-        return {tile.group: np.concatenate([tile.params, *tail]) for tile in self.tiles[index]}
+        return {tile.group: tile_params(op, tile) for tile in self.tiles[index]}
 
     def _place_dram(self):
         """DRAM addresses of what the host writes and reads, and of storages that do not stay on chip."""
@@ -166,8 +168,8 @@ class _Compiler:
         for board, image in enumerate(self.images):
             blocks = [
                 (self.memory[board].params[index][key], words)
-                for index, table in enumerate(self.param_words)
-                for key, words in table.items()
+                for index in range(len(self.network.ops))
+                for key, words in self._op_params(index).items()
             ]
             if blocks:
                 joined = np.concatenate([words for _, words in blocks])
@@ -405,7 +407,7 @@ class _Compiler:
                 self.next_bank[board] ^= 1
             acc = self.next_bank[board] * self.acc_half
             sums = Access(ACC, np.arange(acc, acc + chunk.sums(op)))
-            parts = pieces(block, self.config.tm) if step.fresh else [(0, len(block.words))]
+            parts = portions(block, self.config.tm) if step.fresh else [(0, block.words)]
             step.fresh = False
             for at, count in parts:
                 self.emitter.emit(
@@ -422,7 +424,7 @@ class _Compiler:
                 # Rows that are not held are rows outside the image: the height ends where the image ends.
                 height=source.rows, width=source.width,
                 y0=row0 * sy - top + block.ky0 * dy - source.row0, x0=col0 * sx - left,
-                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=-(-node.weights.shape[3] // block.fold),
+                stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=block.columns,
                 fold=block.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * block.fold,
                 n_tiles=block.n1 - block.n0,
                 rows=row1 - row0, cols=col1 - col0, acc=acc, accumulate=int(not step.first),
@@ -457,7 +459,7 @@ class _Compiler:
             return {}
         self.loaded_params[board] = (op, key)
         address = self.memory[board].params[op][key]
-        reads.append(Access(Memory.ACT, params_region(address, len(self.param_words[op][key]))))
+        reads.append(Access(Memory.ACT, params_region(address, self.param_words[op][key])))
         return {"params": address, "load_params": 1, "load_table": int(table)}
 
     # -- what VECTOR writes --------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superlip.plan.blocks import portions
 from superlip.plan.partition import Split
 from superlip.plan.residency import Residents
 from superlip.rtl.isa import Memory, Opcode
 
 from .program import Access
+from .weights import tile_words
 
 __all__ = ["Ring", "WeightStream"]
 
@@ -88,6 +90,7 @@ class WeightStream:
     def _choose(self):
         """Residents, ring, and the place of every block in each board's DRAM."""
         capacity = self.target.node.weight_words
+        words = self._words()
         self.residents, self.rings, self.dram, self.held, self.uses_left = [], [], [], [], []
         for board in range(self.boards):
             blocks, pixels, counts, op_words = {}, {}, {}, {}
@@ -95,22 +98,31 @@ class WeightStream:
                 for step in group:
                     if step.board == board:
                         if step.key not in blocks:
-                            op_words[step.op] = op_words.get(step.op, 0) + len(step.block.words)
+                            op_words[step.op] = op_words.get(step.op, 0) + step.block.words
                         blocks[step.key] = step.block
                         counts[step.key] = counts.get(step.key, 0) + 1
                         pixels[step.key] = pixels.get(step.key, 0) + step.sums
-            largest = max((len(block.words) for block in blocks.values()), default=0)
+            largest = max((block.words for block in blocks.values()), default=0)
             ring_words = min(capacity, max(2 * largest, capacity // 2))
-            offers = [(key, len(block.words), pixels[key]) for key, block in blocks.items()]
+            offers = [(key, block.words, pixels[key]) for key, block in blocks.items()]
             residents = Residents(offers, capacity, ring_words)
             self.residents.append(residents)
             ring = Ring(residents.words, capacity - residents.words)
             self.rings.append(ring)
-            self.dram.append({key: self.images[board].dram.place(block.words) for key, block in blocks.items()})
+            self.dram.append({key: self.images[board].dram.place(words[key]) for key in blocks})
             self.held.append({})
             self.uses_left.append({})
             # A layer that fits the ring as a whole is loaded once, however often its blocks are used.
             self._mark_loads(board, {op for op, words in op_words.items() if words <= ring.words // 2}, counts)
+
+    def _words(self):
+        """Words of every block, by key."""
+        tiles = {(step.op, step.tile.group): step.tile for group in self.groups for step in group}
+        return {
+            (op, group, at): words
+            for (op, group), tile in tiles.items()
+            for at, words in enumerate(tile_words(self.network.ops[op], tile))
+        }
 
     def _mark_loads(self, board, kept_ops, counts):
         seen = {}
@@ -125,7 +137,7 @@ class WeightStream:
     def emit_init(self, emitter):
         """Load the resident blocks, in the init program."""
         for board in range(self.boards):
-            sizes = {s.key: len(s.block.words) for group in self.groups for s in group if s.board == board}
+            sizes = {s.key: s.block.words for group in self.groups for s in group if s.board == board}
             for key, address in self.residents[board].address.items():
                 load(emitter, board, key[0] + 1, Memory.WEIGHT, address, self.dram[board][key], sizes[key])
 
@@ -141,7 +153,7 @@ class WeightStream:
     def _make_room(self, group):
         """Layers that overlap may hold more weights than there is room for: some give way, and are loaded again."""
         for step in self._to_load(group):
-            board, words = step.board, len(step.block.words)
+            board, words = step.board, step.block.words
             if self.rings[board].fits(words) is not None:
                 continue
             given_up = self.rings[board].make_room(words)
@@ -171,7 +183,7 @@ class WeightStream:
         gained = cycles * dram.bytes_per_cycle / node.tn - traffic
         self.credit = max(-limit, min(limit, self.credit + gained))
         while self.ahead < len(self.groups) and self.credit > 0:
-            words = max((len(s.block.words) for s in self._to_load(self.groups[self.ahead])), default=0)
+            words = max((s.block.words for s in self._to_load(self.groups[self.ahead])), default=0)
             if not self._emit_group(self.groups[self.ahead], emitter):
                 return
             self.credit -= words
@@ -183,11 +195,11 @@ class WeightStream:
     def _emit_group(self, group, emitter):
         """Give the steps of a group their addresses and load what is missing; False where there is no room yet."""
         new = self._to_load(group)
-        if any(self.rings[s.board].fits(len(s.block.words)) is None for s in new):
+        if any(self.rings[s.board].fits(s.block.words) is None for s in new):
             return False
         for step in new:
             uses = self.uses_left[step.board].pop(step.load, step.uses)
-            self.held[step.board][step.load] = self.rings[step.board].take(len(step.block.words), uses)
+            self.held[step.board][step.load] = self.rings[step.board].take(step.block.words, uses)
         for step in group:
             if step.load is None:
                 step.address = self.residents[step.board].address[step.key]
@@ -204,10 +216,10 @@ class WeightStream:
         else:
             for step in new:
                 step.fresh = True
-                for at, count in pieces(step.block, self.target.node.tm):
+                for at, count in portions(step.block, self.target.node.tm):
                     base = self.dram[step.board][step.key]
                     load(emitter, step.board, step.op + 1, Memory.WEIGHT, step.address + at, base + at, count)
-                self.images[step.board].weight_words += len(step.block.words)
+                self.images[step.board].weight_words += step.block.words
         return True
 
     def _load_shared(self, steps, emitter):
@@ -215,7 +227,7 @@ class WeightStream:
 
         Board 0 begins at the front, board 1 at the back; with a share above a half the parts overlap.
         """
-        words = len(steps[0].block.words)
+        words = steps[0].block.words
         own = min(words, round(words * self.plan.share))
         ranges = [(0, own), (words - own, words)]
         to_send = [(0, words - own), (own, words)]
@@ -234,12 +246,6 @@ class WeightStream:
                 source, dest = step.address + send_low, other.address + send_low
                 send(emitter, step.board, to, tag, Memory.WEIGHT, source, dest, count)
             self.images[step.board].weight_words += own
-
-
-def pieces(block, tm):
-    """(first word, words) of the pieces of a block that are loaded, and at first fed, one by one."""
-    step = max(1, 16 * tm // block.rows) * block.rows
-    return [(at, min(step, len(block.words) - at)) for at in range(0, len(block.words), step)]
 
 
 LONGEST = 0x8000

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.compile.compiled import Compiled
-from superlip.compile.weights import conv_tiles
+from superlip.compile.weights import tile_words
 from superlip.graph import ir
+from superlip.plan.blocks import conv_tiles
 from superlip.rtl.isa import INSTRUCTION_BYTES, PARAM_WORDS, Memory, Opcode, Unit, decode, table_words
 
 from .programs import BoardPrograms, read_programs, source_name
@@ -140,9 +141,9 @@ class _Board:
         contents = {}
         for op in sorted({i.tag - 1 for i in self.weight_loads}):
             for tile in conv_tiles(self.ops[op], self.node.weight_words):
-                for number, block in enumerate(tile.blocks):
-                    first = self.board.dram.split(block.words)[0]
-                    contents.setdefault(first, []).append((op, tile.group, number, len(block.words)))
+                for number, words in enumerate(tile_words(self.ops[op], tile)):
+                    first = self.board.dram.split(words)[0]
+                    contents.setdefault(first, []).append((op, tile.group, number, len(words)))
         tags = {}
         for i in self.weight_loads:
             tags.setdefault(i.body["dram"], i.tag - 1)
@@ -199,9 +200,9 @@ class _Board:
             places = {}
             for byte in range(4):
                 numbers = (index >> 8 * byte & 255).astype(np.uint8).view(np.int8)
-                for tile in conv_tiles(node, self.node.weight_words, numbers):
-                    for number, block in enumerate(tile.blocks):
-                        part = block.words.view(np.uint8).astype(np.int64) << 8 * byte
+                for tile in conv_tiles(node, self.node.weight_words):
+                    for number, words in enumerate(tile_words(node, tile, numbers)):
+                        part = words.view(np.uint8).astype(np.int64) << 8 * byte
                         places[tile.group, number] = places.get((tile.group, number), 0) + part
             self.positions[op] = places
         return self.positions[op]

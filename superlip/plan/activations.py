@@ -73,8 +73,8 @@ def plan_activations(network, parts, needed, produced, param_words, config):
     ----------
     parts : list of list of Part, by op and board
     needed, produced : dict of str to ndarray bool (boards, groups, height)
-    param_words : list of dict of key to ndarray
-        Parameter blocks of each op, which always stay.
+    param_words : list of dict of key to int
+        Words of the parameter blocks of each op, which always stay.
 
     Raises
     ------
@@ -179,13 +179,13 @@ class _Planner:
     def run(self):
         config, plan = self.config, self.plan
         end = len(self.network.ops)
-        total = sum(len(words) for blocks in self.param_words for words in blocks.values())
+        total = sum(words for blocks in self.param_words for words in blocks.values())
         base = self.allocator.place(total, 0, end, "parameters")
         for blocks in self.param_words:
             plan.params.append({})
             for key, words in blocks.items():
                 plan.params[-1][key] = base
-                base += len(words)
+                base += words
         self._place_slots()
         self._place_residents()
         for index, op in enumerate(self.network.ops):

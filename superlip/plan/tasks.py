@@ -7,6 +7,7 @@ import numpy as np
 
 from superlip.ops.layout import Part
 
+from .blocks import Block, Tile, block_limit
 from .chunks import Chunk
 from .partition import needs
 from .schedule import Task
@@ -26,8 +27,8 @@ class Step:
     board: int
     op: int
     strip: int
-    tile: object
-    block: object
+    tile: Tile
+    block: Block
     chunks: tuple[Chunk, ...]
     sums: int
     pixels: int
@@ -98,7 +99,7 @@ class _Cutter:
         channels are complete early; others by as many chunks as can be while they are there."""
         part, op = self.parts[index][board], self.network.ops[index]
         tiles = [tile for tile in self.tiles[index] if part.group0 <= tile.group < part.group1]
-        stays = sum(len(block.words) for tile in tiles for block in tile.blocks) <= self.config.weight_words // 4
+        stays = sum(tile.words for tile in tiles) <= block_limit(self.config.weight_words)
         steps = []
         for number, strip in enumerate(self.memory[board].strips[index]):
             if stays:

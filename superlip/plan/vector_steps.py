@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.graph import ir
+from superlip.rtl.isa import PARAM_WORDS, table_words
 
-__all__ = ["VectorStep", "count_blocks", "vector_cycles", "vector_steps"]
+__all__ = ["VectorStep", "count_blocks", "vector_cycles", "vector_parameter_words", "vector_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,18 @@ def vector_steps(op, part, row0, row1):
         params = None if isinstance(op.node, ir.Pool) else 0
         blocks = [(row0, row1, 0, width, params)]
     return [VectorStep(group, *block) for group in range(part.group0, part.group1) for block in blocks]
+
+
+def vector_parameter_words(op, tn):
+    """Words of the parameter blocks of an operation without weights, by the index that its steps name."""
+    if isinstance(op.node, ir.Table):
+        return {0: table_words(tn)}
+    if not isinstance(op.node, ir.Pool):
+        return {0: PARAM_WORDS}
+    if op.node.kind == "max":
+        return {}
+    counts = {count for *_, count in count_blocks(op, 0, op.output.storage.height)}
+    return dict.fromkeys(range(len(counts)), PARAM_WORDS)
 
 
 def count_blocks(op, row0, row1):
