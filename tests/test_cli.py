@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from superlip import cli
 from superlip.boards import TargetError
@@ -27,7 +28,6 @@ from superlip.synth.resources import SynthesisError
 from superlip.tools.failures import EXIT_STATUS
 from superlip.tools.toolchain import ToolError
 
-ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 QUOTED = shlex.quote(str(DIGITS))
 

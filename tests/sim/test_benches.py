@@ -1,21 +1,21 @@
 """The cocotb benches, on Verilator: the first case of each, and the others as slow tests (``pytest -m slow``).
 
-One of them: ``pytest tests/test_benches.py -k 'NAME and CASE'``.
+One of them: ``pytest tests/sim/test_benches.py -k 'NAME and CASE'``.
 """
 
 import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import superlip.sim
 from superlip.cli import main
 from superlip.sim.runner import BenchError, benches, load_bench, run_bench
 
-FILE = "tests/test_benches.py"
+FILE = "tests/sim/test_benches.py"
 MINE = """
 import cocotb
 from beside import Double
@@ -166,14 +166,14 @@ def test_without_cocotb_it_is_one_line(monkeypatch, capsys):
 def collected(*arguments):
     """Ids of the tests of this file that pytest would run."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
-    root = Path(__file__).parents[1]
+    root = ROOT
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
     return set(re.findall(r"::(.*)", done.stdout))
 
 
 def test_the_documented_command_finds_every_case():
     every = {(name, case) for name in benches() for case in load_bench(name).CASES}
-    document = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    document = (ROOT / "CONTRIBUTING.md").read_text()
     assert f"`pytest {FILE} -k 'NAME and CASE' -s`" in document
     found = collected(FILE, "-k", " or ".join(f"({name} and {case})" for name, case in sorted(every)))
     assert {f"test_bench[{name}-{case}]" for name, case in every} <= found

@@ -3,13 +3,11 @@
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import superlip
-
-ROOT = Path(__file__).resolve().parents[1]
 
 PARTS = {
     "load": "assert superlip.load",

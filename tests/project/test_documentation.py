@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from rich.console import Console
 
 import superlip
 from superlip import cli
 from superlip.tools.failures import EXIT_STATUS
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += sorted((ROOT / "examples").glob("*/README.md"))
 

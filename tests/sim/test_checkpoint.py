@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from nets import Builder
+from paths import DIGITS
 
 from superlip import api
 from superlip.boards import TARGETS
@@ -21,7 +21,6 @@ from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
 from superlip.tools.toolchain import MissingToolError
 
 TINY = TARGETS["tiny"]
-DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 
 
 @pytest.fixture(scope="module")

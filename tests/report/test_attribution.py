@@ -1,10 +1,9 @@
 """Every cycle of an image is explained: the columns of the report add up to its latency."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from nets import Builder
+from paths import DIGITS
 
 from superlip import api, golden
 from superlip.boards import TARGETS
@@ -18,7 +17,6 @@ from superlip.run.simulate import finish, simulate
 from superlip.sim.cluster import Simulator
 
 TINY = TARGETS["tiny"]
-DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 
 
 @pytest.fixture(scope="module")

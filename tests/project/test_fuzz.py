@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-FUZZ = Path(__file__).parent / "fuzz.py"
+FUZZ = ROOT / "tests" / "fuzz.py"
 
 
 def faults(first, count):

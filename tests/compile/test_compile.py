@@ -2,80 +2,31 @@
 
 import dataclasses
 import itertools
-from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+from functional import run_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
+from paths import LIGHT
 
 from superlip.boards import TARGETS
-from superlip.compile.compiler import compile_network
 from superlip.compile.program import Access, Emitter
-from superlip.golden.run import run as run_golden
 from superlip.graph import load
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
 from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
-from superlip.run.host import HostWork
-from superlip.sim.functional import FunctionalCluster
 
 TINY = TARGETS["tiny"]
-LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
-
-
-def run_frame(cluster, compiled, image, seed):
-    """One image, with the host's steps."""
-    host = HostWork(compiled, image)
-    writes = host.begin()
-    for segment in range(compiled.segments):
-        if segment:
-            writes = host.between(segment, [cluster.read(*piece) for piece in compiled.host_ranges(segment)])
-        for number, offset, data in writes:
-            cluster.write(number, offset, data)
-        cluster.run([board.programs[segment] for board in compiled.boards], seed + segment)
-
-
-def run(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
-    """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
-    network = lower(graph, target.node.tn)
-    uniform = split if isinstance(split, Split) else None
-    plan = make_plan(network, target, boards, split=uniform)
-    if isinstance(split, list):
-        plan = dataclasses.replace(plan, splits=split)
-    compiled = compile_network(network, plan, target)
-    expected = run_golden(graph, image[None])
-    for seed in seeds:
-        images = [board.dram.extents for board in compiled.boards]
-        cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
-        cluster.run([board.init_program for board in compiled.boards], seed)
-        for frame in range(2):  # what stays on chip must survive a frame
-            run_frame(cluster, compiled, image, seed + frame)
-        for board, state in zip(compiled.boards, cluster.boards, strict=True):
-            assert not state.counters.any()
-            assert len(state.written) == 2 * len(board.written)
-            for written, (tag, _, words) in zip(board.written * 2, state.written, strict=True):
-                op = network.ops[written.op]
-                storage = op.output.storage
-                value = network.words(storage.name, {name: values[0] for name, values in expected.items()})
-                block = value[(written.group, *written.places())].reshape(-1, target.node.tn)
-                lanes = np.flatnonzero(op.lanes(written.group)[written.lane0 : written.lane1]) + written.lane0
-                assert tag == written.op + 1
-                np.testing.assert_array_equal(words[:, lanes], block[:, lanes], err_msg=f"{op.name} seed {seed}")
-        raw = [cluster.read(*piece) for piece in compiled.output_ranges()]
-        for name, array in compiled.outputs(raw).items():
-            np.testing.assert_array_equal(array, expected[name][0])
-    return compiled
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.CHANNELS), (2, Split.ROWS), (2, None)])
 @pytest.mark.parametrize("seed", range(12))
 def test_random_networks(seed, boards, split):
     graph, image = random_graph(np.random.default_rng(seed))
-    run(graph, image, boards, split=split)
+    run_compiled(graph, image, boards, split=split)
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.CHANNELS), (2, Split.ROWS), (2, None)])
@@ -84,7 +35,7 @@ def test_random_branches(seed, boards, split):
     """Branches, concatenations and poolings that overlap, with little room for weights and sums."""
     graph, image = random_branches(np.random.default_rng(seed))
     small = dataclasses.replace(TINY.node, weight_words=512 << seed % 3, acc_words=64 << seed % 2)
-    run(graph, image, boards, split=split, target=dataclasses.replace(TINY, node=small))
+    run_compiled(graph, image, boards, split=split, target=dataclasses.replace(TINY, node=small))
 
 
 @pytest.mark.parametrize("split", [Split.ROWS, Split.CHANNELS])
@@ -94,17 +45,17 @@ def test_streamed_weights(split):
     x = net.conv("image", 64, (3, 3), pads=(1, 1, 1, 1))
     x = net.conv(x, 72, (3, 3), pads=(1, 1, 1, 1))
     x = net.conv(x, 64, (3, 3), pads=(1, 1, 1, 1))
-    compiled = run(net.graph(x), net.image(), 2, split=split)
+    compiled = run_compiled(net.graph(x), net.image(), 2, split=split)
     assert all(board.weight_words for board in compiled.boards)
 
 
 def test_wide_rows_and_split_blocks():
     """A row longer than an accumulator bank, and a kernel whose weights fill more than one block."""
     net = Builder(np.random.default_rng(4), (3, 3, 200))
-    run(net.graph(net.conv("image", 9, (1, 3), pads=(0, 1, 0, 1))), net.image(), 2)
+    run_compiled(net.graph(net.conv("image", 9, (1, 3), pads=(0, 1, 0, 1))), net.image(), 2)
     net = Builder(np.random.default_rng(5), (40, 12, 12))
     x = net.conv("image", 16, (12, 12))
-    run(net.graph(x), net.image(), 2)
+    run_compiled(net.graph(x), net.image(), 2)
 
 
 def cramped(act_words, banks=1):
@@ -123,7 +74,9 @@ def test_activations_in_dram(boards, split):
     d = net.pool(c, "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     e = net.conv(d, 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     f = net.pool(e, "average", (3, 3), pads=(1, 1, 1, 1))
-    compiled = run(net.graph(f), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards]))
+    compiled = run_compiled(
+        net.graph(f), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards])
+    )
     assert {"image", "conv0.y", "conv1.y"} <= compiled.in_dram
 
 
@@ -134,7 +87,7 @@ def test_strips_of_boards_that_differ(height):
     x = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
     x = net.conv(x, 8, (3, 3), pads=(1, 1, 1, 1))
     x = net.pool(net.conv(x, 8, (3, 3), pads=(1, 1, 1, 1)), "max", (2, 2), strides=(2, 2))
-    run(net.graph(x), net.image(), 2, split=Split.ROWS, target=cramped(512))
+    run_compiled(net.graph(x), net.image(), 2, split=Split.ROWS, target=cramped(512))
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)])
@@ -154,7 +107,7 @@ def test_moves_of_channels(boards, split):
     x = net.space_to_depth(x, 2)
     x = net.pad(x, (1, 0, 2, 1), -7)
     x = net.resize(x, 2)
-    run(net.graph(x), net.image(), boards, split=split)
+    run_compiled(net.graph(x), net.image(), boards, split=split)
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
@@ -168,7 +121,7 @@ def test_rows_and_columns_by_number(boards, split):
     x = net.pick(x, range(1, 12, 2), range(0, 12, 3))
     x = net.pick(x, [1, 0, 1, 2, 3, 4, 5, 4], [0, 1, 2, 3])
     x = net.conv(x, 5, (3, 3))
-    run(net.graph(x), net.image(), boards, split=split)
+    run_compiled(net.graph(x), net.image(), boards, split=split)
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
@@ -177,7 +130,7 @@ def test_fused_pooling(boards, split):
     net = Builder(np.random.default_rng(8), (9, 13, 11))
     x = net.pool(net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1)), "max", (2, 2), strides=(2, 2))
     x = net.pool(net.conv(x, 16, (3, 3), pads=(1, 1, 1, 1)), "max", (3, 2), strides=(3, 2))
-    compiled = run(net.graph(x), net.image(), boards, split=split)
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split)
     assert len(compiled.network.ops) == 2
 
 
@@ -187,7 +140,7 @@ def test_fused_pooling_of_windows_that_overlap(boards, split):
     net = Builder(np.random.default_rng(18), (5, 15, 13))
     x = net.pool(net.conv("image", 16, (1, 1)), "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     x = net.pool(net.conv(x, 12, (1, 1)), "max", (3, 2), strides=(1, 2))
-    compiled = run(net.graph(x), net.image(), boards, split=split, target=cramped(4096, 4))
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split, target=cramped(4096, 4))
     assert len(compiled.network.ops) == 2
 
 
@@ -208,7 +161,7 @@ def test_pooling_of_sums_that_wrap(seed, corner, reach, overlap):
         net.nodes[0], bias=bias.astype(np.int32), scale=np.full(8, 127 / 2**31, np.float32), low=-128, high=127
     )
     x = net.pool(x, "max", (3, 3) if overlap else (2, 2), strides=(2, 2))
-    run(net.graph(x), net.image(), 1, seeds=(seed,))
+    run_compiled(net.graph(x), net.image(), 1, seeds=(seed,))
 
 
 @pytest.mark.parametrize("margin, operations", [(0, 1), (1, 2)])
@@ -237,7 +190,7 @@ def test_layers_that_overlap(seed, boards, split):
         branches.append(net.conv(x, int(random.integers(4, 20)), (3, 3), pads=(1, 1, 1, 1)))
     x = net.conv(net.concat(*branches), 8, (3, 3))
     small = dataclasses.replace(TINY.node, weight_words=512, acc_words=128)
-    run(net.graph(x), net.image(), boards, split=split, target=dataclasses.replace(TINY, node=small))
+    run_compiled(net.graph(x), net.image(), boards, split=split, target=dataclasses.replace(TINY, node=small))
 
 
 @pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS), (2, Split.CHANNELS)])
@@ -247,7 +200,7 @@ def test_pooling_of_a_concatenation(channels, boards, split):
     net = Builder(np.random.default_rng(38), (8, 13, 11))
     a, b = net.conv("image", channels, (1, 1)), net.conv("image", 8, (1, 1))
     x = net.pool(net.concat(a, b), "max", (3, 3), strides=(2, 2))
-    compiled = run(net.graph(x), net.image(), boards, split=split)
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split)
     assert len(compiled.network.ops) == 2
 
 
@@ -260,7 +213,7 @@ def test_kernel_columns_share_a_pass(channels, fold, boards, split):
     a = net.conv(x, 9, (3, 5), pads=(1, 2, 1, 2))
     b = net.conv(x, 7, (1, 1))
     x = net.conv(net.concat(a, b), 3, (1, 3), pads=(0, 1, 0, 1))
-    compiled = run(net.graph(x), net.image(), boards, split=split)
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split)
     assert [op.fold for op in compiled.network.ops if op.node.weights.shape[2:] == (3, 5)] == [fold]
     assert compiled.network.ops[0].copies == fold
 
@@ -271,7 +224,9 @@ def test_words_in_dram_that_operations_share(boards, split):
     net = Builder(np.random.default_rng(13), (8, 24, 16))
     a, b, c = (net.conv("image", m, (1, 1)) for m in (12, 5, 11))
     x = net.conv(net.concat(a, b, c), 8, (1, 1))
-    compiled = run(net.graph(x), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards]))
+    compiled = run_compiled(
+        net.graph(x), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards])
+    )
     assert "concat3.y" in compiled.in_dram
 
 
@@ -304,7 +259,7 @@ def test_host_operations_between_layers(boards, split):
     joined = net.concat(net.add(c, d), x, c)
     e = net.pool(joined, "max", (3, 3), pads=(1, 1, 1, 1))
     f = net.conv(e, 10, (8, 8))
-    compiled = run(net.graph(f, net.host(f, "Softmax"), c), net.image(), boards, split=split)
+    compiled = run_compiled(net.graph(f, net.host(f, "Softmax"), c), net.image(), boards, split=split)
     assert compiled.network.cuts == [1, 3] and len(compiled.network.steps) == 4 and len(compiled.network.host) == 1
     assert compiled.segments == 3 and all(len(board.programs) == 3 for board in compiled.boards)
 
@@ -315,7 +270,7 @@ def test_host_operations_at_both_ends(boards, split):
     net = Builder(np.random.default_rng(10), (9, 6, 6))
     x = net.conv(net.host("image"), 16, (1, 1))
     x = net.slice(net.host(x), 3, 11)
-    compiled = run(net.graph(x), net.image(), boards, split=split)
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split)
     assert compiled.network.cuts == [1] and compiled.segments == 2
 
 
@@ -325,7 +280,9 @@ def test_host_operations_on_activations_in_dram(boards, split):
     a = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
     b = net.conv(net.host(a), 16, (3, 3), pads=(1, 1, 1, 1))
     c = net.conv(net.add(net.host(b), a), 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
-    compiled = run(net.graph(c), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards]))
+    compiled = run_compiled(
+        net.graph(c), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards])
+    )
     assert {"image", "conv0.y", "host1.y"} <= compiled.in_dram
 
 
@@ -335,7 +292,7 @@ def test_operations_that_share_a_word_divided_differently():
     joined = net.concat(net.conv("image", 4, (1, 1)), net.conv("image", 4, (3, 3), pads=(1, 1, 1, 1)))
     graph = net.graph(net.conv(joined, 16, (3, 3), pads=(1, 1, 1, 1)))
     for splits in itertools.product([Split.ALL, Split.ROWS], [Split.ALL, Split.ROWS], [Split.CHANNELS, Split.ROWS]):
-        run(graph, net.image(), 2, split=list(splits))
+        run_compiled(graph, net.image(), 2, split=list(splits))
 
 
 def test_more_boards_than_there_can_be():
@@ -351,5 +308,5 @@ def test_networks_with_lrn_on_large_nodes(name, boards):
     graph = load(LIGHT / f"light_{name}.onnx", random_weights=0)
     image = np.random.default_rng(0).integers(-128, 128, graph.values[graph.input].shape).astype(np.int8)
     target, split = TARGETS["zcu102"], Split.ROWS if boards > 1 else None
-    compiled = run(graph, image, boards, seeds=(0,), split=split, target=target, dram_words=1 << 20)
+    compiled = run_compiled(graph, image, boards, seeds=(0,), split=split, target=target, dram_words=1 << 20)
     assert compiled.segments == 3 and len(compiled.network.steps) == 2 and len(compiled.network.host) == 1

@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 LINKS = {"superlip/rtl": "rtl", "superlip/sim": "sim", "superlip/boards": "platform/boards"}
 SOURCES = ("superlip", "rtl", "sim", "platform/boards")
 BUILD = ("pyproject.toml", "setup.py", "README.md", "LICENSE")

@@ -1,15 +1,15 @@
 """What a report says of the outputs."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import superlip
 from superlip.report.report import _predictions
 
-DIGITS = Path(__file__).resolve().parents[1] / "examples" / "digits"
+DIGITS = ROOT / "examples" / "digits"
 
 
 def test_predictions_are_in_text_and_json():

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from superlip.boards import TARGETS
 from superlip.cli import main
@@ -340,7 +341,7 @@ def descendants(pid):
 )
 def test_a_signal_ends_a_command_and_all_it_started(cache, tools, number, stage):
     """In Amaranth's conversion, and while a simulator is compiled."""
-    model = Path(__file__).parents[1] / "examples" / "digits" / "digits.onnx"
+    model = ROOT / "examples" / "digits" / "digits.onnx"
     command = [sys.executable, "-m", "superlip.cli", "run", str(model), "--node", "tiny", "--images", "1"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     seen = set()

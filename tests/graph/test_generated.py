@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from functional import run_compiled
 from generate_float import float_model
 from generate_quantized import qdq_model, qoperator_model
 from ort_quantizer import decibels_of_onnxruntime
-from test_compile import run as run_compiled
 
 from superlip import golden, graph
 from superlip.graph import ir

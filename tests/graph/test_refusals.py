@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from float_nets import NETS, build
 from onnx import helper
 from qdq_models import SHAPE as QDQ_SHAPE
 from qdq_models import QdqNet
-from test_import import NETS, build
 
 from superlip import graph
 

@@ -1,16 +1,16 @@
 """The networks that examples/*/make.py write: shapes and work of the originals, in files of a few kB."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from paths import ROOT
 
 import superlip
 from superlip.graph import ir
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def example(name):

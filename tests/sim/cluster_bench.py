@@ -2,7 +2,7 @@
 
 The Python models of ``superlip.sim.models`` carry the flits and serve DRAM and registers, exactly as the native
 simulator does (``native/node.h``, ``native/cluster.cpp``). What was seen is written to ``cluster.npz`` in the run
-folder, which tests/test_cluster_equal.py compares with a native run of the same programs, cycle for cycle.
+folder, which tests/sim/test_cluster_equal.py compares with a native run of the same programs, cycle for cycle.
 """
 
 import os

@@ -3,11 +3,11 @@
 import dataclasses
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from nets import Builder
+from paths import ROOT
 from rich.console import Console
 
 from superlip import api, golden
@@ -334,7 +334,7 @@ def test_the_waveform(tiny, tmp_path):
 
 
 def test_command(tiny, tmp_path, monkeypatch, capsys):
-    model = Path(__file__).parents[1] / "examples/digits/digits.onnx"
+    model = ROOT / "examples/digits/digits.onnx"
     monkeypatch.chdir(tmp_path)
     arguments = ["bisect", str(model), "--node", "tiny", "--images", "2"]
     assert main(arguments) == 0
