@@ -20,7 +20,7 @@ demo: $(VENV)/sim.stamp
 test: lint
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10
 
-# The other cases of the benches, and imports of large networks: ten minutes more.
+# The other cases of the testbenches, and imports of large networks: ten minutes more.
 slow: $(VENV)/test.stamp
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
 

@@ -1,6 +1,7 @@
-"""Native cluster simulation and cocotb benches on Verilator.
+"""Native cluster simulation and cocotb testbenches on Verilator.
 
-``run_bench``: the cocotb tests of a component, superlip's or your own (``superlip.sim.runner`` says what a bench is).
+``run_bench``: the cocotb tests of a component, superlip's or your own (``superlip.sim.runner`` says what a testbench
+is).
 """
 
 __all__ = ["run_bench"]

@@ -1,8 +1,8 @@
 """The DRAM, link and host models of the native simulator, in Python: cycle for cycle the same (tested side by side).
 
-``native/models.h`` and ``native/host.h`` have the definition; these are for cocotb benches, which drive a node with
-them and must see the same cycles. A bench steps each model once a cycle with what the node drives in that cycle, then
-drives what the model holds until the next.
+``native/models.h`` and ``native/host.h`` have the definition; these are for cocotb testbenches, which drive a node with
+them and must see the same cycles. A testbench steps each model once a cycle with what the node drives in that cycle,
+then drives what the model holds until the next.
 """
 
 from collections import deque
@@ -63,7 +63,7 @@ class Address:
 
 @dataclass
 class DramPort:
-    """Signals of one port: the bench sets the first group before each step, the model the second in it."""
+    """Signals of one port: the testbench sets the first group before each step, the model the second in it."""
 
     ar: Address = field(default_factory=Address)
     aw: Address = field(default_factory=Address)
@@ -249,8 +249,8 @@ class Wire:
 class HostBus:
     """The host's side of a node: AXI4-Lite accesses, one at a time; ``bready`` and ``rready`` are always 1.
 
-    The bench sets ``awready`` to ``rdata`` before each step, the model ``awvalid`` to ``data`` in it. ``read`` has the
-    results, ``written_at`` the cycle in which the last write's address and data had both been taken.
+    The testbench sets ``awready`` to ``rdata`` before each step, the model ``awvalid`` to ``data`` in it. ``read`` has
+    the results, ``written_at`` the cycle in which the last write's address and data had both been taken.
     """
 
     def __init__(self):

@@ -1,6 +1,6 @@
-"""Runs cocotb benches on Verilator: build once per design (by content), test, optionally with waves.
+"""Runs cocotb testbenches on Verilator: build once per design (by content), test, optionally with waves.
 
-A bench is a Python module, one of ``superlip.sim.benches`` or any other file, with
+A testbench is a Python module, one of ``superlip.sim.testbenches`` or any other file, with
 
 ``CASES``
     dict of case name to a dict of parameters;
@@ -36,95 +36,97 @@ from superlip.tools.toolchain import MissingToolError, find_toolchain, install_c
 from .build import QUIET, BuildError, last_lines
 from .stand_ins import StandIns
 
-__all__ = ["BenchError", "benches", "case", "load_bench", "rng", "run_bench", "to_verilog"]
+__all__ = ["TestbenchError", "testbenches", "case", "load_testbench", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
 OPT_FAST = "-O1"
 
 
-class BenchError(ValueError):
-    """There is no such bench, or no such case of it, or it can't be built."""
+class TestbenchError(ValueError):
+    """There is no such testbench, or no such case of it, or it can't be built."""
 
 
-def benches():
-    """Names of superlip's own benches."""
-    from . import benches as package  # noqa: PLC0415
+def testbenches():
+    """Names of superlip's own testbenches."""
+    from . import testbenches as package  # noqa: PLC0415
 
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
 
 
 def case():
-    """Inside a bench: the parameters of the running case."""
+    """Inside a testbench: the parameters of the running case."""
     return pickle.loads(base64.b64decode(os.environ["SUPERLIP_CASE"]))
 
 
 def rng():
-    """Inside a bench: a generator from the printed seed."""
+    """Inside a testbench: a generator from the printed seed."""
     return random.Random(int(os.environ["SUPERLIP_SEED"]))
 
 
-def load_bench(bench):
-    """The module of a bench.
+def load_testbench(testbench):
+    """The module of a testbench.
 
     Parameters
     ----------
-    bench : str or Path
+    testbench : str or Path
         Name of one of superlip's own, or path of a Python file. As for a script, its folder becomes the first on
         ``sys.path``, so that it can import what lies beside it.
 
     Raises
     ------
-    BenchError
+    TestbenchError
         If there is none, or it lacks ``CASES`` or ``build``.
     MissingToolError
         If cocotb is not installed.
     """
-    if bench not in benches() and Path(bench).suffix != ".py":
-        raise BenchError(f"no bench {str(bench)!r}; there are: {', '.join(benches())}, and any Python file (PATH.py)")
+    if testbench not in testbenches() and Path(testbench).suffix != ".py":
+        raise TestbenchError(
+            f"no testbench {str(testbench)!r}; there are: {', '.join(testbenches())}, and any Python file (PATH.py)"
+        )
     if find_spec("cocotb") is None or find_spec("cocotb_tools") is None:
         raise MissingToolError(f"cocotb is not installed: {install_command('cocotb', 'cocotbext-axi')}")
-    module = _import_file(Path(bench)) if Path(bench).suffix == ".py" else _import_own(bench)
+    module = _import_file(Path(testbench)) if Path(testbench).suffix == ".py" else _import_own(testbench)
     missing = [name for name in ("CASES", "build") if not hasattr(module, name)]
     if missing:
-        raise BenchError(f"{bench} is no bench: it has no {' and no '.join(missing)}")
+        raise TestbenchError(f"{testbench} is no testbench: it has no {' and no '.join(missing)}")
     return module
 
 
 def _import_own(name):
     try:
-        return importlib.import_module(f"{__package__}.benches.{name}")
+        return importlib.import_module(f"{__package__}.testbenches.{name}")
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("cocotbext"):
             raise
-        raise MissingToolError(f"bench {name} needs cocotbext-axi: {install_command('cocotbext-axi')}") from None
+        raise MissingToolError(f"testbench {name} needs cocotbext-axi: {install_command('cocotbext-axi')}") from None
 
 
 def _import_file(path):
     path = path.absolute()
     if not path.is_file():
-        raise BenchError(f"there is no bench {path}")
+        raise TestbenchError(f"there is no testbench {path}")
     if not path.stem.isidentifier():
-        raise BenchError(f"{path} can't be imported: a bench's file name is a Python name")
+        raise TestbenchError(f"{path} can't be imported: a testbench's file name is a Python name")
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with _told(f"{path} can't be imported"):
         module = importlib.import_module(path.stem)
     if not os.path.samefile(getattr(module, "__file__", None) or os.devnull, path):
-        raise BenchError(f"{path} has the name of another module ({module.__name__}): rename it")
+        raise TestbenchError(f"{path} has the name of another module ({module.__name__}): rename it")
     return module
 
 
 def run_bench(
-    bench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False
+    testbench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False
 ):
-    """Run the cocotb tests of one case of a bench, superlip's or your own.
+    """Run the cocotb tests of one case of a testbench, superlip's or your own.
 
-    ``superlip.sim.run_bench("vector", "lanes8")``, or ``run_bench("my benches/adder.py", parameters={"width": 12})``.
+    ``superlip.sim.run_bench("vector", "lanes8")``, or ``run_bench("my/adder.py", parameters={"width": 12})``.
 
     Parameters
     ----------
-    bench : str or Path
-        As for ``load_bench``.
+    testbench : str or Path
+        As for ``load_testbench``.
     case_name : str, optional
         One of its ``CASES``; by default the first.
     parameters : dict, optional
@@ -148,8 +150,8 @@ def run_bench(
     ------
     AssertionError
         If a test failed (the message says which, and the seed).
-    BenchError
-        If there is no such bench or case, or its component can't be built.
+    TestbenchError
+        If there is no such testbench or case, or its component can't be built.
     MissingToolError
         If Verilator, a compiler or cocotb is missing.
     BuildError
@@ -157,13 +159,13 @@ def run_bench(
     CacheError
         If the cache can't be used.
     """
-    module = load_bench(bench)
+    module = load_testbench(testbench)
     tools = find_toolchain()
-    name = module.__name__.removeprefix(f"{__package__}.benches.")
+    name = module.__name__.removeprefix(f"{__package__}.testbenches.")
     case_name, parameters = _case(module, name, case_name, parameters)
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
-    print(f"bench {name}[{case_name}] seed {seed}", flush=True)
-    with _told(f"bench {name}[{case_name}] can't be built"):
+    print(f"testbench {name}[{case_name}] seed {seed}", flush=True)
+    with _told(f"testbench {name}[{case_name}] can't be built"):
         component = module.build(**parameters)
     build = _build(tools, component, waves, stand_ins)
     folder = Path(folder).absolute() if folder else _run_folder(name, case_name)
@@ -172,17 +174,17 @@ def run_bench(
     if failed or not count:
         what = f"{failed} of {count} tests failed" if count else "no test was run to its end"
         tail = (folder / "test.log").read_text(errors="replace")[-6000:]
-        raise AssertionError(f"bench {name}[{case_name}] seed {seed}: {what}\n{tail}")
+        raise AssertionError(f"testbench {name}[{case_name}] seed {seed}: {what}\n{tail}")
     return folder
 
 
 @contextlib.contextmanager
 def _told(what):
-    """A mistake in somebody's bench is theirs to mend."""
+    """A mistake in somebody's testbench is theirs to mend."""
     try:
         yield
     except Exception as error:
-        raise BenchError(f"{what}: {type(error).__name__}: {error}") from error
+        raise TestbenchError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _case(module, name, case_name, parameters):
@@ -192,12 +194,12 @@ def _case(module, name, case_name, parameters):
     if parameters is not None:
         return case_name, parameters
     if case_name not in module.CASES:
-        raise BenchError(f"bench {name} has no case {case_name!r}; there are: {', '.join(module.CASES)}")
+        raise TestbenchError(f"testbench {name} has no case {case_name!r}; there are: {', '.join(module.CASES)}")
     return case_name, module.CASES[case_name]
 
 
 def _run_folder(name, case_name):
-    runs = cache_folder("bench-runs")
+    runs = cache_folder("testbench-runs")
     remove_old(runs)
     return Path(tempfile.mkdtemp(prefix=f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', case_name)}-", dir=runs))
 
@@ -229,11 +231,11 @@ def _build(tools, component, waves, stand_ins):
                 )  # fmt: skip
             except subprocess.CalledProcessError as error:
                 tool = Path(error.cmd[0]).name
-                raise BuildError(f"building the bench's simulator failed in {tool}\n{last_lines(log)}") from None
+                raise BuildError(f"building the testbench's simulator failed in {tool}\n{last_lines(log)}") from None
             (target / TOP).write_bytes((work / TOP).read_bytes())
             (target / TOP).chmod(0o755)
 
-    return entry("bench-simulators", key, make)
+    return entry("testbench-simulators", key, make)
 
 
 def _test(build, module_name, parameters, seed, waves, test, folder):

@@ -4,7 +4,7 @@ The components of ``superlip.rtl`` ask their platform for these (``PEArray``: ``
 ``StandIns`` is such a platform: it puts an instance of a module of ``native/stand_ins.sv`` there, whose work
 ``native/stand_ins.cpp`` does. Handshakes, valid bits and all else that a reset resets stay RTL. A stand-in has the
 RTL's latency to the cycle and its bits; what the RTL's contract leaves open (data without its valid, parameters that
-change under a value, what is inside at a soft reset) may differ. That this is so is tested by the benches of the
+change under a value, what is inside at a soft reset) may differ. That this is so is tested by the testbenches of the
 components, which run with the stand-ins as well, and by whole runs of nodes with and without them.
 """
 

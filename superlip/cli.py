@@ -183,13 +183,13 @@ def _parser():
     plain_command("doctor", _doctor, "which tools are there, and how to get the others")
     command = commands.add_parser("sim", help="simulate parts of the hardware", description="simulate a part")
     simulate = command.add_subparsers(title="simulators", metavar="SIMULATOR")
-    command = plain_command("cocotb", _cocotb, "run a component's cocotb bench", simulate)
+    command = plain_command("cocotb", _cocotb, "run a component's cocotb testbench", simulate)
     text = "one of ours, or a Python file of yours; without it: list them"
     command.add_argument("name", nargs="?", metavar="BENCH[::CASE]", help=text)
-    command.add_argument("--case", help="one case of the bench (default: all)")
+    command.add_argument("--case", help="one case of the testbench (default: all)")
     command.add_argument("--seed", type=int, help="of the random numbers (default: a new one, printed)")
     command.add_argument("--waves", action="store_true", help="write dump.vcd")
-    command.add_argument("--test", help="one test of the bench (default: all)")
+    command.add_argument("--test", help="one test of the testbench (default: all)")
     return parser
 
 
@@ -434,19 +434,19 @@ def _doctor(arguments, console, errors):
 
 
 def _cocotb(arguments, console, errors):
-    from superlip.sim.runner import benches, load_bench, run_bench  # noqa: PLC0415
+    from superlip.sim.runner import load_testbench, run_bench, testbenches  # noqa: PLC0415
 
     if arguments.name is None:
-        for name in benches():
+        for name in testbenches():
             print_text(console, name)
         return 0
-    bench, _, case = arguments.name.partition("::")
+    testbench, _, case = arguments.name.partition("::")
     case = arguments.case or case
     try:
-        for name in [case] if case else load_bench(bench).CASES:
-            folder = run_bench(bench, name, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
+        for name in [case] if case else load_testbench(testbench).CASES:
+            folder = run_bench(testbench, name, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
             what = "waves and results" if arguments.waves else "results"
-            print_text(console, f"{bench}[{name}] passed; {what} in {folder}")
+            print_text(console, f"{testbench}[{name}] passed; {what} in {folder}")
     except AssertionError as error:
         _complain(errors, str(error))
         return 1

@@ -6,7 +6,9 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--seed", type=int, help="seed of the benches, to repeat a run; by default a new one each time")
+    parser.addoption(
+        "--seed", type=int, help="seed of the testbenches, to repeat a run; by default a new one each time"
+    )
 
 
 def pytest_configure(config):

@@ -1,5 +1,5 @@
 // DRAM and link models of the cluster simulator: integer arithmetic only, one step() a cycle.
-// sim/models.py is the same in Python, for cocotb benches; tests/test_native_models.py steps both side by side.
+// sim/models.py is the same in Python, for cocotb testbenches; tests/test_native_models.py steps both side by side.
 //
 // Time. Cycle t is what lies between two rising clock edges. What the models drive in cycle t was decided at the
 // end of cycle t - 1; step(t) is given what the node drove in cycle t (settled, with the models' own cycle-t values

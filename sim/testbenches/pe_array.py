@@ -5,8 +5,8 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.pe_array import PEArray, psum_latency
-from superlip.sim.benches._streams import start
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import start
 
 CASES = {
     "packed": {"tm": 8, "tn": 8, "mac": "packed"},

@@ -8,9 +8,9 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.ports import READ_LATENCY, UnitError
 from superlip.rtl.store import Store
-from superlip.sim.benches._axi import AxiMemory, copy_words, random_copy, words_of
-from superlip.sim.benches._streams import Source, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._axi import AxiMemory, copy_words, random_copy, words_of
+from superlip.sim.testbenches._streams import Source, start, tick
 
 CASES = {
     "one_port": {"act_words": 1024, "weight_words": 512},
@@ -32,7 +32,7 @@ def build(**parameters):
     return Store(NodeConfig(**parameters))
 
 
-class Bench:
+class Testbench:
     """A Store with buffers that answer reads and a log of ``done``."""
 
     def __init__(self, dut, *, stall=0.0, salt=""):
@@ -124,58 +124,58 @@ class Bench:
 @cocotb.test()
 async def copies(dut):
     """Random strided copies, everything stalling."""
-    bench = Bench(dut, stall=0.3)
-    await bench.start(stall=0.3, latency=9)
-    bodies = bench.random_bodies(30)
-    await bench.send(bodies)
-    await bench.finish(len(bodies))
+    testbench = Testbench(dut, stall=0.3)
+    await testbench.start(stall=0.3, latency=9)
+    bodies = testbench.random_bodies(30)
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies))
     await tick(dut, 50)
-    bench.check(bodies)
-    assert bench.memory.idle and not dut.unit__busy.value and not dut.unit__error.value
-    assert all(port.most <= bench.config.axi_outstanding for port in bench.memory.ports.values())
+    testbench.check(bodies)
+    assert testbench.memory.idle and not dut.unit__busy.value and not dut.unit__error.value
+    assert all(port.most <= testbench.config.axi_outstanding for port in testbench.memory.ports.values())
 
 
 @cocotb.test()
 async def axi_ram(dut):
     """The same against somebody else's AXI memory, which checks what it is asked."""
-    bench = Bench(dut, stall=0.1)
-    await bench.start(serve=False)
-    size = len(bench.memory.data)
+    testbench = Testbench(dut, stall=0.1)
+    await testbench.start(serve=False)
+    size = len(testbench.memory.data)
     rams = []
-    for index in range(bench.config.axi_ports):
+    for index in range(testbench.config.axi_ports):
         ram = AxiRamWrite(AxiWriteBus.from_prefix(dut, f"dram__{index}_"), dut.clk, dut.rst, size=size)
-        ram.mem.write(index * STRIPE, bytes(bench.memory.data[index * STRIPE : (index + 1) * STRIPE]))
+        ram.mem.write(index * STRIPE, bytes(testbench.memory.data[index * STRIPE : (index + 1) * STRIPE]))
         for channel in (ram.aw_channel, ram.w_channel, ram.b_channel):
-            channel.set_pause_generator(iter(lambda: bench.rng.random() < 0.2, None))
+            channel.set_pause_generator(iter(lambda: testbench.rng.random() < 0.2, None))
         rams.append(ram)
-    bodies = bench.random_bodies(6)
-    await bench.send(bodies)
-    await bench.finish(len(bodies))
+    bodies = testbench.random_bodies(6)
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies))
     for index, ram in enumerate(rams):
-        bench.memory.data[index * STRIPE : (index + 1) * STRIPE] = ram.mem.read(index * STRIPE, STRIPE)
-    bench.check(bodies)
+        testbench.memory.data[index * STRIPE : (index + 1) * STRIPE] = ram.mem.read(index * STRIPE, STRIPE)
+    testbench.check(bodies)
 
 
 @cocotb.test()
 async def throughput(dut):
     """One word a cycle over instruction boundaries, 30 cycles of latency; short rows that join in DRAM too."""
-    bench, latency = Bench(dut), 30
-    await bench.start(latency=latency)
+    testbench, latency = Testbench(dut), 30
+    await testbench.start(latency=latency)
     line = {"count1": 1, "count2": 1, "local": 3, "memory": 0}
     bodies = [line | {"dram": 100 + 400 * n, "count0": 400} for n in range(4)]
     tile = {"count0": 5, "count1": 8, "count2": 10, "local": 0, "memory": 1, "dram": 77}
     tile |= {"dram_stride1": 5, "dram_stride2": 40, "local_stride1": 6, "local_stride2": 50}
     bodies += [tile, tile]
-    begin = bench.now
-    cocotb.start_soon(bench.send(bodies))
-    while not bench.beats:
+    begin = testbench.now
+    cocotb.start_soon(testbench.send(bodies))
+    while not testbench.beats:
         await tick(dut)
-    first = bench.now
-    await bench.finish(len(bodies))
-    bench.check(bodies)
-    speed = bench.beats / (bench.done[-1][0] - latency - first)
+    first = testbench.now
+    await testbench.finish(len(bodies))
+    testbench.check(bodies)
+    speed = testbench.beats / (testbench.done[-1][0] - latency - first)
     dut._log.info("%.3f words a cycle, first word after %d cycles", speed, first - begin)
-    config = bench.config
+    config = testbench.config
     in_flight = config.axi_outstanding * config.axi_burst_beats
     assert speed >= min(0.9, in_flight / (latency + config.axi_burst_beats + 14))
 
@@ -183,46 +183,46 @@ async def throughput(dut):
 @cocotb.test()
 async def latency(dut):
     """The documented latency of the first word is the one seen."""
-    bench = Bench(dut)
-    await bench.start()
-    cocotb.start_soon(bench.send([{"count0": 4, "count1": 1, "count2": 1}]))
+    testbench = Testbench(dut)
+    await testbench.start()
+    cocotb.start_soon(testbench.send([{"count0": 4, "count1": 1, "count2": 1}]))
     await tick(dut)  # the edge that takes the instruction
     assert dut.unit__instr__ready.value
     cycles = 0
     while not dut.dram__0__wvalid.value:
         await tick(dut)
         cycles += 1
-    assert cycles == Store(bench.config).latency
+    assert cycles == Store(testbench.config).latency
 
 
-def spoil(bench, kind):
+def spoil(testbench, kind):
     """A copy with an error of that kind, the number of words before its first bad row, and the syndrome."""
-    body = bench.random_bodies(1)[0]
-    size = bench.sizes[body["memory"]]
+    body = testbench.random_bodies(1)[0]
+    size = testbench.sizes[body["memory"]]
     if kind == "OPERAND":
-        body[bench.rng.choice(["count0", "count1", "count2"])] = 0
+        body[testbench.rng.choice(["count0", "count1", "count2"])] = 0
         return body, 0, 0
     if kind == "WRAP":  # the sum of a row and its stride is a valid address, but for its carry
         body |= {"local": size - body["count0"], "count1": 2}
         body["local_stride1"] = (1 << 20) - body["local"] + 3
     else:
-        body["local"] = size - bench.rng.randint(0, max(a for a, _ in copy_words(body)) - body["local"])
+        body["local"] = size - testbench.rng.randint(0, max(a for a, _ in copy_words(body)) - body["local"])
     addresses = [a for a, _ in copy_words(body)]
     place = next(i for i, a in enumerate(addresses) if a >= size)
     return body, place - place % body["count0"], addresses[place]
 
 
-async def stopped(dut, bench):
+async def stopped(dut, testbench):
     """The error, when the unit has one; everything must stay as it is from then on."""
     for _ in range(20000):
         if dut.unit__error.value:
             break
         await tick(dut)
-    error, done = int(dut.unit__error.value), len(bench.done)
+    error, done = int(dut.unit__error.value), len(testbench.done)
     await tick(dut, 400)
-    assert len(bench.done) == done, "done after the error"
+    assert len(testbench.done) == done, "done after the error"
     assert error == int(dut.unit__error.value)
-    assert bench.memory.idle, "burst left incomplete"
+    assert testbench.memory.idle, "burst left incomplete"
     assert not dut.unit__instr__ready.value
     return error
 
@@ -231,24 +231,24 @@ async def stopped(dut, bench):
 @cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND"], attempt=[0, 1, 2])
 async def source_errors(dut, kind, attempt):
     """A bad source stops the unit with everything before it done, and nothing from the bad row on written."""
-    bench = Bench(dut, stall=0.2, salt=f"{kind} {attempt}")
-    await bench.start(stall=0.2)
-    before, after = bench.random_bodies(attempt * 3), bench.random_bodies(3)
-    body, good, syndrome = spoil(bench, kind)
-    sender = cocotb.start_soon(bench.send([*before, body, *after]))
-    error = await stopped(dut, bench)
+    testbench = Testbench(dut, stall=0.2, salt=f"{kind} {attempt}")
+    await testbench.start(stall=0.2)
+    before, after = testbench.random_bodies(attempt * 3), testbench.random_bodies(3)
+    body, good, syndrome = spoil(testbench, kind)
+    sender = cocotb.start_soon(testbench.send([*before, body, *after]))
+    error = await stopped(dut, testbench)
     assert error == 1 | UnitError[kind.replace("WRAP", "ADDRESS")] << 1 | syndrome << 5
-    assert len(bench.done) == len(before)
-    whole = bench.log(before)
+    assert len(testbench.done) == len(before)
+    whole = testbench.log(before)
     drams = [dram for _, dram in copy_words(body)][:good]
     locals_ = [local for local, _ in copy_words(body)][:good]
-    whole += [(d, bench.buffers[body["memory"]][a]) for d, a in zip(drams, locals_, strict=True)]
-    least = len(bench.log(before))
-    for port in bench.memory.ports.values():
+    whole += [(d, testbench.buffers[body["memory"]][a]) for d, a in zip(drams, locals_, strict=True)]
+    least = len(testbench.log(before))
+    for port in testbench.memory.ports.values():
         assert least <= len(port.written) <= len(whole)
-    counts = {len(port.written) for port in bench.memory.ports.values()}
+    counts = {len(port.written) for port in testbench.memory.ports.values()}
     assert len(counts) == 1
-    assert bench.memory.data == bench.contents(whole[: counts.pop()])
+    assert testbench.memory.data == testbench.contents(whole[: counts.pop()])
     sender.cancel()
 
 
@@ -256,44 +256,44 @@ async def source_errors(dut, kind, attempt):
 @cocotb.parametrize(attempt=[0, 1, 2])
 async def response_error(dut, attempt):
     """A bad response stops the unit; what was announced is completed, later instructions are not done."""
-    bench = Bench(dut, stall=0.2, salt=attempt)
-    await bench.start(stall=0.2)
-    bodies = bench.random_bodies(6)
-    number, port = bench.rng.randrange(6), bench.rng.randrange(bench.config.axi_ports)
-    word = bench.rng.choice([dram for _, dram in copy_words(bodies[number])])
+    testbench = Testbench(dut, stall=0.2, salt=attempt)
+    await testbench.start(stall=0.2)
+    bodies = testbench.random_bodies(6)
+    number, port = testbench.rng.randrange(6), testbench.rng.randrange(testbench.config.axi_ports)
+    word = testbench.rng.choice([dram for _, dram in copy_words(bodies[number])])
     first = next(i for i, b in enumerate(bodies) if word in (d for _, d in copy_words(b)))
-    bench.memory.broken.add(port * STRIPE + word * bench.config.axi_bytes)
-    sender = cocotb.start_soon(bench.send(bodies))
-    error = await stopped(dut, bench)
+    testbench.memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
+    sender = cocotb.start_soon(testbench.send(bodies))
+    error = await stopped(dut, testbench)
     assert error == 1 | UnitError.AXI_WRITE << 1 | (port << 8 | 2) << 5
-    assert len(bench.done) <= first
+    assert len(testbench.done) <= first
     sender.cancel()
 
 
 @cocotb.test()
 async def halt(dut):
     """A halted unit announces no burst, and completes those that it has announced."""
-    bench = Bench(dut)
-    await bench.start(latency=20)
-    sender = cocotb.start_soon(bench.send([{"memory": 0, "count0": 300, "count1": 1, "count2": 1, "dram": 9}] * 3))
+    testbench = Testbench(dut)
+    await testbench.start(latency=20)
+    sender = cocotb.start_soon(testbench.send([{"memory": 0, "count0": 300, "count1": 1, "count2": 1, "dram": 9}] * 3))
     await tick(dut, 120)
-    assert bench.beats
+    assert testbench.beats
     dut.unit__halt.value = 1
     await tick(dut, 3)
-    announced = [port.bursts for port in bench.memory.ports.values()]
+    announced = [port.bursts for port in testbench.memory.ports.values()]
     await tick(dut, 500)
-    assert [port.bursts for port in bench.memory.ports.values()] == announced
-    assert bench.memory.idle
+    assert [port.bursts for port in testbench.memory.ports.values()] == announced
+    assert testbench.memory.idle
     sender.cancel()
 
 
 @cocotb.test()
 async def words_in_order(dut):
     """Each port carries its own stripe of each word."""
-    bench = Bench(dut)
-    await bench.start()
+    testbench = Testbench(dut)
+    await testbench.start()
     body = {"memory": 1, "local": 5, "count0": 20, "count1": 1, "count2": 1, "dram": 500}
-    await bench.send([body])
-    await bench.finish(1)
+    await testbench.send([body])
+    await testbench.finish(1)
     for index in range(20):
-        assert words_of(bench.memory, bench.config, STRIPE, 500 + index) == bench.buffers[1][5 + index]
+        assert words_of(testbench.memory, testbench.config, STRIPE, 500 + index) == testbench.buffers[1][5 + index]

@@ -1,4 +1,4 @@
-"""Helpers of the benches: clock and reset, streams with random back-pressure, buffer ports."""
+"""Helpers of the testbenches: clock and reset, streams with random back-pressure, buffer ports."""
 
 import cocotb
 from cocotb.clock import Clock

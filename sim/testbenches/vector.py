@@ -11,8 +11,8 @@ from superlip.rtl.isa import PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
 from superlip.rtl.vector_model import VectorState
-from superlip.sim.benches._streams import start
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import start
 
 CASES = {"lanes8": {"lanes": 8}, "lanes16": {"lanes": 16}}
 

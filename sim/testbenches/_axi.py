@@ -1,4 +1,4 @@
-"""AXI4 memory behind the DMA ports of a bench: latency, random pauses, chosen error responses, protocol checks."""
+"""AXI4 memory behind the DMA ports of a testbench: latency, random pauses, chosen error responses, protocol checks."""
 
 from collections import deque
 

@@ -6,8 +6,8 @@ from cocotb.triggers import RisingEdge
 
 from superlip.rtl.memory import BankedMemory
 from superlip.rtl.ports import READ_LATENCY
-from superlip.sim.benches._streams import settle, start
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import settle, start
 
 CASES = {
     "three_banks": {"words": 48, "banks": 3, "lanes": 8, "readers": 4, "writers": 3},

@@ -8,9 +8,9 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.load import Load
 from superlip.rtl.ports import UnitError
-from superlip.sim.benches._axi import AxiMemory, copy_words, random_copy, words_of
-from superlip.sim.benches._streams import Source, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._axi import AxiMemory, copy_words, random_copy, words_of
+from superlip.sim.testbenches._streams import Source, start, tick
 
 CASES = {
     "one_port": {"act_words": 1024, "weight_words": 512},
@@ -32,7 +32,7 @@ def build(**parameters):
     return Load(NodeConfig(**parameters))
 
 
-class Bench:
+class Testbench:
     """A Load with a buffer that logs writes and a log of ``done``."""
 
     def __init__(self, dut, *, stall=0.0):
@@ -118,35 +118,35 @@ class Bench:
 @cocotb.test()
 async def copies(dut):
     """Random strided copies and fills, everything stalling."""
-    bench = Bench(dut, stall=0.3)
-    await bench.start(stall=0.3, latency=9)
-    bodies = list(bench.random_bodies(30))
-    await bench.send(bodies)
-    await bench.finish(len(bodies))
+    testbench = Testbench(dut, stall=0.3)
+    await testbench.start(stall=0.3, latency=9)
+    bodies = list(testbench.random_bodies(30))
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies))
     await tick(dut, 3)
-    bench.check(bodies)
+    testbench.check(bodies)
     assert not dut.unit__busy.value and not dut.unit__error.value
     words = sum(len(list(copy_words(b))) for b in bodies if not b.get("fill"))
-    for port in bench.memory.ports.values():
+    for port in testbench.memory.ports.values():
         assert port.beats == words
-        assert port.most <= bench.config.axi_outstanding
+        assert port.most <= testbench.config.axi_outstanding
 
 
 @cocotb.test()
 async def axi_ram(dut):
     """The same against somebody else's AXI memory, which checks what it is asked."""
-    bench = Bench(dut, stall=0.1)
-    await bench.start(serve=False)
-    size = len(bench.memory.data)
-    for index in range(bench.config.axi_ports):
+    testbench = Testbench(dut, stall=0.1)
+    await testbench.start(serve=False)
+    size = len(testbench.memory.data)
+    for index in range(testbench.config.axi_ports):
         ram = AxiRamRead(AxiReadBus.from_prefix(dut, f"dram__{index}_"), dut.clk, dut.rst, size=size)
-        ram.mem.write(0, bytes(bench.memory.data))
+        ram.mem.write(0, bytes(testbench.memory.data))
         for channel in (ram.ar_channel, ram.r_channel):
-            channel.set_pause_generator(iter(lambda: bench.rng.random() < 0.2, None))
-    bodies = list(bench.random_bodies(6))
-    await bench.send(bodies)
-    await bench.finish(len(bodies))
-    bench.check(bodies)
+            channel.set_pause_generator(iter(lambda: testbench.rng.random() < 0.2, None))
+    bodies = list(testbench.random_bodies(6))
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies))
+    testbench.check(bodies)
 
 
 def attainable(config, latency):
@@ -158,45 +158,45 @@ def attainable(config, latency):
 @cocotb.test()
 async def throughput(dut):
     """One word a cycle over instruction boundaries, 30 cycles of latency; short rows that join in DRAM too."""
-    bench = Bench(dut)
-    await bench.start(latency=30)
+    testbench = Testbench(dut)
+    await testbench.start(latency=30)
     line = {"count1": 1, "count2": 1, "local": 3, "memory": 0}
     bodies = [line | {"dram": 100 + 400 * n, "count0": 400} for n in range(4)]
     tile = {"count0": 5, "count1": 8, "count2": 10, "local": 0, "memory": 1, "dram": 77}
     tile |= {"dram_stride1": 5, "dram_stride2": 40, "local_stride1": 6, "local_stride2": 50}
     bodies += [tile, tile]
-    begin = bench.now
-    await bench.send(bodies)
-    await bench.finish(len(bodies))
-    bench.check(bodies)
-    first = bench.taken[0] - begin
-    speed = len(bench.taken) / (bench.taken[-1] - bench.taken[0] + 1)
+    begin = testbench.now
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies))
+    testbench.check(bodies)
+    first = testbench.taken[0] - begin
+    speed = len(testbench.taken) / (testbench.taken[-1] - testbench.taken[0] + 1)
     dut._log.info("%.3f words a cycle, first word after %d cycles", speed, first)
-    assert speed >= attainable(bench.config, 30)
+    assert speed >= attainable(testbench.config, 30)
 
 
 @cocotb.test()
 async def latency(dut):
     """The documented latency of the first word is the one seen."""
-    bench = Bench(dut)
-    await bench.start(latency=1)
-    begin = bench.now
-    cocotb.start_soon(bench.send([{"count0": 4, "count1": 1, "count2": 1}]))
+    testbench = Testbench(dut)
+    await testbench.start(latency=1)
+    begin = testbench.now
+    cocotb.start_soon(testbench.send([{"count0": 4, "count1": 1, "count2": 1}]))
     while not dut.dram__0__arvalid.value:
         await tick(dut)
-    asked = bench.now
+    asked = testbench.now
     while not dut.dram__0__rvalid.value:
         await tick(dut)
-    memory_cycles = bench.now - asked
-    await bench.finish(1)
-    assert bench.taken[0] - begin - memory_cycles - 1 == Load(bench.config).latency
+    memory_cycles = testbench.now - asked
+    await testbench.finish(1)
+    assert testbench.taken[0] - begin - memory_cycles - 1 == Load(testbench.config).latency
 
 
-def spoil(bench, kind, before):
+def spoil(testbench, kind, before):
     """A copy with an error of that kind, the place of its first bad word, and the syndrome."""
-    rng, memory = bench.rng, bench.memory
-    body = random_copy(rng, bench.sizes, DRAM_WORDS)
-    size = bench.sizes[body["memory"]]
+    rng, memory = testbench.rng, testbench.memory
+    body = random_copy(rng, testbench.sizes, DRAM_WORDS)
+    size = testbench.sizes[body["memory"]]
     if kind == "OPERAND":
         body[rng.choice(["count0", "count1", "count2"])] = 0
         return body, 0, 0
@@ -210,9 +210,9 @@ def spoil(bench, kind, before):
         words = [d for _, d in copy_words(body)]
         word = next((d for d in rng.sample(words, len(words)) if d not in used), None)
         if word is None:
-            return spoil(bench, kind, before)
-        port = rng.randrange(bench.config.axi_ports)
-        memory.broken.add(port * STRIPE + word * bench.config.axi_bytes)
+            return spoil(testbench, kind, before)
+        port = rng.randrange(testbench.config.axi_ports)
+        memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
         return body, words.index(word), port << 8 | 2
     addresses = [a for a, _ in copy_words(body)]
     place = next(i for i, a in enumerate(addresses) if a >= size)
@@ -223,27 +223,27 @@ def spoil(bench, kind, before):
 @cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND", "AXI_READ"], attempt=[0, 1, 2])
 async def errors(dut, kind, attempt):
     """Each error stops the unit at the right word, with everything before it done and nothing after."""
-    bench = Bench(dut, stall=0.2)
-    bench.rng.seed(f"{bench.rng.random()} {kind} {attempt}")
-    await bench.start(stall=0.2)
-    before, after = list(bench.random_bodies(attempt * 3)), list(bench.random_bodies(3))
-    body, place, syndrome = spoil(bench, kind, before)
-    sender = cocotb.start_soon(bench.send([*before, body, *after]))
+    testbench = Testbench(dut, stall=0.2)
+    testbench.rng.seed(f"{testbench.rng.random()} {kind} {attempt}")
+    await testbench.start(stall=0.2)
+    before, after = list(testbench.random_bodies(attempt * 3)), list(testbench.random_bodies(3))
+    body, place, syndrome = spoil(testbench, kind, before)
+    sender = cocotb.start_soon(testbench.send([*before, body, *after]))
     for _ in range(20000):
         if dut.unit__error.value:
             break
         await tick(dut)
     error = int(dut.unit__error.value)
-    seen = len(bench.writes), len(bench.done)
+    seen = len(testbench.writes), len(testbench.done)
     await tick(dut, 400)
-    assert (len(bench.writes), len(bench.done)) == seen, "went on after the error"
+    assert (len(testbench.writes), len(testbench.done)) == seen, "went on after the error"
     code = UnitError[kind.replace("WRAP", "ADDRESS")]
     assert error == int(dut.unit__error.value) == 1 | code << 1 | syndrome << 5
-    expected = [w for b in before for w in bench.expected(b)]
-    expected += list(bench.expected(body))[:place]
-    assert bench.writes == expected
-    assert len(bench.done) == len(before)
-    assert bench.memory.idle, "bus left hanging"
+    expected = [w for b in before for w in testbench.expected(b)]
+    expected += list(testbench.expected(body))[:place]
+    assert testbench.writes == expected
+    assert len(testbench.done) == len(before)
+    assert testbench.memory.idle, "bus left hanging"
     assert not dut.unit__instr__ready.value
     sender.cancel()
 
@@ -251,15 +251,15 @@ async def errors(dut, kind, attempt):
 @cocotb.test()
 async def halt(dut):
     """A halted unit starts no write, and takes what it asked for."""
-    bench = Bench(dut)
-    await bench.start(latency=20)
-    sender = cocotb.start_soon(bench.send([{"count0": 300, "count1": 1, "count2": 1}] * 3))
+    testbench = Testbench(dut)
+    await testbench.start(latency=20)
+    sender = cocotb.start_soon(testbench.send([{"count0": 300, "count1": 1, "count2": 1}] * 3))
     await tick(dut, 120)
-    assert bench.writes
+    assert testbench.writes
     dut.unit__halt.value = 1
     await tick(dut, 3)
-    seen = len(bench.writes)
+    seen = len(testbench.writes)
     await tick(dut, 500)
-    assert len(bench.writes) == seen
-    assert bench.memory.idle
+    assert len(testbench.writes) == seen
+    assert testbench.memory.idle
     sender.cancel()

@@ -8,8 +8,8 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.matrix import MatrixUnit, model, pixel_latency
 from superlip.rtl.ports import READ_LATENCY, UnitError, instruction_layout
-from superlip.sim.benches._streams import Source, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import Source, start, tick
 
 CASES = {
     "packed": {"tm": 8, "tn": 8, "mac": "packed", "act_words": 4096, "acc_words": 256},
@@ -53,7 +53,7 @@ class Buffer:
                 port["data"].value = int.from_bytes(self.words[address].tobytes(), "little")
 
 
-class Bench:
+class Testbench:
     """The unit with its two buffers, instructions for both units, and what the accumulators should hold."""
 
     def __init__(self, dut, *, refuse_weights=0.0, refuse_act=0.0, idle=0.0):
@@ -159,31 +159,31 @@ class Bench:
             assert (got == expected[address]).all(), f"accumulator {address}: {got} is not {expected[address]}"
 
 
-async def run_random(bench, jobs):
+async def run_random(testbench, jobs):
     """Give FEED and MATMUL everything at once, and compare all accumulators that were written at the end."""
     feeds, matmuls, written = [], [], set()
     for job, fields in enumerate(jobs):
         passes = fields["n_tiles"] * fields["kh"] * fields["kw"]
-        instructions, sets = bench.random_feeds(passes, all_rows=job == 0)
+        instructions, sets = testbench.random_feeds(passes, all_rows=job == 0)
         feeds += instructions
         matmuls.append(instruction(Opcode.MATMUL, **fields))
-        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
         written |= set(range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"]))
-    cocotb.start_soon(bench.feeds.send(feeds))
-    cocotb.start_soon(bench.matmuls.send(matmuls))
-    await bench.finished(len(feeds), len(matmuls))
-    assert bench.dut.matmul__busy.value == 0 or bench.done["matmul"][-1] == bench.cycle - 1
-    await bench.check(sorted(written))
-    assert bench.dut.matmul__busy.value == 0 and bench.dut.feed__busy.value == 0
-    assert (len(bench.done["feed"]), len(bench.done["matmul"])) == (len(feeds), len(matmuls))
+    cocotb.start_soon(testbench.feeds.send(feeds))
+    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    await testbench.finished(len(feeds), len(matmuls))
+    assert testbench.dut.matmul__busy.value == 0 or testbench.done["matmul"][-1] == testbench.cycle - 1
+    await testbench.check(sorted(written))
+    assert testbench.dut.matmul__busy.value == 0 and testbench.dut.feed__busy.value == 0
+    assert (len(testbench.done["feed"]), len(testbench.done["matmul"])) == (len(feeds), len(matmuls))
 
 
-def accumulating(bench, fields, before):
+def accumulating(testbench, fields, before):
     """Sometimes go on with words of the job before, at any distance from its end."""
-    if before and bench.rng.random() < 0.6:
+    if before and testbench.rng.random() < 0.6:
         size = fields["rows"] * fields["cols"]
-        start = before["acc"] + bench.rng.choice((0, before["rows"] * before["cols"] - 1, -size + 1))
-        if start >= 0 and start + size <= bench.config.acc_words:
+        start = before["acc"] + testbench.rng.choice((0, before["rows"] * before["cols"] - 1, -size + 1))
+        if start >= 0 and start + size <= testbench.config.acc_words:
             known = set(range(before["acc"], before["acc"] + before["rows"] * before["cols"]))
             fields |= {"acc": start, "accumulate": int(set(range(start, start + size)) <= known)}
     return fields
@@ -192,54 +192,62 @@ def accumulating(bench, fields, before):
 @cocotb.test()
 async def random_instructions(dut):
     """Padding, strides, dilation, many passes, accumulation; buffers that refuse."""
-    bench = await Bench(dut, refuse_weights=0.3, refuse_act=0.2, idle=0.2).start()
+    testbench = await Testbench(dut, refuse_weights=0.3, refuse_act=0.2, idle=0.2).start()
     jobs = []
     for _ in range(25):
-        jobs.append(accumulating(bench, bench.random_fields(), jobs[-1] if jobs else None))
-    await run_random(bench, jobs)
+        jobs.append(accumulating(testbench, testbench.random_fields(), jobs[-1] if jobs else None))
+    await run_random(testbench, jobs)
 
 
 @cocotb.test()
 async def short_passes(dut):
     """Passes and instructions of one to five pixels that meet in the same words, at full speed."""
-    bench = await Bench(dut).start()
+    testbench = await Testbench(dut).start()
     jobs = []
     for _ in range(80):
-        fields = bench.random_fields(longest=5) | {"rows": 1}
+        fields = testbench.random_fields(longest=5) | {"rows": 1}
         fields["cols"] = min(fields["cols"], 5)
-        jobs.append(accumulating(bench, fields, jobs[-1] if jobs else None))
-    await run_random(bench, jobs)
+        jobs.append(accumulating(testbench, fields, jobs[-1] if jobs else None))
+    await run_random(testbench, jobs)
 
 
 @cocotb.test()
 async def one_row_sets(dut):
     """Sets of one word, so that weights are never what a pass of one pixel waits for."""
-    bench = await Bench(dut).start()
+    testbench = await Testbench(dut).start()
     feeds, matmuls = [], []
-    word, first = bench.feed(0, 1, bench.config.tm)
+    word, first = testbench.feed(0, 1, testbench.config.tm)
     feeds.append(word)
-    fields = bench.random_fields() | {"rows": 1, "cols": 1, "kh": 3, "kw": 3, "n_tiles": 1, "acc": 7, "accumulate": 0}
-    word, sets = bench.feed(100, 8, 1)
+    fields = testbench.random_fields() | {
+        "rows": 1,
+        "cols": 1,
+        "kh": 3,
+        "kw": 3,
+        "n_tiles": 1,
+        "acc": 7,
+        "accumulate": 0,
+    }
+    word, sets = testbench.feed(100, 8, 1)
     feeds.append(word)
-    bench.acc = model(fields, bench.act, np.array(first + sets), bench.acc)
+    testbench.acc = model(fields, testbench.act, np.array(first + sets), testbench.acc)
     matmuls.append(instruction(Opcode.MATMUL, **fields))
     for i in range(30):
-        word, sets = bench.feed(200 + i, 3, 1)
+        word, sets = testbench.feed(200 + i, 3, 1)
         feeds.append(word)
         fields = fields | {"kh": 1, "kw": 3, "accumulate": 1}
-        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
         matmuls.append(instruction(Opcode.MATMUL, **fields))
-    cocotb.start_soon(bench.feeds.send(feeds))
-    cocotb.start_soon(bench.matmuls.send(matmuls))
-    await bench.finished(len(feeds), len(matmuls))
-    await bench.check([7])
+    cocotb.start_soon(testbench.feeds.send(feeds))
+    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    await testbench.finished(len(feeds), len(matmuls))
+    await testbench.check([7])
 
 
 @cocotb.test()
 async def full_speed(dut):
     """As many pixels a pass as a set has words: a read in every cycle, within and between instructions."""
-    bench = await Bench(dut).start()
-    tm = bench.config.tm
+    testbench = await Testbench(dut).start()
+    tm = testbench.config.tm
     fields = {
         "act": 3, "plane": 400, "pitch": 19, "height": 19, "width": 19, "y0": 0, "x0": 0, "stride_y": 1, "stride_x": 2,
         "kh": 2, "kw": 3, "dilation_y": 1, "dilation_x": 1, "n_tiles": 4, "rows": 2, "cols": tm // 2, "acc": 5,
@@ -249,55 +257,55 @@ async def full_speed(dut):
     feeds, matmuls, pixels, passes = [], [], [], 0
     for job in jobs:
         count = job["n_tiles"] * job["kh"] * job["kw"]
-        word, sets = bench.feed(passes * tm, count, tm)
+        word, sets = testbench.feed(passes * tm, count, tm)
         feeds.append(word)
         matmuls.append(instruction(Opcode.MATMUL, **job))
-        bench.acc = model(job, bench.act, np.array(sets), bench.acc)
+        testbench.acc = model(job, testbench.act, np.array(sets), testbench.acc)
         pixels.append(count * job["rows"] * job["cols"])
         passes += count
-    cocotb.start_soon(bench.feeds.send(feeds))
-    cocotb.start_soon(bench.matmuls.send(matmuls))
-    await bench.finished(len(jobs), len(jobs))
-    cycles = [cycle for cycle, _ in bench.act_buffer.accepted]
+    cocotb.start_soon(testbench.feeds.send(feeds))
+    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    await testbench.finished(len(jobs), len(jobs))
+    cycles = [cycle for cycle, _ in testbench.act_buffer.accepted]
     assert cycles == list(range(cycles[0], cycles[0] + sum(pixels))), "a bubble between two pixels"
     ends = np.cumsum(pixels) - 1
-    assert bench.done["matmul"] == [cycles[0] + end + bench.latency for end in ends]
-    reads = [cycle for cycle, _ in bench.weight_buffer.accepted]
+    assert testbench.done["matmul"] == [cycles[0] + end + testbench.latency for end in ends]
+    reads = [cycle for cycle, _ in testbench.weight_buffer.accepted]
     ends = np.cumsum([job["n_tiles"] * job["kh"] * job["kw"] * tm for job in jobs]) - 1
-    assert bench.done["feed"] == [reads[end] + READ_LATENCY for end in ends]
+    assert testbench.done["feed"] == [reads[end] + READ_LATENCY for end in ends]
     for job in jobs:
-        await bench.check(range(job["acc"], job["acc"] + job["rows"] * job["cols"]))
+        await testbench.check(range(job["acc"], job["acc"] + job["rows"] * job["cols"]))
 
 
 @cocotb.test()
 async def vector_reads_alongside(dut):
     """What an instruction wrote is read from the cycle after its ``done`` on, while the next ones run."""
-    bench = await Bench(dut, refuse_weights=0.1).start()
-    third = bench.config.acc_words // 3
+    testbench = await Testbench(dut, refuse_weights=0.1).start()
+    third = testbench.config.acc_words // 3
     jobs, states = [], []
     feeds = []
     for i in range(24):
-        fields = bench.random_fields(longest=third) | {"acc": i % 3 * third}
+        fields = testbench.random_fields(longest=third) | {"acc": i % 3 * third}
         fields["cols"] = min(fields["cols"], third // fields["rows"])
-        instructions, sets = bench.random_feeds(fields["n_tiles"] * fields["kh"] * fields["kw"], all_rows=i == 0)
-        bench.acc = model(fields, bench.act, np.array(sets), bench.acc)
+        instructions, sets = testbench.random_feeds(fields["n_tiles"] * fields["kh"] * fields["kw"], all_rows=i == 0)
+        testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
         feeds += instructions
         jobs.append(fields)
-        states.append(bench.acc)
-    cocotb.start_soon(bench.feeds.send(feeds))
+        states.append(testbench.acc)
+    cocotb.start_soon(testbench.feeds.send(feeds))
     words = [instruction(Opcode.MATMUL, **fields) for fields in jobs]
-    sender = cocotb.start_soon(bench.matmuls.send(words[:3]))
+    sender = cocotb.start_soon(testbench.matmuls.send(words[:3]))
     for i, fields in enumerate(jobs):
-        while len(bench.done["matmul"]) <= i:
+        while len(testbench.done["matmul"]) <= i:
             await RisingEdge(dut.clk)
         # The word that was written last is read first.
         words_of_job = range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"])
-        await bench.check(reversed(words_of_job), states[i])
+        await testbench.check(reversed(words_of_job), states[i])
         await sender
-        sender = cocotb.start_soon(bench.matmuls.send(words[i + 3 : i + 4]))
+        sender = cocotb.start_soon(testbench.matmuls.send(words[i + 3 : i + 4]))
 
 
-def simple(bench, **changes):
+def simple(testbench, **changes):
     """A good instruction of one pass, changed."""
     return {
         "act": 0, "plane": 0, "pitch": 4, "height": 4, "width": 4, "stride_y": 1, "stride_x": 1, "kh": 1, "kw": 1,
@@ -305,16 +313,16 @@ def simple(bench, **changes):
     } | changes  # fmt: skip
 
 
-async def stops(bench, unit, code, syndrome, done):
+async def stops(testbench, unit, code, syndrome, done):
     """The unit raises this error, after so many instructions, and never anything again."""
-    dut = bench.dut
+    dut = testbench.dut
     error, done_port = getattr(dut, f"{unit}__error"), getattr(dut, f"{unit}__done")
     for _ in range(400):
         await RisingEdge(dut.clk)
         if int(error.value) & 1:
             break
     assert int(error.value) == 1 | code << 1 | syndrome << 5, f"{int(error.value):#x}"
-    assert len(bench.done[unit]) == done
+    assert len(testbench.done[unit]) == done
     for _ in range(100):
         await RisingEdge(dut.clk)
         assert int(error.value) == 1 | code << 1 | syndrome << 5
@@ -335,18 +343,18 @@ async def wrong_matmul(dut):
         ({"plane": (1 << 20) - 1, "n_tiles": 2}, UnitError.ADDRESS, (1 << 20) - 1),
     ]
     for changes, code, syndrome in mistakes:
-        bench = await Bench(dut).start()
-        good = simple(bench, acc=20)
-        bad = {"acc": 40} | simple(bench) | {"acc": 40} | changes
-        word, sets = bench.feed(0, 8, bench.config.tm)
-        bench.acc = model(good, bench.act, np.array(sets[:1]), bench.acc)
-        bench.acc = model(good | {"acc": 80}, bench.act, np.array(sets[1:2]), bench.acc)
+        testbench = await Testbench(dut).start()
+        good = simple(testbench, acc=20)
+        bad = {"acc": 40} | simple(testbench) | {"acc": 40} | changes
+        word, sets = testbench.feed(0, 8, testbench.config.tm)
+        testbench.acc = model(good, testbench.act, np.array(sets[:1]), testbench.acc)
+        testbench.acc = model(good | {"acc": 80}, testbench.act, np.array(sets[1:2]), testbench.acc)
         fields = (good, good | {"acc": 80}, bad, good | {"acc": 80})
-        cocotb.start_soon(bench.feeds.send([word]))
-        cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **f) for f in fields]))
-        await stops(bench, "matmul", code, syndrome, 2)
-        assert all(address < act_words for _, address in bench.act_buffer.accepted)
-        await bench.check([*range(20, 36), *range(80, 96)])
+        cocotb.start_soon(testbench.feeds.send([word]))
+        cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **f) for f in fields]))
+        await stops(testbench, "matmul", code, syndrome, 2)
+        assert all(address < act_words for _, address in testbench.act_buffer.accepted)
+        await testbench.check([*range(20, 36), *range(80, 96)])
 
 
 @cocotb.test()
@@ -362,31 +370,31 @@ async def wrong_feed(dut):
         ({"weights": (1 << 20) - 1}, UnitError.ADDRESS, (1 << 20) - 1),
     ]
     for changes, code, syndrome in mistakes:
-        bench = await Bench(dut).start()
-        good, sets = bench.feed(11, 1, config.tm)
+        testbench = await Testbench(dut).start()
+        good, sets = testbench.feed(11, 1, config.tm)
         bad = instruction(Opcode.FEED, **{"weights": 0, "sets": 1, "rows": config.tm} | changes)
-        bench.acc = model(simple(bench), bench.act, np.array(sets), bench.acc)
-        cocotb.start_soon(bench.feeds.send([good, bad, good]))
-        cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **simple(bench))]))
-        await stops(bench, "feed", code, syndrome, 1)
-        assert all(address < words for _, address in bench.weight_buffer.accepted)
-        await bench.finished(1, 1)
-        await bench.check(range(16))
+        testbench.acc = model(simple(testbench), testbench.act, np.array(sets), testbench.acc)
+        cocotb.start_soon(testbench.feeds.send([good, bad, good]))
+        cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **simple(testbench))]))
+        await stops(testbench, "feed", code, syndrome, 1)
+        assert all(address < words for _, address in testbench.weight_buffer.accepted)
+        await testbench.finished(1, 1)
+        await testbench.check(range(16))
 
 
 @cocotb.test()
 async def halts(dut):
     """With ``halt``, no read is issued and nothing more is accumulated."""
-    bench = await Bench(dut).start()
-    word, _ = bench.feed(0, 9, bench.config.tm)
-    cocotb.start_soon(bench.feeds.send([word]))
-    fields = simple(bench, kh=3, kw=3)
-    cocotb.start_soon(bench.matmuls.send([instruction(Opcode.MATMUL, **fields)]))
-    while len(bench.act_buffer.accepted) < 40:
+    testbench = await Testbench(dut).start()
+    word, _ = testbench.feed(0, 9, testbench.config.tm)
+    cocotb.start_soon(testbench.feeds.send([word]))
+    fields = simple(testbench, kh=3, kw=3)
+    cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **fields)]))
+    while len(testbench.act_buffer.accepted) < 40:
         await RisingEdge(dut.clk)
     dut.feed__halt.value = dut.matmul__halt.value = 1
     await tick(dut, 2)
-    reads = len(bench.act_buffer.accepted), len(bench.weight_buffer.accepted)
+    reads = len(testbench.act_buffer.accepted), len(testbench.weight_buffer.accepted)
     await tick(dut, 50)
-    assert (len(bench.act_buffer.accepted), len(bench.weight_buffer.accepted)) == reads
-    assert not bench.done["matmul"]
+    assert (len(testbench.act_buffer.accepted), len(testbench.weight_buffer.accepted)) == reads
+    assert not testbench.done["matmul"]

@@ -26,12 +26,12 @@ from superlip.plan.planner import make_plan
 from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.registers import registers
 from superlip.run.verify import TraceChecker
-from superlip.sim.benches._streams import tick
 from superlip.sim.build import TOP as NODE
 from superlip.sim.build import node_text, top_ports
 from superlip.sim.models import Address, Dram, HostBus, LinkThrottle, Wire, link_rate, timing
 from superlip.sim.result import trace_dtype
 from superlip.sim.runner import case
+from superlip.sim.testbenches._streams import tick
 
 CASES = {
     "weight_shared": {"split": "ROWS"},
@@ -45,7 +45,7 @@ LIMIT = 50_000  # cycles of an image
 
 
 class TwoNodes(wiring.Component):
-    """Two nodes side by side; port P of node n is the member ``node__n__P``: the bench is what joins them.
+    """Two nodes side by side; port P of node n is the member ``node__n__P``: the testbench is what joins them.
 
     Both are instances of one module, the very Verilog that the native simulator runs.
 

@@ -7,9 +7,9 @@ from cocotb.triggers import RisingEdge
 from superlip.rtl.isa import FORMATS, HEADER, Memory, Opcode, encode
 from superlip.rtl.link.frame import FrameKind, FrameSizes
 from superlip.rtl.ports import READ_LATENCY, UnitError
-from superlip.sim.benches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of
-from superlip.sim.benches._streams import Source, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of
+from superlip.sim.testbenches._streams import Source, start, tick
 
 CASES = CONFIGS
 HEADER_BITS = HEADER.width
@@ -50,7 +50,7 @@ class Memories:
                 ready.value = readies[memory]
 
 
-class Bench:
+class Testbench:
     """The sending unit, its memories, both ports and the wires between them."""
 
     def __init__(self, dut, *, read_stall=0.0, write_stall=0.0, link_stall=0.0):
@@ -167,73 +167,75 @@ def random_copy(r, config):
 @cocotb.test()
 async def copies(dut):
     """Random copies: every word and post once, in order; one done each, after its last frame has started."""
-    bench = Bench(dut, read_stall=0.3, write_stall=0.2, link_stall=0.2)
-    await bench.begin()
-    program = [random_copy(bench.rng, bench.config) for _ in range(25)]
-    bench.issue(program)
-    expected = [event for i in program for event in model(bench.memories.words, i)]
-    await bench.until(lambda: len(bench.arrivals.events) >= len(expected) and len(bench.done) >= len(program))
+    testbench = Testbench(dut, read_stall=0.3, write_stall=0.2, link_stall=0.2)
+    await testbench.begin()
+    program = [random_copy(testbench.rng, testbench.config) for _ in range(25)]
+    testbench.issue(program)
+    expected = [event for i in program for event in model(testbench.memories.words, i)]
+    await testbench.until(
+        lambda: len(testbench.arrivals.events) >= len(expected) and len(testbench.done) >= len(program)
+    )
     await tick(dut, 200)
-    assert bench.arrivals.events == expected
-    assert len(bench.done) == len(program)
+    assert testbench.arrivals.events == expected
+    assert len(testbench.done) == len(program)
     assert int(dut.unit__busy.value) == 0
-    assert bench.error()[0] == 0
+    assert testbench.error()[0] == 0
     assert error_of(dut, "a")[0] == error_of(dut, "b")[0] == 0
-    frames = bench.data_frames()
+    frames = testbench.data_frames()
     assert sum(header["post"] for header, _ in frames) == sum(i["remote_post"] for i in program)
-    assert bench.memories.reads == sum(len(words) for _, words in frames)
-    assert bench.wire.gaps == 0
+    assert testbench.memories.reads == sum(len(words) for _, words in frames)
+    assert testbench.wire.gaps == 0
 
 
 @cocotb.test()
 async def rows_merge(dut):
     """Rows that follow each other at the destination fill frames, however they lie at the source."""
-    bench = Bench(dut)
-    config = bench.config
-    await bench.begin()
+    testbench = Testbench(dut)
+    config = testbench.config
+    await testbench.begin()
     rows = 4 * config.frame_words // 8
     copy = dict(count0=4, count1=rows, count2=2, local=100, local_stride1=6, local_stride2=20,
                 remote=7, remote_stride1=4, remote_stride2=4 * rows, node=NODE["b"])  # fmt: skip
-    bench.issue([copy])
-    await bench.until(lambda: bench.done)
+    testbench.issue([copy])
+    await testbench.until(lambda: testbench.done)
     await tick(dut, 300)
-    assert bench.arrivals.events == model(bench.memories.words, copy)
-    assert [header["words"] for header, _ in bench.data_frames()] == [config.frame_words] * 4
+    assert testbench.arrivals.events == model(testbench.memories.words, copy)
+    assert [header["words"] for header, _ in testbench.data_frames()] == [config.frame_words] * 4
 
 
 @cocotb.test()
 async def done_follows_the_frame(dut):
     """A throttled link: no done before the link has taken the last word of the frame."""
-    bench = Bench(dut, link_stall=1.0)
-    config, sizes = bench.config, FrameSizes(bench.config)
-    await bench.begin()
+    testbench = Testbench(dut, link_stall=1.0)
+    config, sizes = testbench.config, FrameSizes(testbench.config)
+    await testbench.begin()
     copy = dict(count0=config.frame_words, count1=1, count2=1, node=NODE["b"])
-    bench.issue([copy] * 3)
+    testbench.issue([copy] * 3)
     await tick(dut, 500)
-    assert bench.done == []
-    assert bench.memories.reads == 2 * config.frame_words  # what it may hold
+    assert testbench.done == []
+    assert testbench.memories.reads == 2 * config.frame_words  # what it may hold
     assert int(dut.unit__busy.value) == 1
     assert int(dut.unit__stalled.value) == 1
-    bench.wire.stall = 0.7
-    await bench.until(lambda: len(bench.done) == 3)
+    testbench.wire.stall = 0.7
+    await testbench.until(lambda: len(testbench.done) == 3)
     await tick(dut, 100)
-    ends = [cycle for cycle, flits in bench.wire.frames if len(flits) > sizes.flits(0)]
+    ends = [cycle for cycle, flits in testbench.wire.frames if len(flits) > sizes.flits(0)]
     # Two flits of the frame may still be in the transmitter's pipeline, then comes its CRC flit.
-    assert all(done < end for done, end in zip(bench.done, ends, strict=True))
-    assert all(start < done for start, done in zip(ends, bench.done[1:], strict=False))
+    assert all(done < end for done, end in zip(testbench.done, ends, strict=True))
+    assert all(start < done for start, done in zip(ends, testbench.done[1:], strict=False))
 
 
 @cocotb.test()
 async def full_rate(dut):
     """One long copy: payload is at least 85 % of the link's cycles, the frames without a gap inside."""
-    bench = Bench(dut)
-    config, sizes = bench.config, FrameSizes(bench.config)
-    await bench.begin()
+    testbench = Testbench(dut)
+    config, sizes = testbench.config, FrameSizes(testbench.config)
+    await testbench.begin()
     count = 10
-    bench.issue([dict(count0=config.frame_words, count1=count, count2=1, local_stride1=config.frame_words,
+    testbench.issue([dict(count0=config.frame_words, count1=count, count2=1, local_stride1=config.frame_words,
                       remote_stride1=config.frame_words, node=NODE["b"])])  # fmt: skip
-    await bench.until(lambda: len(bench.data_frames()) == count)
-    ends = [cycle for cycle, flits in bench.wire.frames if len(flits) > sizes.flits(0)]
+    await testbench.until(lambda: len(testbench.data_frames()) == count)
+    ends = [cycle for cycle, flits in testbench.wire.frames if len(flits) > sizes.flits(0)]
     rate = (count - 1) * config.frame_words * sizes.word_flits / (ends[-1] - ends[0])
     dut._log.info("payload %.1f %% of cycles", 100 * rate)
     assert rate >= 0.85
@@ -261,40 +263,40 @@ def wrong_instructions(config):
 @cocotb.parametrize(wrong=list(wrong_instructions(next(iter(CONFIGS.values()))["config"])))
 async def wrong_instructions_stop(dut, wrong):
     """An instruction that can't be executed: what was before it is complete, its own done never comes."""
-    bench = Bench(dut, read_stall=0.2, link_stall=0.8)
-    config = bench.config
-    await bench.begin()
+    testbench = Testbench(dut, read_stall=0.2, link_stall=0.8)
+    config = testbench.config
+    await testbench.begin()
     good = dict(count0=3, count1=2, count2=1, local_stride1=3, remote_stride1=5, node=NODE["b"],
                 remote_post=1, remote_unit=1, remote_counter=6)  # fmt: skip
     instruction, code, syndrome, frames = wrong_instructions(config)[wrong]
-    bench.issue([good, instruction, good])
-    await bench.until(lambda: bench.error()[0])
-    assert len(bench.done) == 1
+    testbench.issue([good, instruction, good])
+    await testbench.until(lambda: testbench.error()[0])
+    assert len(testbench.done) == 1
     await tick(dut, 600)
-    assert bench.error() == (1, code, syndrome)
-    assert len(bench.done) == 1
-    sent = bench.data_frames()
+    assert testbench.error() == (1, code, syndrome)
+    assert len(testbench.done) == 1
+    sent = testbench.data_frames()
     assert len(sent) == 2 + frames
-    expected = model(bench.memories.words, good)
-    assert bench.arrivals.events[: len(expected)] == expected
-    assert len(bench.arrivals.events) == sum(len(words) for _, words in sent) + 1
+    expected = model(testbench.memories.words, good)
+    assert testbench.arrivals.events[: len(expected)] == expected
+    assert len(testbench.arrivals.events) == sum(len(words) for _, words in sent) + 1
 
 
 @cocotb.test()
 async def halt_completes_the_frame(dut):
     """Halted in the middle of a frame: that frame is completed, no other starts."""
-    bench = Bench(dut, link_stall=0.5)
-    config, sizes = bench.config, FrameSizes(bench.config)
-    await bench.begin()
-    bench.issue([dict(count0=10 * config.frame_words, count1=1, count2=1, node=NODE["b"])])
+    testbench = Testbench(dut, link_stall=0.5)
+    config, sizes = testbench.config, FrameSizes(testbench.config)
+    await testbench.begin()
+    testbench.issue([dict(count0=10 * config.frame_words, count1=1, count2=1, node=NODE["b"])])
 
     def within_third():
-        sent = sum(len(flits) for _, flits in bench.wire.frames)
-        return len(bench.data_frames()) == 2 and 4 < len(bench.wire.flits) - sent < 10
+        sent = sum(len(flits) for _, flits in testbench.wire.frames)
+        return len(testbench.data_frames()) == 2 and 4 < len(testbench.wire.flits) - sent < 10
 
-    await bench.until(within_third)
+    await testbench.until(within_third)
     dut.unit__halt.value = 1
     await tick(dut, 10 * sizes.flits(config.frame_words))
-    assert len(bench.data_frames()) == 3
-    assert sum(len(flits) for _, flits in bench.wire.frames) == len(bench.wire.flits)  # no piece of a frame
-    assert bench.done == []
+    assert len(testbench.data_frames()) == 3
+    assert sum(len(flits) for _, flits in testbench.wire.frames) == len(testbench.wire.flits)  # no piece of a frame
+    assert testbench.done == []

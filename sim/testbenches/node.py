@@ -11,8 +11,8 @@ from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, 
 from superlip.rtl.node import Node
 from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, registers
-from superlip.sim.benches._streams import start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import start, tick
 
 CASES = {
     "tiny": {"tm": 8, "tn": 8},

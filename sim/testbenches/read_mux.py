@@ -6,8 +6,8 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.axi import ReadMux
-from superlip.sim.benches._streams import start, tick
 from superlip.sim.runner import rng
+from superlip.sim.testbenches._streams import start, tick
 
 CASES = {"8_bytes": {"data_bytes": 8}}
 

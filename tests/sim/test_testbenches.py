@@ -1,6 +1,6 @@
-"""The cocotb benches, on Verilator: the first case of each, and the others as slow tests (``pytest -m slow``).
+"""The cocotb testbenches, on Verilator: the first case of each, and the others as slow tests (``pytest -m slow``).
 
-One of them: ``pytest tests/sim/test_benches.py -k 'NAME and CASE'``.
+One of them: ``pytest tests/sim/test_testbenches.py -k 'NAME and CASE'``.
 """
 
 import importlib
@@ -13,9 +13,10 @@ from paths import ROOT
 
 import superlip.sim
 from superlip.cli import main
-from superlip.sim.runner import BenchError, benches, load_bench, run_bench
+from superlip.sim import runner
+from superlip.sim.runner import load_testbench, run_bench
 
-FILE = "tests/sim/test_benches.py"
+FILE = "tests/sim/test_testbenches.py"
 MINE = """
 import cocotb
 from beside import Double
@@ -55,13 +56,13 @@ class Double(wiring.Component):
 
 
 def _cases():
-    for name in benches():
-        for number, case in enumerate(importlib.import_module(f"superlip.sim.benches.{name}").CASES):
+    for name in runner.testbenches():
+        for number, case in enumerate(importlib.import_module(f"superlip.sim.testbenches.{name}").CASES):
             yield pytest.param(name, case, id=f"{name}-{case}", marks=[pytest.mark.slow] if number else [])
 
 
 @pytest.mark.parametrize(("name", "case"), list(_cases()))
-def test_bench(name, case, seed, tmp_path):
+def test_testbench(name, case, seed, tmp_path):
     run_bench(name, case, seed=seed, folder=tmp_path)
     log = (tmp_path / "test.log").read_text()
     assert not re.findall(r"\S*(?:sim|rtl)/\S+\.py:\d+: \w*DeprecationWarning.*", log), "our own code's"
@@ -88,8 +89,8 @@ def test_stand_ins_pass_the_benches_of_the_rtl(name, case, seed, tmp_path):
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """A user's bench, in a folder of theirs."""
-    folder = tmp_path / "my benches"
+    """A user's testbench, in a folder of theirs."""
+    folder = tmp_path / "my testbenches"
     folder.mkdir()
     (folder / "mine.py").write_text(MINE)
     (folder / "beside.py").write_text(BESIDE)
@@ -114,7 +115,7 @@ def test_a_users_bench_with_parameters_of_theirs(mine, seed, tmp_path):
 def test_a_users_bench_that_fails(mine, capsys):
     mine.write_text(MINE.replace("2 * value", "2 * value + 1"))
     assert main(["sim", "cocotb", str(mine), "--case", "narrow"]) == 1
-    assert "bench mine[narrow]" in capsys.readouterr().err
+    assert "testbench mine[narrow]" in capsys.readouterr().err
     mine.write_text(MINE.replace("@cocotb.test()", ""))
     sys.modules.pop("mine")
     with pytest.raises(AssertionError, match="no test was run"):
@@ -123,8 +124,8 @@ def test_a_users_bench_that_fails(mine, capsys):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("nothing", "no bench 'nothing'; there are: buffer, "), ("nowhere/bench.py", "there is no bench "),
-     ("read_mux::9_bytes", "bench read_mux has no case '9_bytes'; there are: 8_bytes")],
+    [("nothing", "no testbench 'nothing'; there are: buffer, "), ("nowhere/bench.py", "there is no testbench "),
+     ("read_mux::9_bytes", "testbench read_mux has no case '9_bytes'; there are: 8_bytes")],
 )  # fmt: skip
 def test_a_bench_that_is_not_there(name, text, capsys):
     assert main(["sim", "cocotb", name]) == 2
@@ -133,26 +134,26 @@ def test_a_bench_that_is_not_there(name, text, capsys):
 
 def test_a_file_that_is_no_bench(mine):
     mine.write_text("CASES = {}")
-    with pytest.raises(BenchError, match="is no bench: it has no build"):
-        load_bench(mine)
+    with pytest.raises(runner.TestbenchError, match="is no testbench: it has no build"):
+        load_testbench(mine)
     named = mine.rename(mine.with_name("my-bench.py"))
-    with pytest.raises(BenchError, match="a Python name"):
-        load_bench(named)
+    with pytest.raises(runner.TestbenchError, match="a Python name"):
+        load_testbench(named)
     wrong = named.rename(mine.with_name("wrong.py"))
     wrong.write_text("import nothing_of_that_name")
-    with pytest.raises(BenchError, match=r"can't be imported: ModuleNotFoundError: .*nothing_of_that_name"):
-        load_bench(wrong)
+    with pytest.raises(runner.TestbenchError, match=r"can't be imported: ModuleNotFoundError: .*nothing_of_that_name"):
+        load_testbench(wrong)
     wrong.write_text(MINE.replace("return Double(width)", "return Double(widht)"))
-    with pytest.raises(BenchError, match=r"wrong\[narrow\] can't be built: NameError: .*widht"):
+    with pytest.raises(runner.TestbenchError, match=r"wrong\[narrow\] can't be built: NameError: .*widht"):
         run_bench(wrong, "narrow")
     sys.modules.pop("wrong")
-    with pytest.raises(BenchError, match="has the name of another module"):
-        load_bench(wrong.rename(mine.with_name("random.py")))
+    with pytest.raises(runner.TestbenchError, match="has the name of another module"):
+        load_testbench(wrong.rename(mine.with_name("random.py")))
 
 
 def test_the_command_lists_the_benches(capsys):
     assert main(["sim", "cocotb"]) == 0
-    assert capsys.readouterr().out.split() == benches()
+    assert capsys.readouterr().out.split() == runner.testbenches()
 
 
 def test_without_cocotb_it_is_one_line(monkeypatch, capsys):
@@ -172,13 +173,13 @@ def collected(*arguments):
 
 
 def test_the_documented_command_finds_every_case():
-    every = {(name, case) for name in benches() for case in load_bench(name).CASES}
+    every = {(name, case) for name in runner.testbenches() for case in load_testbench(name).CASES}
     document = (ROOT / "CONTRIBUTING.md").read_text()
     assert f"`pytest {FILE} -k 'NAME and CASE' -s`" in document
     found = collected(FILE, "-k", " or ".join(f"({name} and {case})" for name, case in sorted(every)))
-    assert {f"test_bench[{name}-{case}]" for name, case in every} <= found
-    name, case = next((name, case) for name, case in sorted(every) if next(iter(load_bench(name).CASES)) != case)
-    assert collected(f"{FILE}::test_bench[{name}-{case}]") == {f"test_bench[{name}-{case}]"}
+    assert {f"test_testbench[{name}-{case}]" for name, case in every} <= found
+    name, case = next((name, case) for name, case in sorted(every) if next(iter(load_testbench(name).CASES)) != case)
+    assert collected(f"{FILE}::test_testbench[{name}-{case}]") == {f"test_testbench[{name}-{case}]"}
     usual = collected(FILE)
-    assert 0 < len(usual) < len(found) and f"test_bench[{name}-{case}]" not in usual
-    assert f"test_bench[{name}-{case}]" not in collected(FILE, "-m", "not slow", "-k", f"{name} and {case}")
+    assert 0 < len(usual) < len(found) and f"test_testbench[{name}-{case}]" not in usual
+    assert f"test_testbench[{name}-{case}]" not in collected(FILE, "-m", "not slow", "-k", f"{name} and {case}")

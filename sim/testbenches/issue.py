@@ -7,8 +7,8 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import COUNTERS, FORMATS, HEADER, Opcode, Unit, encode
 from superlip.rtl.issue import Issue
 from superlip.rtl.ports import UnitError
-from superlip.sim.benches._streams import Source, settle, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import Source, settle, start, tick
 
 CASES = {
     "vector": {"unit": Unit.VECTOR, "depth": 16},

@@ -1,4 +1,4 @@
-"""Helpers of the link benches: two ports, the wire between them, and what arrives in their memories."""
+"""Helpers of the link testbenches: two ports, the wire between them, and what arrives in their memories."""
 
 from collections import deque
 
@@ -28,7 +28,7 @@ CONFIGS = {
 class LinkPair(wiring.Component):
     """Two LinkPorts, ``a`` and ``b``, each with its own reset; with ``send``, a Send in front of ``a``.
 
-    Their wires are open at both ends, so that a bench can carry (and damage) the flits.
+    Their wires are open at both ends, so that a testbench can carry (and damage) the flits.
     """
 
     def __init__(self, config, *, send=False, announce_cycles=1024):

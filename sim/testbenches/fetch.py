@@ -8,8 +8,8 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
 from superlip.rtl.ports import UnitError
-from superlip.sim.benches._streams import Sink, settle, start, tick
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._streams import Sink, settle, start, tick
 
 CASES = {
     "narrow": {"tm": 8, "tn": 8, "axi_ports": 2, "axi_burst_beats": 7},
@@ -22,7 +22,7 @@ def build(**sizes):
     return Fetch(NodeConfig(**sizes))
 
 
-class Bench:
+class Testbench:
     """Fetch in front of a memory, with six sinks as queues."""
 
     def __init__(self, dut, random, *, stall=0.3):
@@ -84,40 +84,40 @@ class Bench:
 @cocotb.test()
 async def programs(dut):
     """Each queue gets its instructions in order, and nothing of what is behind END; again and again."""
-    bench = Bench(dut, rng())
-    await bench.begin()
+    testbench = Testbench(dut, rng())
+    await testbench.begin()
     for count in (0, 1, 2, 5, 9, 40, 100):
-        bench.pause(bench.random.choice((0, 0.3, 0.7)))
-        place, expected = bench.program(count)
-        await bench.run(place)
+        testbench.pause(testbench.random.choice((0, 0.3, 0.7)))
+        place, expected = testbench.program(count)
+        await testbench.run(place)
         await tick(dut)
-        assert bench.take() == expected
+        assert testbench.take() == expected
         assert dut.error.value == 0
 
 
 @cocotb.test()
 async def one_beat_a_cycle(dut):
     """With a fast memory and empty queues: beats, or instructions where a beat holds several, without gaps."""
-    bench = Bench(dut, rng(), stall=0)
-    await bench.begin()
+    testbench = Testbench(dut, rng(), stall=0)
+    await testbench.begin()
     count = 200
-    place, _ = bench.program(count)
-    cycles = await bench.run(place)
+    place, _ = testbench.program(count)
+    cycles = await testbench.run(place)
     # A quarter more, because the memory model pauses between bursts.
-    assert cycles < 1.25 * count * max(1, INSTRUCTION_BYTES // bench.beat) + 150, cycles
+    assert cycles < 1.25 * count * max(1, INSTRUCTION_BYTES // testbench.beat) + 150, cycles
 
 
 @cocotb.test()
 async def unknown_opcode(dut):
     """What is before it is executed, what is behind it is not."""
-    bench = Bench(dut, rng())
-    await bench.begin()
-    place, expected = bench.program(20)
-    opcode = bench.random.choice(range(len(Unit), Opcode.END))
-    bench.memory.write(bench.end, bytes([opcode]))
-    await bench.run(place)
+    testbench = Testbench(dut, rng())
+    await testbench.begin()
+    place, expected = testbench.program(20)
+    opcode = testbench.random.choice(range(len(Unit), Opcode.END))
+    testbench.memory.write(testbench.end, bytes([opcode]))
+    await testbench.run(place)
     await tick(dut)
-    assert bench.take() == expected
+    assert testbench.take() == expected
     error = int(dut.error.value)
     assert (error & 1, error >> 1 & 15, error >> 5) == (1, UnitError.OPCODE, opcode)
     dut.start.value = 1  # ignored after an error
@@ -129,25 +129,25 @@ async def unknown_opcode(dut):
 @cocotb.test()
 async def halted(dut):
     """Nothing is dispatched after a halt, and every beat that was asked for is taken."""
-    bench = Bench(dut, rng())
-    await bench.begin()
+    testbench = Testbench(dut, rng())
+    await testbench.begin()
     early = 0
     for _ in range(10):
-        bench.pause(0.5)
-        place, expected = bench.program(100)
+        testbench.pause(0.5)
+        place, expected = testbench.program(100)
         dut.address.value, dut.start.value = place, 1
         await RisingEdge(dut.clk)
         dut.start.value = 0
-        await tick(dut, bench.random.randrange(1, 300))
+        await tick(dut, testbench.random.randrange(1, 300))
         dut.halt.value = 1
         await tick(dut, 1)
-        got = bench.take()
+        got = testbench.take()
         assert all(want[: len(have)] == have for have, want in zip(got, expected, strict=True))
         early += sum(map(len, got)) < 100
         for _ in range(2000):
             await RisingEdge(dut.clk)
             if dut.busy.value == 0:
                 break
-        assert dut.busy.value == 0 and not any(bench.take())
+        assert dut.busy.value == 0 and not any(testbench.take())
         dut.halt.value = 0
     assert early

@@ -7,8 +7,8 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.control import OKAY, SLVERR, Control
 from superlip.rtl.registers import registers
-from superlip.sim.benches._streams import settle, start, tick
 from superlip.sim.runner import rng
+from superlip.sim.testbenches._streams import settle, start, tick
 
 CASES = {"node": {}}
 MAP = registers(NodeConfig())

@@ -1,1 +1,0 @@
-"""cocotb test benches of the RTL components."""
