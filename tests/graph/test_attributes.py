@@ -9,8 +9,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_state
 
 from superlip import golden, graph
 from superlip.graph.onnx.attributes import ATTRIBUTES, refusals
-from superlip.graph.onnx.importer_float import FLOAT_OPS
-from superlip.graph.onnx.importer_qoperator import QOPERATOR_OPS
+from superlip.graph.onnx.importer.float_ops import FLOAT_OPS
+from superlip.graph.onnx.importer.qoperator_ops import QOPERATOR_OPS
 from superlip.graph.onnx.views import LAYOUT_OPS
 from superlip.graph.session import open_session
 

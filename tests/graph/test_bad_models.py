@@ -14,9 +14,9 @@ from onnxruntime.quantization import quantize_dynamic
 from superlip import golden, graph
 from superlip.api import plan
 from superlip.graph.errors import one_line
-from superlip.graph.onnx.emit import concat_axis
+from superlip.graph.onnx.importer.emit import concat_axis
+from superlip.graph.onnx.importer.states import Unsupported
 from superlip.graph.onnx.randomize import random_images
-from superlip.graph.onnx.states import Unsupported
 from superlip.graph.onnx.validate import why_it_does_not_run
 from superlip.graph.onnx.views import View
 

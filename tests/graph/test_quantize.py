@@ -8,10 +8,10 @@ from onnx_models import FloatNet
 from superlip import graph
 from superlip.golden import agree
 from superlip.graph.ir import Add, Conv, Host, Table
+from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.load import upgrade
 from superlip.graph.onnx.quantize import _choose_params, _Params, _quantize_weights
 from superlip.graph.onnx.rewrite import prepare
-from superlip.graph.onnx.states import clip_together
 from superlip.graph.onnx.units import ANY, Unit, find_units
 
 SHAPE = (3, 8, 8)

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import helper
 
 from .calibrate import observe_ranges
-from .importer_float import ELEMENTWISE
+from .functions import ELEMENTWISE
 from .onnxtools import attributes
 from .units import find_units
 

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.session import open_session
 
-from .importer_float import ELEMENTWISE, affine_factors, norm_factors
+from .functions import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 
 __all__ = ["prepare", "Prepared"]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .importer_float import FLOAT_OPS, clip_range
+from .functions import clip_range, clip_together
+from .importer.float_ops import FLOAT_OPS
 from .onnxtools import attributes
-from .states import clip_together
 from .views import LAYOUT_OPS
 
 __all__ = ["ANY", "Unit", "find_units"]

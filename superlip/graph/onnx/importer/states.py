@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Params", "Pending", "Unsupported", "clip_together"]
+from superlip.graph.onnx.functions import clip_together
+
+__all__ = ["Params", "Pending", "Unsupported"]
 
 
 class Unsupported(Exception):
@@ -33,13 +35,6 @@ class Params:
     def bounds(self, clip):
         """(low, high) in int8 of a clip by two real numbers."""
         return self.bound(clip[0]), self.bound(clip[1])
-
-
-def clip_together(first, second):
-    """(low, high) of Clip ``second`` behind Clip ``first``. As ONNX has it, low > high leaves high only."""
-    low, high = min(second[0], second[1]), second[1]
-    first = min(first), first[1]
-    return tuple(min(max(bound, low), high) for bound in first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,8 @@
 import numpy as np
 from onnx import TensorProto, helper
 
+from superlip.graph.onnx.onnxtools import small_model
 from superlip.graph.session import open_session
-
-from .onnxtools import small_model
 
 __all__ = ["float_table", "operator_table", "clamp_of"]
 

@@ -3,12 +3,14 @@
 import numpy as np
 
 from superlip.graph import ir
+from superlip.graph.onnx.functions import affine_factors
+from superlip.graph.onnx.onnxtools import attributes
 
 from . import emit
-from .importer_float import affine, affine_factors, dense_weights, emit_concat
-from .onnxtools import attributes
+from .float_functions import affine
 from .states import Unsupported
 from .tables import operator_table
+from .weights import dense_weights, int8_weights
 
 __all__ = ["QOPERATOR_OPS"]
 
@@ -32,7 +34,7 @@ def _operand(importer, node, position, scale, zero_point):
     name = node.input[position]
     view = importer.view(name)
     if view is None:
-        raise Unsupported(importer._why_not(name))
+        raise Unsupported(importer.why_not(name))
     return importer.reinterpret(view, _params(importer, scale, zero_point), name, (node.name,))
 
 
@@ -48,7 +50,7 @@ def _params(importer, scale, zero_point):
 def _qlinear_conv(importer, node):
     i = _inputs(node)
     view = _operand(importer, node, 0, i[1], i[2])
-    weights = emit.int8_weights(
+    weights = int8_weights(
         _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), node.name
     )
     bias = _constant(importer, i[8], "bias") if i[8] else None
@@ -84,7 +86,7 @@ def _dense(importer, node, view, weights, scale, zero, bias, transposed, out_sca
     matrix = _constant(importer, weights, "weights")
     if matrix.ndim != 2 or int(np.prod(view.shape[:-1])) != 1:
         raise Unsupported(f"{node.op_type} of a tensor of shape {view.shape}: only one vector by a matrix")
-    matrix = emit.int8_weights(dense_weights(matrix, transposed), importer.const(zero) if zero else None, node.name)
+    matrix = int8_weights(dense_weights(matrix, transposed), importer.const(zero) if zero else None, node.name)
     scale = np.float32(alpha) * _constant(importer, scale, "weight scale").astype(np.float32)
     bias = _constant(importer, bias, "bias") if bias else None
     if bias is not None:
@@ -183,7 +185,7 @@ def _qlinear_concat(importer, node):
     shape = list(views[0].shape)
     shape[1] = sum(v.shape[1] for v in views)
     image = (sum(importer.values[v].shape[0] for v in values), *importer.values[values[0]].shape[1:])
-    importer.views[node.output[0]] = emit_concat(
+    importer.views[node.output[0]] = emit.concat(
         importer, (node.name,), views, values, node.output[0], image, shape, params, _ANY
     )
 
@@ -197,7 +199,7 @@ def _concat(importer, node):
     """Concat of int8 tensors moves bytes: the operands must agree in scale and zero point."""
     views = [importer.view(name) for name in node.input]
     if None in views:
-        raise Unsupported(importer._why_not(node.input[views.index(None)]))
+        raise Unsupported(importer.why_not(node.input[views.index(None)]))
     params = [importer.params_of(v) for v in views]
     if any(p != params[0] for p in params):
         raise Unsupported("Concat of int8 tensors with different scales")

@@ -3,54 +3,17 @@
 import numpy as np
 
 from superlip.graph import ir
+from superlip.graph.onnx.views import image_shape, is_movable, joined
 
 from .addition import add_factors
 from .states import Unsupported
-from .views import image_shape, is_movable, joined
+from .tables import float_table
+from .weights import channel_scale, fold_zero_point, usable_scale
 
-__all__ = ["conv", "channel_affine", "dense", "max_pool", "average_pool", "global_average_pool", "average_scale", "add"]
-
-
-def int8_weights(weights, zero_point, name):
-    """Weights less their zero point, as int8. Unsupported where the difference does not fit."""
-    zero = np.zeros((), np.int64) if zero_point is None else np.asarray(zero_point, np.int64)
-    if weights.dtype == np.int8 and not zero.any():
-        return weights
-    if zero.ndim and zero.size > 1:
-        zero = zero.reshape(-1, *([1] * (weights.ndim - 1)))
-    difference = weights.astype(np.int64) - zero.reshape(zero.shape if zero.size > 1 else ())
-    if difference.min(initial=0) < -128 or difference.max(initial=0) > 127:
-        raise Unsupported(
-            f"weights less their zero point reach [{difference.min()}, {difference.max()}] and do not fit int8; "
-            f"quantize {name} with symmetric weights"
-        )
-    return difference.astype(np.int8)
-
-
-def fold_zero_point(bias, weights, zero_point):
-    """Model bias - zp_in * sum(w), modulo 2**32 as in the accumulators."""
-    if bias is not None and bias.size != len(weights):
-        raise Unsupported(f"a bias of {bias.size} numbers for {len(weights)} output channels")
-    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
-    bias = np.zeros(len(weights), np.int64) if bias is None else bias.astype(np.int64).reshape(-1)
-    return (bias - zero_point * sums).astype(np.int32)
-
-
-def channel_scale(source, weight_scale, result, channels):
-    """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
-    if not (np.asarray(weight_scale) > 0).all():
-        raise Unsupported("the scales of its weights must be positive numbers")
-    with np.errstate(over="ignore", under="ignore"):
-        scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
-    return np.broadcast_to(usable_scale(scale), (channels,)).copy()
-
-
-def usable_scale(scale):
-    """Factors of int32 sums, float32: finite, and 0 where they are subnormal, when every product rounds to 0 anyway."""
-    scale = np.asarray(scale, np.float32)
-    if not np.isfinite(scale).all():
-        raise Unsupported("the scales of its operands and its result have a quotient that is no float32")
-    return np.where(scale < np.finfo(np.float32).tiny, np.float32(0), scale)
+__all__ = [
+    "add", "average_pool", "average_scale", "channel_affine", "concat", "concat_axis", "conv", "dense", "geometry",
+    "global_average_pool", "joined_view", "max_pool", "mul",
+]  # fmt: skip
 
 
 def window(attributes, size, kernel, *, op="Conv"):
@@ -304,3 +267,18 @@ def concat_axis(importer, views, axis):
     if len({view.shape[2:] for view in views}) > 1:
         raise Unsupported(f"Concat of images of different sizes: {', '.join(str(view.shape) for view in views)}")
     return [importer.materialize(v) for v in views]
+
+
+def concat(importer, names, views, values, tensor, image, shape, result, clip):
+    """Append a Concat whose tables bring every operand to the result's quantization."""
+    tables = []
+    for view in views:
+        source = importer.params_of(view)
+        if (source.scale, source.zero_point) == (result.scale, result.zero_point) and clip == (-128, 127):
+            tables.append(None)
+            continue
+        table = float_table(
+            [], {}, ("x", source.scale, source.zero_point), ("", result.scale, result.zero_point), importer.opsets
+        )
+        tables.append(np.clip(table, *clip).astype(np.int8))
+    return importer.emit(ir.Concat, names, values, tensor, image, shape, result, tables=tuple(tables))

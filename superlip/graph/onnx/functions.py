@@ -1,0 +1,97 @@
+"""Functions of one number, in real numbers: which operators they are, what they clip, scale and shift."""
+
+import numpy as np
+
+from superlip.graph.onnx.onnxtools import attributes
+
+__all__ = ["ELEMENTWISE", "affine_factors", "clip_range", "clip_together", "norm_factors"]
+
+
+ELEMENTWISE = frozenset(
+    [
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Softplus",
+        "Softsign",
+        "ThresholdedRelu",
+        "PRelu",
+        "Gelu",
+        "Erf",
+        "Abs",
+        "Neg",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Mish",
+        "Sin",
+        "Cos",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+    ]
+)
+"""Functions of one number, or of one number and constants: any chain of them is one table."""
+
+
+def clip_range(node, constants):
+    """(low, high) of Relu or Clip as real numbers; None where a bound is no constant number.
+
+    Where low > high, ONNX's Clip gives high everywhere, and so does this range.
+    """
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    given = attributes(node)
+    bounds = [given.get("min", -np.inf), given.get("max", np.inf)]
+    for position, name in enumerate(node.input[1:3]):
+        if name:
+            if name not in constants or constants[name].size != 1:
+                return None
+            bounds[position] = float(constants[name].reshape(()))
+    low, high = bounds
+    return min(low, high), high
+
+
+def clip_together(first, second):
+    """(low, high) of Clip ``second`` behind Clip ``first``. As ONNX has it, low > high leaves high only."""
+    low, high = min(second[0], second[1]), second[1]
+    first = min(first), first[1]
+    return tuple(min(max(bound, low), high) for bound in first)
+
+
+def norm_factors(gamma, beta, mean, variance, epsilon):
+    """(scale, shift), float64: BatchNormalization at inference is x * scale + shift."""
+    scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
+    return scale, beta.astype(np.float64) - mean.astype(np.float64) * scale
+
+
+def affine_factors(op, value, rank, is_first):
+    """(scale, shift) by channel where ``op`` of a tensor and the constant ``value`` is x * scale + shift, or None.
+
+    ``is_first``: the constant is the first operand.
+    """
+    if value.ndim > rank or (op in ("Sub", "Div") and is_first) or op not in ("Add", "Sub", "Mul", "Div"):
+        return None
+    full = value.reshape((1,) * (rank - value.ndim) + value.shape)
+    if any(size != 1 for i, size in enumerate(full.shape) if i != 1):
+        return None
+    number = full.reshape(-1).astype(np.float64)
+    one, zero = np.ones_like(number), np.zeros_like(number)
+    with np.errstate(divide="ignore"):
+        return {"Add": (one, number), "Sub": (one, -number), "Mul": (number, zero), "Div": (one / number, zero)}[op]

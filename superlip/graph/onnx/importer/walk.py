@@ -1,0 +1,169 @@
+"""A quantized model to the quantized graph: its nodes, once, in order."""
+
+from superlip.graph import ir
+from superlip.graph.errors import ModelError, node_line
+from superlip.graph.onnx.onnxtools import constant_value, name_nodes, small_model
+from superlip.graph.onnx.views import LAYOUT_OPS
+from superlip.graph.session import open_session
+
+from .float_ops import FLOAT_OPS
+from .fuse import fuse_tables, remove_unused
+from .host import moved_by_host, on_host
+from .importer import Importer
+from .layout import layout
+from .model_input import take_input
+from .qoperator_ops import QOPERATOR_OPS
+from .quantization import dequantize, quantize
+from .states import Unsupported
+
+__all__ = ["import_model"]
+
+
+def import_model(model, name, refused=None):
+    """Import a quantized model.
+
+    ``refused`` is a dict of node name to why it is refused beforehand.
+
+    Returns
+    -------
+    (ir.Graph or None, Importer)
+        None where nodes are unsupported: the importer's ``unsupported`` says which.
+    """
+    importer = Importer(model, name, refused)
+    outputs = run(importer)
+    if importer.unsupported:
+        return None, importer
+    if importer.value_input is None:
+        raise ModelError(f"the model's input {importer.input!r} is never quantized: no layer would be accelerated")
+    graph = ir.Graph(
+        name=name,
+        values=importer.values,
+        nodes=importer.nodes,
+        input=importer.value_input,
+        outputs=[value for _, value in outputs],
+        model=model.SerializeToString(),
+        notes=list(importer.notes),
+        onnx_input=importer.input,
+        onnx_input_shape=importer.input_shape[1:],
+        onnx_input_order=importer.input_order,
+        onnx_input_type=importer.input_type,
+        onnx_outputs=[tensor for tensor, _ in outputs],
+        onnx_output_shapes=importer.output_shapes,
+        integer_outputs=frozenset(tensor for tensor, _ in outputs if tensor in importer.views),
+    )
+    fuse_tables(graph)
+    remove_unused(graph)
+    if not any(isinstance(n, ir.Conv | ir.Pool | ir.Add | ir.Mul) for n in graph.nodes):
+        raise ModelError(f"{name}: no convolution, dense layer, pooling or addition was found to accelerate")
+    return graph, importer
+
+
+def run(importer):
+    """Import the model. Raises ModelError where the model as a whole is unusable."""
+    graph = importer.model.graph
+    name_nodes(graph)
+    take_input(importer)
+    for node in graph.node:
+        try:
+            _node(importer, node)
+        except (Unsupported, ModelError) as error:
+            _blame(importer, node, error)
+    outputs = []
+    for info in graph.output:
+        if info.name in importer.poisoned:
+            continue
+        try:
+            outputs.append((info.name, _output(importer, info.name)))
+        except Unsupported as error:
+            producer = importer.producers.get(info.name)
+            if producer is None:
+                raise ModelError(f"output {info.name!r}: {error}") from None
+            _blame(importer, producer, error)
+    for node in graph.node:  # those in floating point that nobody came to ask for
+        if node.name not in importer.verdicts and any(i in importer.poisoned for i in node.input):
+            _refuse(importer, node, "")
+    return outputs
+
+
+def _blame(importer, node, error):
+    """Refuse the node that an error names, or the one at work, which then needs the other's result."""
+    culprit = importer.by_name.get(getattr(error, "node", None), node)
+    _refuse(importer, culprit, str(error))
+    if culprit is not node:
+        importer.verdicts[node.name] = ("unsupported", f"needs the result of {culprit.name!r}")
+        importer.poisoned |= dict.fromkeys(node.output, culprit.name)
+
+
+def _refuse(importer, node, why):
+    if any(i in importer.poisoned for i in node.input):
+        first = next(importer.poisoned[i] for i in node.input if i in importer.poisoned)
+        importer.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
+    else:
+        first = node.name
+        if all(node is not other for other, _ in importer.unsupported):
+            importer.unsupported.append((node, why))
+            importer.verdicts[node.name] = ("unsupported", why)
+    for output in node.output:
+        importer.poisoned[output] = first
+
+
+def _node(importer, node):
+    """Take one node: what it makes is known when this returns, or it is the host's."""
+    op = node.op_type
+    if node.name in importer.refused:
+        raise Unsupported(importer.refused[node.name])
+    if op == "Constant":
+        importer.consts[node.output[0]] = constant_value(node)
+        return importer.done(node, "folded", "constant")
+    if all(i in importer.consts for i in node.input if i) and op != "DequantizeLinear" and node.input:
+        _fold(importer, node)
+        return importer.done(node, "folded", "constant")
+    if any(i in importer.poisoned for i in node.input):
+        raise Unsupported("")
+    if op == "DequantizeLinear":
+        return dequantize(importer, node)
+    if op == "QuantizeLinear":
+        return quantize(importer, node)
+    if op in QOPERATOR_OPS and node.input[0] not in importer.floats and not _is_float(importer, node):
+        QOPERATOR_OPS[op](importer, node)
+        return importer.done(node)
+    if op in LAYOUT_OPS and importer.view(node.input[0]) is not None:
+        return layout(importer, node)
+    if op in FLOAT_OPS:
+        state = FLOAT_OPS[op](importer, node)
+        if state is not None:
+            importer.floats[node.output[0]] = state
+            return importer.done(node)
+    return None  # known to the host only, if anybody asks for its result
+
+
+def _is_float(importer, node):
+    """Whether an operator that exists for float and int8 is used on floats here."""
+    return node.op_type in FLOAT_OPS and not any(i in importer.views for i in node.input)
+
+
+def _fold(importer, node):
+    model = small_model(
+        [node], [], [o for o in node.output if o], {i: importer.consts[i] for i in node.input if i},
+        {"": 17} | importer.opsets,
+    )  # fmt: skip
+    try:
+        results = open_session(model).run(None, {})
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise Unsupported(node_line(error, node)) from None
+    importer.consts.update(zip([o for o in node.output if o], results, strict=True))
+
+
+def _output(importer, name):
+    view = importer.view(name)
+    if view is None and name in importer.poisoned:
+        raise Unsupported(f"needs the result of {importer.poisoned[name]!r}")
+    if view is None:
+        view = on_host(importer, name, None, name)
+    importer.output_shapes[name] = tuple(view.shape)
+    try:
+        return importer.materialize(view)
+    except Unsupported:
+        if name in importer.views:
+            raise
+        return moved_by_host(importer, view, name)
