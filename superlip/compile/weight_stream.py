@@ -8,6 +8,7 @@ import numpy as np
 from superlip.plan.blocks import portions
 from superlip.plan.partition import Split
 from superlip.plan.residency import Residents
+from superlip.plan.timing import dram_words
 from superlip.rtl.isa import Memory, Opcode
 
 from .program import Access
@@ -177,10 +178,9 @@ class WeightStream:
         for step in group:
             if step.held is not None:
                 self.rings[step.board].release(step.held)
-        node, dram = self.target.node, self.target.dram
-        cycles = max((step.matmul_cycles(node.tm) for step in group), default=0)
+        cycles = max((step.matmul_cycles(self.target.node.tm) for step in group), default=0)
         limit = max(ring.words for ring in self.rings)
-        gained = cycles * dram.bytes_per_cycle / node.tn - traffic
+        gained = dram_words(cycles, self.target) - traffic
         self.credit = max(-limit, min(limit, self.credit + gained))
         while self.ahead < len(self.groups) and self.credit > 0:
             words = max((s.block.words for s in self._to_load(self.groups[self.ahead])), default=0)

@@ -114,10 +114,6 @@ class Op:
         """Kernel (y, x) of the fused pooling: (1, 1) without one."""
         return self.pool.kernel if self.pool is not None else (1, 1)
 
-    def requantize_cycles(self, block):
-        """Cycles that VECTOR takes for the results of a convolution in rows [row0, row1), columns [col0, col1)."""
-        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.pooling[0] * self.pooling[1]
-
     def sums(self, row0: int, row1: int, col0: int = 0, col1: int | None = None) -> tuple[int, int, int, int]:
         """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
         col1 = self.grid[1] if col1 is None else col1

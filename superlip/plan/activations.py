@@ -22,7 +22,7 @@ from .allocate import Allocator, DoesNotFit
 from .chunks import Chunk, Strip, chunks_of, strips_of
 from .partition import rows_written
 from .schedule import starts_after
-from .vector_steps import vector_cycles
+from .timing import word_cycles
 
 __all__ = ["ActivationPlan", "plan_activations"]
 
@@ -295,7 +295,7 @@ class _Planner:
         if op.is_conv:
             chunks = chunks_of(op, part, most)
         else:
-            rows = max(1, min(most, VECTOR_TASK // vector_cycles(op)) // op.grid[1])
+            rows = max(1, min(most, VECTOR_TASK // word_cycles(op)) // op.grid[1])
             chunks = [
                 Chunk(row, min(row + rows, part.row1), 0, op.grid[1]) for row in range(part.row0, part.row1, rows)
             ]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+from .timing import pass_pixels
+
 __all__ = ["Chunk", "Strip", "chunks_of", "strips_of"]
 
 
@@ -15,15 +17,18 @@ class Chunk:
     col0: int
     col1: int
 
+    @property
+    def results(self):
+        """Pixels of the grid."""
+        return (self.row1 - self.row0) * (self.col1 - self.col0)
+
     def sums(self, op):
         """Accumulators it takes."""
-        row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
-        return (row1 - row0) * (col1 - col0)
+        return pass_pixels(op, self.row0, self.row1, self.col0, self.col1)
 
     def pixels(self, op, fold):
         """Pixels that a pass over it reads: those ahead of each row, which a fold needs, included."""
-        row0, row1, col0, col1 = op.sums(self.row0, self.row1, self.col0, self.col1)
-        return (row1 - row0) * (col1 - col0 + fold - 1)
+        return pass_pixels(op, self.row0, self.row1, self.col0, self.col1, fold)
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superlip.graph import ir
-
 from .partition import Split, part_of, sends, storage_masks
 from .residency import Residents
+from .timing import dram_cycles, link_cycles, matmul_cycles, pass_pixels, start_cycles, vector_cycles
 
 __all__ = ["Estimator", "LayerCost", "score", "total_cycles"]
 
 TRAFFIC_WEIGHT = 0.1
 """Part of DRAM and link cycles that counts although other work covers them."""
-
-START_CYCLES = 30
-"""Instruction start, array depth, requantization pipeline: paid once a layer that depends on the one before."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +88,9 @@ class Estimator:
         ----------
         splits : list of Split
         """
-        node, boards, share = self.target.node, self.boards, self.share
+        target, node, boards, share = self.target, self.target.node, self.boards, self.share
         parts = [self.parts(index, split) for index, split in enumerate(splits)]
         streamed = _streamed([weights for _, weights, _, _ in parts], [p for p, _, _, _ in parts], node, boards)
-        frame_bytes = node.frame_words * node.tn
-        link_rate = self.target.link.bytes_per_cycle * frame_bytes / (frame_bytes + 16 + 2 * node.link_bytes)
         costs = []
         for index, (op, split) in enumerate(zip(self.network.ops, splits, strict=True)):
             shared = split is Split.ROWS and share < 1
@@ -114,9 +108,9 @@ class Estimator:
                 LayerCost(
                     compute=compute,
                     vector=vector,
-                    dram=max(loaded) / self.target.dram.bytes_per_cycle,
-                    link=max(sent) / link_rate,
-                    start=START_CYCLES + (self.target.link.latency + START_CYCLES if exchanged else 0),
+                    dram=dram_cycles(max(loaded), target),
+                    link=link_cycles(max(sent), target),
+                    start=start_cycles(exchanged, target),
                     dram_bytes=round(sum(loaded)),
                     link_bytes=round(sum(sent)),
                 )
@@ -149,24 +143,18 @@ def _streamed(weights, parts, node, boards):
 
 
 def _compute(op, part, node):
-    """Cycles of the array: every pass takes at least the tm cycles of a weight load."""
+    """Cycles of MATMUL, in as many chunks as the accumulators of all pixels fill banks."""
     if not op.is_conv or part.empty:
         return 0
-    passes = op.kernel_passes
-    row0, row1, col0, col1 = op.sums(part.row0, part.row1)
-    pixels = (row1 - row0) * (col1 - col0 + op.fold - 1)
+    pixels = pass_pixels(op, part.row0, part.row1, fold=op.fold)
     chunks = -(-pixels // (node.acc_words // 2))
-    return (part.group1 - part.group0) * passes * max(pixels, chunks * node.tm)
+    return matmul_cycles((part.group1 - part.group0) * op.kernel_passes, pixels, chunks, node.tm)
 
 
 def _vector(op, part):
-    """Cycles of VECTOR: one word a cycle, one window pixel a cycle, two operands in two cycles."""
-    if part.empty:
-        return 0
-    pixels = (part.group1 - part.group0) * (part.row1 - part.row0) * op.grid[1]
-    (kh, kw), *_ = op.window
-    each = op.pooling[0] * op.pooling[1] if op.is_conv else kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
-    return pixels * each + 12 * (part.group1 - part.group0)
+    """Cycles of VECTOR."""
+    groups = part.group1 - part.group0
+    return 0 if part.empty else vector_cycles(op, groups * (part.row1 - part.row0) * op.grid[1], groups)
 
 
 def total_cycles(costs):

@@ -29,6 +29,7 @@ from superlip.ops.operation import Op
 from superlip.rtl.isa import MAX_FOLD
 
 from .network import HostStep, Network
+from .timing import fusing_pays
 
 __all__ = ["LoweringError", "lower"]
 
@@ -277,7 +278,7 @@ class _Lowering:
         results = int(np.prod(self.graph.values[pool.output].shape[1:]))
         passes = kh * ((channels - 1) // self.tn * kw + -(-kw // self._most_copies(channels, node)))
         overlaps = any(k > s for k, s in zip(pool.kernel, pool.strides, strict=True))
-        return not overlaps or sums + results * pool.kernel[0] * pool.kernel[1] > 0.7 * passes * sums
+        return not overlaps or fusing_pays(sums, results, pool.kernel[0] * pool.kernel[1], passes)
 
     def _pool(self, node):
         self._elementwise(node)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Task", "order", "starts_after"]
+from .timing import RESULT_LATENCY
 
-REQUANTIZE_LATENCY = 40
-"""Cycles from the last sum of a chunk to its results: the array, VECTOR's pipeline and the posts between them."""
+__all__ = ["Task", "order", "starts_after"]
 
 
 @dataclass(eq=False)
@@ -150,7 +149,7 @@ def order(network, tasks, after):
         if own is not None and (conv is None or (own[0] < conv[0] + conv[1].matmul and not _collide(own[1], conv[1]))):
             start, task = own
             vector = start + task.vector
-            progress.done(task, vector + REQUANTIZE_LATENCY)
+            progress.done(task, vector + RESULT_LATENCY)
         else:
             start, task = conv
             unfinished = task.op if task.leaves_open else None
@@ -158,7 +157,7 @@ def order(network, tasks, after):
             if task.vector:
                 vector = max(vector, matmul) + task.vector
                 banks = [banks[1], vector]
-            progress.done(task, max(vector, matmul) + REQUANTIZE_LATENCY)
+            progress.done(task, max(vector, matmul) + RESULT_LATENCY)
         at[task.op] += 1
         result.append(task)
     return result

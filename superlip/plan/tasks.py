@@ -11,7 +11,8 @@ from .blocks import Block, Tile, block_limit
 from .chunks import Chunk
 from .partition import needs
 from .schedule import Task
-from .vector_steps import vector_cycles, vector_steps
+from .timing import matmul_cycles, word_cycles
+from .vector_steps import vector_steps
 
 __all__ = ["Step", "tasks_of"]
 
@@ -42,8 +43,8 @@ class Step:
     fresh: bool = False
 
     def matmul_cycles(self, tm):
-        """Cycles of the array: a pass takes at least the ``tm`` cycles of the next weight load."""
-        return self.block.sets * max(self.pixels, tm * len(self.chunks))
+        """Cycles of MATMUL."""
+        return matmul_cycles(self.block.sets, self.pixels, len(self.chunks), tm)
 
 
 def tasks_of(network, parts, tiles, memory, config):
@@ -90,7 +91,7 @@ class _Cutter:
                     if step.last:
                         makes.append((step.tile.group, step.tile.group + 1, _output_rows(op, chunk.row0, chunk.row1)))
                 matmul = max(matmul, step.matmul_cycles(self.config.tm))
-                vector = max(vector, sum(map(op.requantize_cycles, step.chunks)) if step.last else 0)
+                vector = max(vector, sum(chunk.results for chunk in step.chunks) * word_cycles(op) if step.last else 0)
             tasks.append(Task(index, steps, needs, makes, matmul, vector, bool(unfinished)))
         return tasks
 
@@ -140,7 +141,7 @@ class _Cutter:
                 for place, need in zip(op.inputs, needs(op, part), strict=True):
                     wanted.append((place.storage.name, need.group0, need.group1, need.row0, need.row1))
                 makes.append((step.group, step.group + 1, _output_rows(op, step.row0, step.row1)))
-                cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * vector_cycles(op))
+                cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * word_cycles(op))
             tasks.append(Task(index, steps, wanted, makes, 0, cycles))
         return tasks
 

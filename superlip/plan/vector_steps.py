@@ -8,7 +8,7 @@ import numpy as np
 from superlip.graph import ir
 from superlip.rtl.isa import PARAM_WORDS, table_words
 
-__all__ = ["VectorStep", "count_blocks", "vector_cycles", "vector_parameter_words", "vector_steps"]
+__all__ = ["VectorStep", "count_blocks", "vector_parameter_words", "vector_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +70,3 @@ def count_blocks(op, row0, row1):
         for r0, r1, rows in runs(row0, row1, sy, top, kh, source.height)
         for c0, c1, cols in runs(0, dest.width, sx, left, kw, source.width)
     ]
-
-
-def vector_cycles(op):
-    """Cycles that VECTOR takes for a word of the result."""
-    (kh, kw), *_ = op.window
-    return kh * kw if isinstance(op.node, ir.Pool) else len(op.inputs)
