@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from superlip.graph import ir
 from superlip.ops.layout import View
 from superlip.plan.activations import params_region, plan_activations
 from superlip.plan.allocate import DoesNotFit
@@ -25,7 +24,6 @@ from superlip.rtl.isa import Memory, Opcode, VectorOp
 from .compiled import BoardImage, Compiled, Written
 from .dram import DramImage
 from .program import ACC, DRAM, Access, Emitter
-from .vector import vector_body, vector_params, vector_reads
 from .weight_stream import WeightStream, load
 from .weights import tile_params
 
@@ -118,7 +116,7 @@ class _Compiler:
         """Parameter blocks of one operation, by key: a convolution's by output group."""
         op = self.network.ops[index]
         if not op.is_conv:
-            return dict(enumerate(vector_params(op, self.config.tn)))
+            return dict(enumerate(op.vector.params(op, self.config.tn)))
         return {tile.group: tile_params(op, tile) for tile in self.tiles[index]}
 
     def _place_dram(self):
@@ -440,7 +438,7 @@ class _Compiler:
         )
         row0, row1, col0, col1 = op.sums(chunk.row0, chunk.row1, chunk.col0, chunk.col1)
         reads = [sums]
-        params = self._params(board, step.op, tile.group, node.table is not None, reads)
+        params = self._params(board, step.op, tile.group, reads)
         dest = self._dest(step.op, board, tile.group, chunk)
         zero_point = op.zero_points[-1] if node.table is None else node.table_zero_point
         self._emit_vector_op(
@@ -453,14 +451,14 @@ class _Compiler:
             },
         )  # fmt: skip
 
-    def _params(self, board, op, key, table, reads):
+    def _params(self, board, op, key, reads):
         """Fields that load a parameter block, where the lanes don't hold it already."""
         if self.loaded_params[board] == (op, key):
             return {}
         self.loaded_params[board] = (op, key)
         address = self.memory[board].params[op][key]
         reads.append(Access(Memory.ACT, params_region(address, self.param_words[op][key])))
-        return {"params": address, "load_params": 1, "load_table": int(table)}
+        return {"params": address, **self.network.ops[op].spec.loads}
 
     # -- what VECTOR writes --------------------------------------------------------------------------------
 
@@ -516,17 +514,15 @@ class _Compiler:
         del strip  # staged already
         op = self.network.ops[index]
         views = [self._source(place, board) for place in op.inputs]
-        reads = [Access(Memory.ACT, region) for region in vector_reads(op, step, views)]
-        is_table = isinstance(op.node, ir.Table)
-        params = {}
-        if step.params is not None:
-            params = self._params(board, index, step.params, is_table, reads)
-            if params and is_table:
-                params["load_params"] = 0
+        reads = [
+            Access(Memory.ACT, view.region(need.group0, need.group1, need.row0, need.row1))
+            for view, need in zip(views, op.needs(step.part), strict=True)
+        ]
+        params = self._params(board, index, step.params, reads) if self.param_words[index] else {}
         chunk = Chunk(step.row0, step.row1, step.col0, step.col1)
         dest = self._dest(index, board, step.group, chunk)
         lanes = next((a, b) for group, a, b, _, _ in op.output.tiles() if group == step.group)
-        body = {**vector_body(op, step, views), **params}
+        body = {**op.vector.body(op, step, views), **params}
         self._emit_vector_op(index, board, step.group, lanes, chunk, dest, reads, body)
 
     def _emit_stores(self, names):

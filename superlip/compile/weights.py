@@ -1,15 +1,13 @@
-"""Weights, parameters and tables as words."""
-
-from typing import Any
+"""Weights of convolutions as words, with their parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superlip.ops.operation import Op
+from superlip.ops.params import lane_params, table_block
 from superlip.plan.blocks import Tile
-from superlip.rtl.isa import PARAM_WORDS, table_words
 
-__all__ = ["add_params", "lane_params", "table_block", "tile_params", "tile_words"]
+__all__ = ["tile_params", "tile_words"]
 
 
 def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> list[NDArray[np.int8]]:
@@ -83,28 +81,3 @@ def _fold(sets: NDArray[np.int8], fold: int) -> NDArray[np.int8]:
     columns = np.zeros((kh, passes * fold, rows, lanes), np.int8)
     columns[:, :kw] = sets[..., :lanes]
     return columns.reshape(kh, passes, fold, rows, lanes).transpose(0, 1, 3, 2, 4).reshape(kh, passes, rows, tn)
-
-
-def _lanes(pairs: NDArray[Any]) -> NDArray[np.int8]:
-    """Eight bytes a lane, lanes in order, as PARAM_WORDS words."""
-    return np.ascontiguousarray(pairs).view(np.int8).reshape(PARAM_WORDS, -1)
-
-
-def lane_params(bias: NDArray[np.int32], scale: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Parameter words of REQUANTIZE, SUM and MUL: ``bias`` int32 and ``scale`` float32, shape (tn,)."""
-    pairs = np.empty((len(bias), 2), "<i4")
-    pairs[:, 0] = bias
-    pairs[:, 1] = np.asarray(scale, "<f4").view("<i4")
-    return _lanes(pairs)
-
-
-def add_params(mult_a: int, mult_b: int, tn: int) -> NDArray[np.int8]:
-    """Parameter words of ADD."""
-    return _lanes(np.tile(np.array([mult_a, mult_b], "<i4"), (tn, 1)))
-
-
-def table_block(table: NDArray[np.int8], tn: int) -> NDArray[np.int8]:
-    """Words of a 256-entry table (int8, by byte pattern)."""
-    padded = np.zeros(table_words(tn) * tn, np.int8)
-    padded[:256] = table
-    return padded.reshape(-1, tn)

@@ -6,7 +6,6 @@ import numpy as np
 
 from superlip.compile.compiled import Compiled
 from superlip.compile.weights import tile_words
-from superlip.graph import ir
 from superlip.plan.blocks import conv_tiles
 from superlip.rtl.isa import INSTRUCTION_BYTES, PARAM_WORDS, Memory, Opcode, Unit, decode, table_words
 
@@ -218,28 +217,26 @@ class _Board:
 
     def _constant(self, user, group, entry, length, address, values, at):
         """A requantization constant, a factor of an addition, or an entry of a table."""
-        op = user.tag - 1
-        node, name = self.ops[op].node, self.ops[op].name
+        number = user.tag - 1
+        op = self.ops[number]
         if entry >= length * self.node.tn:
             entry -= length * self.node.tn
             have, want = (int(part[at]) for part in values)
             pattern = entry - 256 if entry > 127 else entry
-            text = (
-                f"table of layer {name}, entry for {pattern}: it is {have}, the model says {want} (DRAM {address:#x})"
-            )
-            return address, ImageDifference(self.number, "table", op, text, address)
+            whose = f"table of layer {op.name}, entry for {pattern}"
+            text = f"{whose}: it is {have}, the model says {want} (DRAM {address:#x})"
+            return address, ImageDifference(self.number, "table", number, text, address)
         lane, byte = divmod(entry, 8)
         first = at - byte % 4  # a port's part of a word is whole lanes
-        is_scale = byte >= 4 and not isinstance(node, ir.Add)
-        have, want = (part[first : first + 4].view("<f4" if is_scale else "<i4")[0] for part in values)
-        channel = self.ops[op].channel(group, lane)
-        what = "scale" if is_scale else "bias" if not isinstance(node, ir.Add) else ("factor a", "factor b")[byte >= 4]
-        if self.ops[op].is_conv:
-            whose = f"requantization constant of layer {name}, tile {group}, channel {channel}"
+        what, type_ = op.spec.constants[byte // 4]
+        have, want = (part[first : first + 4].view(type_)[0] for part in values)
+        channel = op.channel(group, lane)
+        if op.is_conv:
+            whose = f"requantization constant of layer {op.name}, tile {group}, channel {channel}"
         else:
-            whose = f"constant of layer {name}, lane {lane}"
+            whose = f"constant of layer {op.name}, lane {lane}"
         text = f"{whose}: {what} is {have}, the model says {want} (DRAM {address - byte % 4:#x})"
-        return (first, address - byte % 4), ImageDifference(self.number, "constant", op, text, address - byte % 4)
+        return (first, address - byte % 4), ImageDifference(self.number, "constant", number, text, address - byte % 4)
 
 
 def _parameter_users(programs: BoardPrograms, written, words):

@@ -13,7 +13,7 @@ from superlip.element import INT8, ElementType
 from .given import Given
 
 __all__ = [
-    "Value", "Node", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
+    "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
     "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph",
 ]  # fmt: skip
 
@@ -47,7 +47,15 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(Node):
+class Clipped(Node):
+    """A node that ends in a clip to [low, high] (Relu, Clip fused)."""
+
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv(Clipped):
     """clip(rint(float32(acc) * scale) + zp_out), acc = sum(w * x) + bias, x = input zero point in the padding.
 
     Parameters
@@ -59,8 +67,6 @@ class Conv(Node):
         float32 of input scale * weight scale / output scale, in ONNX Runtime's order of operations.
     strides, dilations : (y, x)
     pads : (top, left, bottom, right)
-    low, high : int
-        Clip in the int8 domain (Relu, Clip fused).
     """
 
     weights: np.ndarray
@@ -70,8 +76,6 @@ class Conv(Node):
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
-    low: int = -128
-    high: int = 127
     table: np.ndarray | None = None
     """int8, shape (256,): applied to the result (entry = byte pattern), where an element-wise function was fused."""
     table_zero_point: int = 0
@@ -79,7 +83,7 @@ class Conv(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pool(Node):
+class Pool(Clipped):
     """Max or average pooling.
 
     Average: rint(float32(sum(x - zp_in)) * scale[count]) + zp_out with ``count`` the pixels counted in the window;
@@ -92,12 +96,10 @@ class Pool(Node):
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     count_include_pad: bool = False
     scale: np.ndarray | None = None
-    low: int = -128
-    high: int = 127
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Add(Node):
+class Add(Clipped):
     """clip(round_half_even((a - zp_a) * mult_a + (b - zp_b) * mult_b, shift) + zp_out).
 
     Exact integers; |mult| < 2**26.
@@ -106,17 +108,13 @@ class Add(Node):
     mult_a: int
     mult_b: int
     shift: int
-    low: int = -128
-    high: int = 127
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Mul(Node):
+class Mul(Clipped):
     """clip(rint(float32((a - zp_a) * (b - zp_b)) * scale) + zp_out). ``b`` may be (C, 1, 1)."""
 
     scale: float
-    low: int = -128
-    high: int = 127
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

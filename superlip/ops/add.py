@@ -5,16 +5,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from superlip.graph import ir
+from superlip.rtl.isa import VectorOp
 
 from .arithmetic import round_half_even_shift
-from .spec import OpSpec, Tensor, register
+from .layout import View
+from .operation import Op
+from .params import Words, add_params
+from .spec import Tensor, register
+from .vector import VectorSpec, VectorStep
 
 __all__ = ["AddSpec"]
 
 
 @register(ir.Add)
-class AddSpec(OpSpec[ir.Add]):
+class AddSpec(VectorSpec[ir.Add]):
     """An addition: exact integers and one rounding."""
+
+    vector_op = VectorOp.ADD
+    constants = ("factor a", "<i4"), ("factor b", "<i4")
+
+    def params(self, op: Op, tn: int) -> list[Words]:
+        return [add_params(self.node.mult_a, self.node.mult_b, tn)]
+
+    def body(self, op: Op, step: VectorStep, views: Sequence[View]) -> dict[str, int]:
+        return super().body(op, step, views) | {"shift": self.node.shift}
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         node = self.node

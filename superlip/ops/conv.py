@@ -1,12 +1,19 @@
 """Convolutions and dense layers."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from superlip.graph import ir
 
 from .arithmetic import convolve, lookup, requantize
+from .layout import Part
 from .spec import OpSpec, Tensor, Window, register
+
+if TYPE_CHECKING:
+    from .operation import Op
 
 __all__ = ["ConvSpec"]
 
@@ -22,6 +29,18 @@ class ConvSpec(OpSpec[ir.Conv]):
         node = self.node
         kh, kw = node.weights.shape[2:]
         return Window((kh, kw), node.strides, node.pads, node.dilations)
+
+    @property
+    def loads(self) -> dict[str, int]:
+        return {"load_params": 1, "load_table": int(self.node.table is not None)}
+
+    def words_read(self, op: Op) -> int:
+        """Sums: those of a window, where a pooling is fused."""
+        return math.prod(op.pooling)
+
+    def needs(self, op: Op, part: Part) -> list[Part]:
+        """All channels, whatever the groups."""
+        return [Part(place.first_group, place.end_group, *op.rows_of(place, part)) for place in op.inputs]
 
     @property
     def weight_bytes(self) -> int:

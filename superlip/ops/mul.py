@@ -5,16 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from superlip.graph import ir
+from superlip.rtl.isa import VectorOp
 
 from .arithmetic import requantize
-from .spec import OpSpec, Tensor, register
+from .operation import Op
+from .params import Words, lane_params
+from .spec import Tensor, register
+from .vector import VectorSpec
 
 __all__ = ["MulSpec"]
 
 
 @register(ir.Mul)
-class MulSpec(OpSpec[ir.Mul]):
+class MulSpec(VectorSpec[ir.Mul]):
     """A product, rescaled as a convolution's sum is."""
+
+    vector_op = VectorOp.MUL
+
+    def params(self, op: Op, tn: int) -> list[Words]:
+        return [lane_params(np.zeros(tn, np.int32), np.full(tn, self.node.scale, np.float32))]
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         node = self.node

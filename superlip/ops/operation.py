@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from superlip.graph import ir
 
-from .layout import Placement
+from .layout import Part, Placement
 from .spec import OpSpec, Window, spec_of
+from .vector import VectorSpec
 
 __all__ = ["Op"]
 
@@ -114,6 +115,12 @@ class Op:
         """Kernel (y, x) of the fused pooling: (1, 1) without one."""
         return self.pool.kernel if self.pool is not None else (1, 1)
 
+    @property
+    def vector(self) -> VectorSpec[Any]:
+        """``spec``, of an operation that is no convolution."""
+        assert isinstance(self.spec, VectorSpec)
+        return self.spec
+
     def sums(self, row0: int, row1: int, col0: int = 0, col1: int | None = None) -> tuple[int, int, int, int]:
         """Rows and columns (a, b, c, d) of the convolution's sums that a block of the grid is made of."""
         col1 = self.grid[1] if col1 is None else col1
@@ -134,3 +141,12 @@ class Op:
         high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
         height = self.inputs[0].storage.height
         return max(0, min(low, height)), max(0, min(high, height))
+
+    def needs(self, part: Part) -> list[Part]:
+        """What each input must provide for a part of the output."""
+        return [Part(0, 0, 0, 0) for _ in self.inputs] if part.empty else self.spec.needs(self, part)
+
+    def rows_of(self, place: Placement, part: Part) -> tuple[int, int]:
+        """Rows of one of the inputs that a part of the output needs; one that has a single row is the same for all."""
+        rows = self.input_rows(part.row0, part.row1)
+        return rows if place.storage.height > 1 or rows[1] <= 1 else (0, 1)

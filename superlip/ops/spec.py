@@ -1,13 +1,20 @@
 """What superlip knows of an operator: a class for each kind of node of the graph."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
 from superlip.graph import ir
+
+from .layout import Part
+
+if TYPE_CHECKING:
+    from .operation import Op
 
 __all__ = ["OpSpec", "Tensor", "Window", "apply", "register", "spec_of"]
 
@@ -39,6 +46,10 @@ class OpSpec(ABC, Generic[N]):
 
     is_conv: ClassVar[bool] = False
     """Whether MATMUL runs it, with weights."""
+    works_in_place: ClassVar[bool] = False
+    """Whether a result may take the place of an operand's pixel of the same number."""
+    constants: ClassVar[tuple[tuple[str, str], tuple[str, str]]] = ("bias", "<i4"), ("scale", "<f4")
+    """What a lane's parameters are, of four bytes each: (name, numpy's type)."""
 
     def __init__(self, node: N) -> None:
         self.node = node
@@ -63,6 +74,23 @@ class OpSpec(ABC, Generic[N]):
     def window(self) -> Window:
         """Pixels of each input that a result is made of: without more, the one at its place."""
         return Window()
+
+    @property
+    def loads(self) -> dict[str, int]:
+        """Fields of VECTOR that say what a parameter block holds: lanes' parameters, a table behind them, or either."""
+        return {"load_params": 1}
+
+    def words_read(self, op: Op) -> int:
+        """Words that VECTOR reads for one of the result: a pixel of the window, or of an operand, in each."""
+        return math.prod(self.window.kernel) * len(op.inputs)
+
+    def needs(self, op: Op, part: Part) -> list[Part]:
+        """What each input must provide for a part of the output, which is not empty: the same channels."""
+        shifts = [place.first_group - op.output.first_group for place in op.inputs]
+        return [
+            Part(part.group0 + shift, part.group1 + shift, *op.rows_of(place, part))
+            for place, shift in zip(op.inputs, shifts, strict=True)
+        ]
 
     @property
     def weight_bytes(self) -> int:

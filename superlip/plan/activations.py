@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from superlip.graph import ir
 from superlip.ops.layout import View
 from superlip.rtl.isa import PARAM_WORDS
 
@@ -238,7 +237,7 @@ class _Planner:
         writers, users = self.writers, self.users
         for index, op in enumerate(self.network.ops):
             name = op.output.storage.name
-            if not isinstance(op.node, ir.Add | ir.Mul | ir.Table) or len(writers[name]) > 1:
+            if not op.spec.works_in_place or len(writers[name]) > 1:
                 continue
             for place in op.inputs:
                 source = place.storage.name

@@ -12,7 +12,6 @@ from superlip.ops.operation import Op
 from superlip.rtl.isa import PARAM_WORDS, table_words
 
 from .allocate import DoesNotFit
-from .vector_steps import vector_parameter_words
 
 __all__ = ["Block", "Tile", "block_limit", "conv_tiles", "parameter_words", "portions"]
 
@@ -130,6 +129,6 @@ def portions(block: Block, tm: int) -> list[tuple[int, int]]:
 def parameter_words(op: Op, tiles: list[Tile] | None, tn: int) -> dict[int, int]:
     """Words of an operation's parameter blocks, by key: of a convolution its output group, else what its steps name."""
     if tiles is None:
-        return vector_parameter_words(op, tn)
+        return {key: len(words) for key, words in enumerate(op.vector.params(op, tn))}
     words = PARAM_WORDS + (0 if op.conv.table is None else table_words(tn))
     return {tile.group: words for tile in tiles}

@@ -11,7 +11,6 @@ __all__ = [
     "Split",
     "divide",
     "masks",
-    "needs",
     "part_of",
     "possible_splits",
     "rows_written",
@@ -67,23 +66,6 @@ def part_of(op, split, board, boards):
     return Part(*groups, *rows)
 
 
-def needs(op, part):
-    """What each input of ``op`` must provide for ``part`` of its output: list of Part."""
-    if part.empty:
-        return [Part(0, 0, 0, 0) for _ in op.inputs]
-    rows = op.input_rows(part.row0, part.row1)
-    result = []
-    for place in op.inputs:
-        if op.is_conv:
-            groups = place.first_group, place.end_group
-        else:
-            shift = place.first_group - op.output.first_group
-            groups = part.group0 + shift, part.group1 + shift
-        height = place.storage.height
-        result.append(Part(*groups, *(rows if height > 1 or rows[1] <= 1 else (0, 1))))
-    return result
-
-
 def rows_written(op, part):
     """Rows of its output's storage that ``op`` writes for a part: a slice."""
     return slice(part.row0, part.row1) if op.is_plain else slice(None)
@@ -127,7 +109,7 @@ def storage_masks(network, storage, writers, users, splits, boards, is_given):
         op = network.ops[index]
         for board in range(boards):
             part = part_of(op, splits[index], board, boards)
-            for place, need in zip(op.inputs, needs(op, part), strict=True):
+            for place, need in zip(op.inputs, op.needs(part), strict=True):
                 if place.storage == storage:
                     needed[board, need.group0 : need.group1, need.row0 : need.row1] = True
     produced = (writes > 0) & (writes == written)

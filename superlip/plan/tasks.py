@@ -5,14 +5,10 @@ from itertools import accumulate, zip_longest
 
 import numpy as np
 
-from superlip.ops.layout import Part
-
 from .blocks import Block, Tile, block_limit
 from .chunks import Chunk
-from .partition import needs
 from .schedule import Task
 from .timing import matmul_cycles, word_cycles
-from .vector_steps import vector_steps
 
 __all__ = ["Step", "tasks_of"]
 
@@ -130,15 +126,14 @@ class _Cutter:
                     (board, number, step)
                     for number, strip in enumerate(self.memory[board].strips[index])
                     for chunk in strip.chunks
-                    for step in vector_steps(op, part, chunk.row0, chunk.row1)
+                    for step in op.vector.steps(op, part, chunk.row0, chunk.row1)
                 ]
             )
         tasks = []
         for steps in _side_by_side(queues, lambda step: step[1]):
             wanted, makes, cycles = [], [], 0
             for _, _, step in steps:
-                part = Part(step.group, step.group + 1, step.row0, step.row1)
-                for place, need in zip(op.inputs, needs(op, part), strict=True):
+                for place, need in zip(op.inputs, op.needs(step.part), strict=True):
                     wanted.append((place.storage.name, need.group0, need.group1, need.row0, need.row1))
                 makes.append((step.group, step.group + 1, _output_rows(op, step.row0, step.row1)))
                 cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * word_cycles(op))

@@ -50,9 +50,8 @@ def matmul_cycles(sets: int, pixels: int, chunks: int, tm: int) -> int:
 
 
 def word_cycles(op: Op) -> int:
-    """Cycles that VECTOR takes for a word of the result: a pixel of the window, or of an operand, in each."""
-    kernel = op.pooling if op.is_conv else op.window[0]
-    return kernel[0] * kernel[1] * len(op.inputs)
+    """Cycles that VECTOR takes for a word of the result: it reads one in each."""
+    return op.spec.words_read(op)
 
 
 def vector_cycles(op: Op, words: int, groups: int) -> int:

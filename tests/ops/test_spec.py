@@ -6,7 +6,8 @@ import pytest
 from superlip.graph import ir
 from superlip.ops import apply, spec_of
 
-KINDS = [kind for kind in vars(ir).values() if isinstance(kind, type) and issubclass(kind, ir.Node) and kind != ir.Node]
+NODES = [kind for kind in vars(ir).values() if isinstance(kind, type) and issubclass(kind, ir.Node)]
+KINDS = [kind for kind in NODES if not any(issubclass(other, kind) for other in NODES if other is not kind)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
