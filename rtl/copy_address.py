@@ -325,17 +325,17 @@ class CopyInstructions(wiring.Component):
         fill = body.fill if self.opcode == Opcode.LOAD else 0
         zero = ~(body.count0.any() & body.count1.any() & body.count2.any())
         in_flight, bad = Signal(range(self.depth + 1)), Signal()
-        room, take = Signal(), Signal()
+        room, taken = Signal(), Signal()
         m.d.comb += [
             room.eq((in_flight != self.depth) & ~self.stop & ~bad),  # room in the count is room in the queue
             self.instr.ready.eq(room & (self.dram.ready | fill | zero)),
-            take.eq(self.instr.valid & self.instr.ready),
+            taken.eq(self.instr.valid & self.instr.ready),
             self.dram.valid.eq(self.instr.valid & room & ~fill & ~zero),
-            queue.w_en.eq(take & ~zero),
+            queue.w_en.eq(taken & ~zero),
             self.busy.eq(in_flight.any()),
             self.operand.eq(bad & (in_flight == 1)),
         ]
-        m.d.sync += [in_flight.eq(in_flight + take - self.done), bad.eq(bad | (take & zero))]
+        m.d.sync += [in_flight.eq(in_flight + taken - self.done), bad.eq(bad | (taken & zero))]
         return m
 
 

@@ -161,17 +161,17 @@ class ResultTable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.table = table = memory.Memory(
+        m.submodules.entries = entries = memory.Memory(
             shape=8 * ROW_BYTES, depth=ROWS, init=[], attrs={"ram_style": "distributed"}
         )
-        write = table.write_port()
+        write = entries.write_port()
         m.d.comb += [write.en.eq(self.row_valid), write.addr.eq(self.row_index), write.data.eq(self.row)]
         looked_up = Signal(reset_less=True)
         m.d.sync += self.o_valid.eq(self.valid)
         with m.If(self.valid):
             m.d.sync += looked_up.eq(self.use_table)
         for lane, value in enumerate(self.i):
-            read = table.read_port()
+            read = entries.read_port()
             m.d.comb += [read.en.eq(self.valid & self.use_table), read.addr.eq(value[2:])]
             passed = Signal(8, name=f"passed_{lane}", reset_less=True)
             with m.If(self.valid):

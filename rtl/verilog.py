@@ -1,5 +1,6 @@
-"""Verilog text of a component."""
+"""Verilog text of a component, for any simulator and synthesizer: Verilog of 2005 and SystemVerilog of 2012 alike."""
 
+import re
 from contextlib import contextmanager
 
 from amaranth.back import rtlil, verilog
@@ -7,7 +8,22 @@ from amaranth.hdl import Const, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
-__all__ = ["ports_of", "to_verilog"]
+__all__ = ["WAIVED", "ports_of", "to_verilog"]
+
+WAIVED = {
+    "CASEINCOMPLETE": "signals have a default in front of each case, which the rule does not see",
+    "DECLFILENAME": "all modules are in one file",
+    "INITIALDLY": "an event that each always @* sees, as all of them wait by then",
+    "PROCASSINIT": "registers have a first value as well as a reset",
+    "UNUSEDSIGNAL": "each member of an interface is a signal, used or not",
+    "WIDTHEXPAND": "operands of different widths are meant: Amaranth's expressions are as wide as their values",
+    "WIDTHTRUNC": "where a value is cut to its place, Amaranth says so by the width of the place",
+}
+"""What ``verilator --lint-only -Wall`` would say of every text, and why it may: the text itself switches these rules
+off. Of a node there is nothing else to say."""
+
+_EVENT = "$at_start"
+_YOSYS_EVENT = r"\\\$auto\$verilog_backend\S+ "
 
 
 def to_verilog(component, name="top", *, platform=None):
@@ -22,7 +38,8 @@ def to_verilog(component, name="top", *, platform=None):
     """
     options = {"ports": ports_of(component), "emit_src": False, "strip_internal_attrs": True, "platform": platform}
     with _no_zero_init():
-        return verilog.convert(component, name=name, **options)
+        text = verilog.convert(component, name=name, **options)
+    return _waivers() + _start_all_processes(text)
 
 
 def ports_of(component):
@@ -34,6 +51,38 @@ def ports_of(component):
             direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
             ports["__".join(map(str, path))] = (signal, direction)
     return ports
+
+
+def _waivers():
+    return "".join(f"/* verilator lint_off {rule} */ // {reason}\n" for rule, reason in WAIVED.items())
+
+
+def _start_all_processes(text):
+    """Let each ``always @*`` run once at time 0.
+
+    A process waits for a change of what it reads. Where that is constant, or has its first value before processes
+    start (SystemVerilog's ``reg x = 0``), none comes. Yosys makes a change by a register that begins as 0, which is one
+    in Verilog only, and not for all processes. A non-blocking assignment in an ``initial`` is one everywhere: it comes
+    when all processes wait.
+    """
+    text = re.sub(rf"^  reg {_YOSYS_EVENT} = 0;\n", "", text, flags=re.MULTILINE)
+    text = re.sub(rf"^    if \({_YOSYS_EVENT}\) begin end\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^  always @\*\n    (.*;)\n", r"  always @* begin\n    \1\n  end\n", text, flags=re.MULTILINE)
+    first, *modules = re.split(r"^(?=module )", text, flags=re.MULTILINE)
+    return first + "".join(map(_start_processes, modules))
+
+
+def _start_processes(module):
+    """The same for the text of one module."""
+    always = "  always @* begin\n"
+    if always not in module:
+        return module
+    if _EVENT in module:
+        raise ValueError(f"a signal of {module.split('(')[0]} has the name {_EVENT}, which is taken")
+    head, body = module.split(");\n", 1)
+    event = f"\\{_EVENT} "
+    body = body.replace(always, f"{always}    if ({event}) begin end\n")
+    return f"{head});\n  reg {event};\n  initial {event} <= 1'h0;\n{body}"
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from superlip.tools.toolchain import ToolError, find_toolchain
 from .stand_ins import StandIns
 
 __all__ = [
-    "QUIET",
     "BuildError",
     "build_simulator",
     "check_machine",
@@ -47,13 +46,6 @@ VERILATOR_FLAGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noasse
 # runs once.
 OPTIMIZE = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
 _PORT = re.compile(r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
-
-
-# Amaranth's Verilog has these by nature; anything else that Verilator warns of is an error to look at.
-QUIET = [
-    "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-UNUSEDSIGNAL", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE",
-    "-Wno-DECLFILENAME", "-Wno-UNSIGNED", "-Wno-CMPCONST", "-Wno-TIMESCALEMOD", "-Wno-LATCH", "-Wno-BLKSEQ",
-]  # fmt: skip
 
 
 class BuildError(ToolError):
@@ -244,7 +236,7 @@ def _both_edges(text):
 def _compile(tools, folder, flags, compiler, sources, log, progress):
     """Verilate and compile ``sources`` of ``folder`` there; keeps the output in ``log`` only if it fails."""
     verilate = [
-        tools.verilator, "--cc", "--exe", *flags, *QUIET, "--prefix", f"V{MODEL}", "--top-module", MODEL,
+        tools.verilator, "--cc", "--exe", *flags, "--prefix", f"V{MODEL}", "--top-module", MODEL,
         "--Mdir", "obj", "-CFLAGS", " ".join([*compiler, f"-I{folder}"]), "-LDFLAGS", "-pthread",
         *sorted(sources, key=lambda name: not name.endswith(".sv")),
     ]  # fmt: skip

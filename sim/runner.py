@@ -1,4 +1,4 @@
-"""Runs cocotb testbenches on Verilator: build once per design (by content), test, optionally with waves.
+"""Runs cocotb testbenches, on Verilator or Icarus: build once per design (by content), test, optionally with waves.
 
 A testbench is a Python module, one of ``superlip.sim.testbenches`` or any other file, with
 
@@ -10,6 +10,8 @@ A testbench is a Python module, one of ``superlip.sim.testbenches`` or any other
 ``@cocotb.test()`` coroutines
     which read their parameters with ``case()`` and their random numbers from ``rng()``. They see nothing but the ports:
     a design builds and runs several times faster so.
+
+Icarus knows unknown values, builds at once and runs some hundred times slower: ``SIM=icarus`` in the environment.
 """
 
 import base64
@@ -22,6 +24,7 @@ import pickle
 import pkgutil
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,13 +36,16 @@ from superlip.tools.cache import cache_folder, entry, remove_old, work_folder
 from superlip.tools.children import child
 from superlip.tools.toolchain import MissingToolError, find_toolchain, install_command
 
-from .build import QUIET, BuildError, last_lines
+from .build import BuildError, last_lines
 from .stand_ins import StandIns
 
-__all__ = ["TestbenchError", "testbenches", "case", "load_testbench", "rng", "run_bench", "to_verilog"]
+__all__ = ["SIMULATORS", "TestbenchError", "testbenches", "case", "load_testbench", "rng", "run_bench", "to_verilog"]
 
 TOP = "top"
+SIMULATORS = {"verilator": "", "icarus": "-g2012", "icarus-2005": "-g2005"}
+"""What testbenches run on, and the generation of Verilog that it is told."""
 OPT_FAST = "-O1"
+QUIET = ["-Wno-UNOPTFLAT", "-Wno-UNSIGNED", "-Wno-CMPCONST"]  # what somebody's component may have; a node has not
 
 
 class TestbenchError(ValueError):
@@ -117,8 +123,9 @@ def _import_file(path):
 
 
 def run_bench(
-    testbench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False
-):
+    testbench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False,
+    simulator=None,
+):  # fmt: skip
     """Run the cocotb tests of one case of a testbench, superlip's or your own.
 
     ``superlip.sim.run_bench("vector", "lanes8")``, or ``run_bench("my/adder.py", parameters={"width": 12})``.
@@ -134,13 +141,15 @@ def run_bench(
     seed : int, optional
         Printed; a random one without it.
     waves : bool
-        Write ``dump.vcd`` to the run folder.
+        Write ``dump.vcd`` to the run folder (Icarus: ``dump.fst``).
     test : str, optional
         Only the cocotb test of that name.
     folder : Path, optional
         Where results (and waves) go; by default a new one inside the cache.
     stand_ins : bool
-        With the C++ stand-ins of the simulator (``StandIns``) for the data paths.
+        With the C++ stand-ins of the simulator (``StandIns``) for the data paths. Not with Icarus.
+    simulator : str, optional
+        One of ``SIMULATORS``; by default what the environment's SIM says, or Verilator.
 
     Returns
     -------
@@ -151,26 +160,34 @@ def run_bench(
     AssertionError
         If a test failed (the message says which, and the seed).
     TestbenchError
-        If there is no such testbench or case, or its component can't be built.
+        If there is no such testbench, case or simulator, or its component can't be built.
     MissingToolError
-        If Verilator, a compiler or cocotb is missing.
+        If the simulator, a compiler or cocotb is missing.
     BuildError
-        If Verilator or the compiler fails.
+        If the simulator or the compiler refuses the design.
     CacheError
         If the cache can't be used.
     """
+    simulator = simulator or os.environ.get("SIM", "verilator")
+    if simulator not in SIMULATORS or (stand_ins and simulator != "verilator"):
+        known = "verilator" if stand_ins else ", ".join(SIMULATORS)
+        raise TestbenchError(f"a testbench runs on {known}{' with stand-ins' if stand_ins else ''}, not {simulator!r}")
     module = load_testbench(testbench)
-    tools = find_toolchain()
+    tools = find_toolchain() if simulator == "verilator" else _find_icarus()
     name = module.__name__.removeprefix(f"{__package__}.testbenches.")
     case_name, parameters = _case(module, name, case_name, parameters)
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"testbench {name}[{case_name}] seed {seed}", flush=True)
     with _told(f"testbench {name}[{case_name}] can't be built"):
         component = module.build(**parameters)
-    build = _build(tools, component, waves, stand_ins)
+    if simulator == "verilator":
+        build = _build(tools, component, waves, stand_ins)
+    else:
+        # What cocotb dumps waves with is SystemVerilog.
+        build = _build_icarus(tools, component, waves, SIMULATORS["icarus" if waves else simulator])
     folder = Path(folder).absolute() if folder else _run_folder(name, case_name)
     folder.mkdir(parents=True, exist_ok=True)
-    count, failed = _test(build, module.__name__, parameters, seed, waves, test, folder)
+    count, failed = _test(build, module.__name__, parameters, seed, waves, test, folder, simulator)
     if failed or not count:
         what = f"{failed} of {count} tests failed" if count else "no test was run to its end"
         tail = (folder / "test.log").read_text(errors="replace")[-6000:]
@@ -238,7 +255,34 @@ def _build(tools, component, waves, stand_ins):
     return entry("testbench-simulators", key, make)
 
 
-def _test(build, module_name, parameters, seed, waves, test, folder):
+def _find_icarus():
+    """Version of Icarus."""
+    missing = [tool for tool in ("iverilog", "vvp") if shutil.which(tool) is None]
+    if missing:
+        raise MissingToolError(f"{missing[0]} not found: install Icarus Verilog, e.g. apt-get install iverilog")
+    return subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+
+
+def _build_icarus(version, component, waves, generation):
+    """Folder of what vvp runs, from the cache or built."""
+    text = to_verilog(component, TOP) + getattr(component, "verilog", "")
+    parts = (text, waves, version, importlib.metadata.version("cocotb"), generation)
+
+    def make(target):
+        (target / f"{TOP}.v").write_text(text)
+        log = target / "build.log"
+        try:
+            _icarus().build(
+                sources=[target / f"{TOP}.v"], hdl_toplevel=TOP, build_dir=target, build_args=[generation],
+                waves=waves, always=True, timescale=("1ns", "1ps"), log_file=log,
+            )  # fmt: skip
+        except subprocess.CalledProcessError:
+            raise BuildError(f"iverilog {generation} refuses the testbench's component\n{last_lines(log)}") from None
+
+    return entry("testbench-simulators", hashlib.sha256(repr(parts).encode()).hexdigest()[:20], make)
+
+
+def _test(build, module_name, parameters, seed, waves, test, folder, simulator):
     """Run the tests: how many there are, and how many of them failed."""
     from cocotb_tools import config  # noqa: PLC0415
     from cocotb_tools.check_results import get_results  # noqa: PLC0415
@@ -247,13 +291,14 @@ def _test(build, module_name, parameters, seed, waves, test, folder):
     settings = {"SUPERLIP_CASE": base64.b64encode(pickle.dumps(parameters)).decode(), "SUPERLIP_SEED": str(seed)}
     results = folder / "results.xml"
     with _environment({**os.environ, **settings, "LD_LIBRARY_PATH": libraries}):
-        runner = _runner(None)
+        runner = _runner(None) if simulator == "verilator" else _icarus()
         runner.sources = []
         with contextlib.suppress(subprocess.CalledProcessError, SystemExit):  # then there are no results
             runner.test(
                 test_module=module_name, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=build,
                 test_dir=folder, results_xml=str(results), testcase=test, waves=waves, seed=seed,
-                log_file=folder / "test.log", timescale=("1ns", "1ps"),
+                plusargs=[f"+dumpfile_path={folder / 'dump.fst'}"], timescale=("1ns", "1ps"),
+                log_file=folder / "test.log",
             )  # fmt: skip
     try:
         return get_results(results)
@@ -275,11 +320,31 @@ def _environment(variables):
         os.environ.update(saved)
 
 
+def _execute(commands, cwd, environment, stdout):
+    """Run a runner's commands, which end with us."""
+    for command in commands:
+        with child(command, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.STDOUT) as process:
+            code = process.wait()
+        if code:
+            raise subprocess.CalledProcessError(code, command)
+
+
+def _icarus():
+    """cocotb's runner."""
+    from cocotb_tools.runner import Icarus  # noqa: PLC0415
+
+    class Runner(Icarus):
+        def _execute_cmds(self, cmds, cwd, stdout=None):
+            _execute(cmds, cwd, self.env, stdout)
+
+    return Runner()
+
+
 def _runner(work):
     """cocotb's runner, with some things done differently.
 
     There is no --public-flat-rw, which keeps Verilator from optimising anything away. Paths of cocotb in the build are
-    those of links in the folder ``work``: make can't take what a path may hold. Programs end with us.
+    those of links in the folder ``work``: make can't take what a path may hold.
     """
     from cocotb_tools import config  # noqa: PLC0415
     from cocotb_tools.runner import Verilator  # noqa: PLC0415
@@ -299,11 +364,7 @@ def _runner(work):
             return [[linked(word) for word in command if word != "--public-flat-rw"] for command in commands]
 
         def _execute_cmds(self, cmds, cwd, stdout=None):
-            for command in cmds:
-                with child(command, cwd=cwd, env=self.env, stdout=stdout, stderr=subprocess.STDOUT) as process:
-                    code = process.wait()
-                if code:
-                    raise subprocess.CalledProcessError(code, command)
+            _execute(cmds, cwd, self.env, stdout)
 
     return Runner()
 

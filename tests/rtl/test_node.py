@@ -1,5 +1,7 @@
-"""Every preset becomes Verilog that Verilator takes without a warning that matters."""
+"""Nodes become Verilog that Verilator takes without a warning."""
 
+import functools
+import re
 import subprocess
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from superlip.boards import TARGETS
 from superlip.rtl.config import LIMITS, NodeConfig
 from superlip.rtl.node import Node, node_verilog
-from superlip.sim.runner import QUIET
+from superlip.rtl.verilog import WAIVED
 from superlip.tools.toolchain import MissingToolError, find_toolchain
 
 
@@ -21,19 +23,44 @@ def test_the_smallest_node_has_no_signal_without_bits():
     assert "[-1:0]" not in node_verilog(NodeConfig(**{name: limit.low for name, limit in LIMITS.items()}))
 
 
+NODES = {
+    "tiny": TARGETS["tiny"].node,
+    "two_ports": NodeConfig(tm=16, tn=16, mac="single", axi_ports=2, link_bytes=16, act_banks=1, frame_slots=2),
+    "zcu102": TARGETS["zcu102"].node,
+}
+
+
+@functools.cache
+def verilog(name):
+    return node_verilog(NODES[name])
+
+
 def test_same_text_for_the_same_sizes():
-    config = TARGETS["tiny"].node
-    assert node_verilog(config) == node_verilog(config)
+    assert verilog("tiny") == node_verilog(NODES["tiny"])
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("zcu102", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["tiny", "two_ports", pytest.param("zcu102", marks=pytest.mark.slow)])
 def test_lint(name, tmp_path):
-    """No circular logic (UNOPTFLAT) either: it would cost the simulator much of its speed."""
+    """Without any option or file of ours. No circular logic either: it would cost the simulator much of its speed."""
+    warnings = lint(verilog(name), tmp_path)
+    assert not warnings, warnings[-4000:]
+
+
+def test_no_waiver_is_idle(tmp_path):
+    """Each rule that the text switches off would find something in it."""
+    warnings = lint(verilog("tiny").replace("/* verilator lint_off", "/*"), tmp_path)
+    assert set(re.findall(r"%Warning-(\w+)", warnings)) == set(WAIVED)
+
+
+def lint(text, folder):
+    """What Verilator says of a text."""
     try:
-        tools = find_toolchain().linked(tmp_path)
+        tools = find_toolchain().linked(folder)
     except MissingToolError as error:
         pytest.skip(str(error))
-    (tmp_path / "node.v").write_text(node_verilog(TARGETS[name].node))
-    command = [tools.verilator, "--lint-only", *QUIET, "-Wwarn-UNOPTFLAT", "--top-module", "superlip_node", "node.v"]
-    result = subprocess.run(command, cwd=tmp_path, env=tools.environment(), capture_output=True, text=True, check=False)
-    assert result.returncode == 0 and "%Warning" not in result.stderr, result.stderr[-4000:]
+    (folder / "node.v").write_text(text)
+    command = [tools.verilator, "--lint-only", "-Wall", "node.v"]
+    environment = tools.environment()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == ("%Warning" not in done.stderr), done.stderr[-4000:]
+    return done.stderr

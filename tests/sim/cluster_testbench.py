@@ -6,11 +6,12 @@ folder, which tests/sim/test_cluster_equal.py compares with a native run of the 
 """
 
 import os
+import re
 from pathlib import Path
 
 import cocotb
 import numpy as np
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.clock import Clock
@@ -42,47 +43,60 @@ TARGET = TARGETS["tiny"]
 BOARDS, IMAGES = 2, 2  # the second image finds what the first left behind
 RESULT = "cluster.npz"
 LIMIT = 50_000  # cycles of an image
+_CONTROL = re.compile(r"valid$|ready$|irq$|trace_(status|done|taken)")
 
 
-class TwoNodes(wiring.Component):
-    """Two nodes side by side; port P of node n is the member ``node__n__P``: the testbench is what joins them.
+class Nodes(wiring.Component):
+    """Nodes side by side; port P of node n is the member ``node__n__P``: the testbench is what joins them.
 
-    Both are instances of one module, the very Verilog that the native simulator runs.
+    ``control__n`` has all ``control_outputs`` of node n.
+
+    All are instances of one module, the very Verilog that the native simulator runs.
 
     Parameters
     ----------
     verilog : str
         Of the node.
+    boards : int
     """
 
-    def __init__(self, verilog):
-        self.verilog = verilog
+    def __init__(self, verilog, boards=BOARDS):
+        self.verilog, self.boards = verilog, boards
         self.ports = [port for port in top_ports(verilog) if port[0] not in ("clk", "rst")]
         directions = {"input": In, "output": Out}
-        super().__init__(
-            {f"node__{n}__{name}": directions[way](width) for n in range(BOARDS) for name, way, width in self.ports}
-        )
+        members = {
+            f"node__{n}__{name}": directions[way](width) for n in range(boards) for name, way, width in self.ports
+        }
+        width = sum(width for name, _, width in self.ports if name in control_outputs(self.ports))
+        super().__init__(members | {f"control__{n}": Out(width) for n in range(boards)})
 
     def elaborate(self, platform):
         m = Module()
-        for n in range(BOARDS):
+        for n in range(self.boards):
             ports = {f"{way[0]}_{name}": getattr(self, f"node__{n}__{name}") for name, way, _ in self.ports}
             m.submodules[f"node_{n}"] = Instance(NODE, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
+            control = Cat(getattr(self, f"node__{n}__{name}") for name in control_outputs(self.ports))
+            m.d.comb += getattr(self, f"control__{n}").eq(control)
         return m
 
 
+def control_outputs(ports):
+    """Names of the outputs that mean something in every cycle."""
+    return [name for name, way, _ in ports if way == "output" and _CONTROL.search(name)]
+
+
 def build(split):
-    return TwoNodes(node_text(TARGET.node))
+    return Nodes(node_text(TARGET.node))
 
 
-def workload(split, seed):
+def workload(split, seed, *, channels=64, filters=72, boards=BOARDS):
     """What a case runs: graph, images (int8, shape (IMAGES, C, H, W)) and Compiled.
 
     One 3x3 convolution whose weights do not fit the buffer of a node that needs them all. Rows and channels divide
     unevenly, so that the nodes differ in time.
     """
     random = np.random.default_rng(seed)
-    channels, filters, rows, cols = 64, 72, 5, 4
+    rows, cols = 5, 4
     image = ir.Value("image", (channels, rows, cols), 0.1, int(random.integers(-20, 20)))
     ofm = ir.Value("ofm", (filters, rows, cols), 0.1, int(random.integers(-20, 20)))
     weights = random.integers(-128, 128, (filters, channels, 3, 3)).astype(np.int8)
@@ -95,12 +109,12 @@ def workload(split, seed):
     graph = ir.Graph("conv", {"image": image, "ofm": ofm}, [conv], "image", ["ofm"], b"")
     images = random.integers(-128, 128, (IMAGES, channels, rows, cols)).astype(np.int8)
     network = lower(graph, TARGET.node.tn)
-    plan = make_plan(network, TARGET, BOARDS, split=Split[split])
+    plan = make_plan(network, TARGET, boards, split=Split[split])
     return graph, images, compile_network(network, plan, TARGET)
 
 
 class Board:
-    """One node with its DRAM, its ends of the links and its host, as ``native/node.h`` has it."""
+    """One node with its DRAM, its ends of the links (or None) and its host, as ``native/node.h`` has it."""
 
     def __init__(self, dut, number, tx, rx):
         self.dut, self.number, self.tx, self.rx = dut, number, tx, rx
@@ -158,8 +172,8 @@ class Board:
             self.put(f"dram_read__{p}__rdata", int.from_bytes(port.rdata, "little"))
             for name in ("awready", "wready", "bvalid", "bid", "bresp"):
                 self.put(f"dram_write__{p}__{name}", getattr(port, name))
-        self.put("link_tx__ready", self.throttle.ready)
-        flit = self.rx.pop(t)
+        self.put("link_tx__ready", self.tx is not None and self.throttle.ready)
+        flit = self.rx.pop(t) if self.rx is not None else None
         self.put("link_rx__valid", flit is not None)
         if flit is not None:
             self.put("link_rx__payload", flit)
@@ -173,7 +187,7 @@ class Board:
         for p, port in enumerate(self.dram.ports):
             self._sample_dram(p, port)
         self.dram.step(t)
-        if self.throttle.step(self.get("link_tx__valid")):
+        if self.throttle.step(self.tx is not None and self.get("link_tx__valid")):
             self.flits += 1
             self.tx.push(t, self.get("link_tx__payload"))
         self._watch(t, self.get("irq"))
@@ -196,6 +210,7 @@ class Board:
         port.bready = self.get(f"dram_write__{p}__bready")
         port.wvalid = self.get(f"dram_write__{p}__wvalid")
         if port.wvalid:
+            port.wlast = self.get(f"dram_write__{p}__wlast")
             port.wdata = self.get(f"dram_write__{p}__wdata").to_bytes(TARGET.node.axi_bytes, "little")
             port.wstrb = self.get(f"dram_write__{p}__wstrb")
 
@@ -208,13 +223,13 @@ class Board:
 
 
 class Cluster:
-    """Both boards, and the order of events of ``native/cluster.cpp``: the host acts between quanta of cycles."""
+    """All boards, and the order of events of ``native/cluster.cpp``: the host acts between quanta of cycles."""
 
-    def __init__(self, dut):
+    def __init__(self, dut, boards=BOARDS, board=Board):
         self.dut, self.cycle = dut, 0
         self.latency = TARGET.link.latency
-        wires = [Wire(self.latency) for _ in range(BOARDS)]
-        self.boards = [Board(dut, n, wires[n], wires[n - 1]) for n in range(BOARDS)]
+        wires = [Wire(self.latency) for _ in range(boards)] if boards > 1 else [None]
+        self.boards = [board(dut, n, wires[n], wires[n - 1]) for n in range(boards)]
 
     async def begin(self, stripe):
         """Reset, then write the registers that stay."""
@@ -253,17 +268,32 @@ class Cluster:
             board.image = image
             board.start(program, start)
         finished = []
-        while len(finished) < BOARDS:
+        while len(finished) < len(self.boards):
             assert self.cycle < start + LIMIT, [board.state for board in self.boards]
             await self.quantum()
             before, finished = finished, [board for board in self.boards if board.state == "finished"]
-            if len(before) < len(finished) < BOARDS:
+            if len(before) < len(finished) < len(self.boards):
                 for board in finished:
                     await self.check(board)
         await self.settle()
         for board in self.boards:
             await self.check(board)
         return min(board.started_at for board in self.boards), [board.finished_at for board in self.boards]
+
+    async def execute(self, compiled, images):
+        """The init programs, then those of each image: by image what ``run`` gives, and the outputs' bytes."""
+        for board, image in zip(self.boards, compiled.boards, strict=True):
+            for offset, data in image.dram.extents:
+                board.memory[offset : offset + len(data)] = bytes(data)
+        await self.begin(compiled.boards[0].dram.stripe_bytes)
+        runs, outputs = {}, []
+        runs[-1] = await self.run(-1, [board.init_program for board in compiled.boards])
+        for number, image in enumerate(images):
+            for board, offset, data in compiled.input_writes(image):
+                self.boards[board].memory[offset : offset + len(data)] = bytes(data)
+            runs[number] = await self.run(number, [board.frame_program for board in compiled.boards])
+            outputs.append([bytes(self.boards[n].memory[o : o + length]) for n, o, length in compiled.output_ranges()])
+        return runs, outputs
 
     async def check(self, board):
         """Ask for STATUS: the program must be done, without an error."""
@@ -280,17 +310,7 @@ async def convolution(dut):
     # Shared weights stream through the ring for every image; a half of the filters fits and stays.
     assert all(bool(board.weight_words) == (case()["split"] == "ROWS") for board in compiled.boards)
     cluster = Cluster(dut)
-    for board, image in zip(cluster.boards, compiled.boards, strict=True):
-        for offset, data in image.dram.extents:
-            board.memory[offset : offset + len(data)] = bytes(data)
-    await cluster.begin(compiled.boards[0].dram.stripe_bytes)
-    runs, outputs = {}, []
-    runs[-1] = await cluster.run(-1, [board.init_program for board in compiled.boards])
-    for number, image in enumerate(images):
-        for board, offset, data in compiled.input_writes(image):
-            cluster.boards[board].memory[offset : offset + len(data)] = bytes(data)
-        runs[number] = await cluster.run(number, [board.frame_program for board in compiled.boards])
-        outputs.append([bytes(cluster.boards[n].memory[o : o + length]) for n, o, length in compiled.output_ranges()])
+    runs, outputs = await cluster.execute(compiled, images)
     trace = np.frombuffer(
         b"".join(b"".join(board.trace) for board in cluster.boards), trace_dtype(TARGET.node.tn)
     ).copy()
