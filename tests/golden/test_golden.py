@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import model, node
-from superlip.graph.onnx.importer.addition import add_factors
 
 from superlip import golden, graph
+from superlip.graph.onnx.importer.addition import add_factors
 from superlip.graph.session import open_session
 from superlip.ops.arithmetic import convolve, requantize, round_half_even_shift
 
