@@ -173,6 +173,7 @@ def _content(design, folder):
         "model": design.graph.name,
         "node": design.target.name,
         "boards": [_write_board(board, folder / f"board{number}") for number, board in enumerate(compiled.boards)],
+        "liveness": asdict(compiled.liveness),
         "layers": [
             {"name": op.name, "partition": split.value}
             for op, split in zip(design.network.ops, design.plan.splits, strict=True)

@@ -9,6 +9,7 @@ from superlip.ops.layout import pack_words, unpack_words
 from superlip.plan.network import Network
 
 from .dram import DramImage
+from .liveness import Liveness
 
 __all__ = ["BoardImage", "Compiled", "Piece", "Written"]
 
@@ -90,11 +91,19 @@ class Compiled:
     """Storage that the host reads -> board that stores each (group, row): ndarray int, shape (groups, height)."""
     in_dram: set[str]
     """Storages that do not fit on chip."""
+    liveness: Liveness | None = None
+    """What was proved of the programs: that they end."""
 
     @property
     def segments(self):
         """Programs that a board runs for one image."""
         return 1 + len(self.network.cuts)
+
+    def programs(self) -> tuple[list[bytes], list[list[bytes]]]:
+        """The programs as they lie in DRAM: init programs by board; those of an image by segment and board."""
+        init = [board.dram.program_at(board.init_program) for board in self.boards]
+        image = [[board.dram.program_at(board.programs[s]) for board in self.boards] for s in range(self.segments)]
+        return init, image
 
     def input_writes(self, image):
         """DRAM contents of one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""

@@ -23,6 +23,7 @@ from superlip.rtl.isa import Memory, Opcode, VectorOp
 
 from .compiled import BoardImage, Compiled, Written
 from .dram import DramImage
+from .liveness import prove_liveness
 from .program import ACC, DRAM, Access, Emitter
 from .weight_stream import WeightStream, load
 from .weights import tile_params
@@ -56,10 +57,13 @@ def compile_network(network, plan, target):
     Raises
     ------
     CompileError
-        If activations, weights or parameters do not fit the node or its DRAM.
+        If activations, weights or parameters do not fit the node or its DRAM; or if what was compiled could stop before
+        its end (`liveness`), which would be a mistake of the compiler.
     """
     try:
-        return _Compiler(network, plan, target).run()
+        compiled = _Compiler(network, plan, target).run()
+        compiled.liveness = prove_liveness(target.node, *compiled.programs())
+        return compiled
     except (DoesNotFit, ValueError) as error:
         if isinstance(error, CompileError):
             raise

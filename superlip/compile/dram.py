@@ -50,6 +50,10 @@ class DramImage:
         self.extents.append((base * self._config.axi_bytes, program))
         return base * self._config.axi_bytes
 
+    def program_at(self, address):
+        """The bytes of the program at a byte address that ``place_program`` returned."""
+        return next(data for offset, data in reversed(self.extents) if offset == address)
+
     def striped(self, base, words):
         """(byte offset, bytes) of words from address ``base`` on, one piece a port."""
         words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
