@@ -289,7 +289,8 @@ def _bisect(arguments, console, errors):
 
 def _check(arguments, console, errors):
     from superlip.graph import examine  # noqa: PLC0415
-    from superlip.plan.lower import LoweringError, lower  # noqa: PLC0415
+    from superlip.ops.lowering import LoweringError  # noqa: PLC0415
+    from superlip.plan.lower import lower  # noqa: PLC0415
     from superlip.run.images import calibration_file  # noqa: PLC0415
     from superlip.tools.progress import Phases  # noqa: PLC0415
 

@@ -234,7 +234,7 @@ def _image(design):
     are.
     """
     network = design.network
-    im2col = network.prepare.settings() if hasattr(network.prepare, "settings") else None
+    im2col = network.taps.settings() if network.taps is not None else None
     name = design.graph.input
     return _described(design, name, design.compiled.write_pieces(name)) | {
         "im2col": im2col,

@@ -31,7 +31,7 @@ from superlip.api import plan
 from superlip.boards import TargetError, load_target
 from superlip.compile.compiler import CompileError
 from superlip.graph import ModelError, check, load
-from superlip.plan.lower import LoweringError
+from superlip.ops.lowering import LoweringError
 from superlip.plan.planner import PlanError
 
 MEMORY_BYTES = 4 << 30

@@ -18,8 +18,8 @@ from superlip.boards import TargetError
 from superlip.compile.compiler import CompileError
 from superlip.golden import AccuracyError
 from superlip.graph import ModelError
+from superlip.ops.lowering import LoweringError
 from superlip.package import PackageError
-from superlip.plan.lower import LoweringError
 from superlip.plan.planner import PlanError
 from superlip.run.images import DataError
 from superlip.sim.build import BuildError

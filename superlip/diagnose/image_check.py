@@ -208,9 +208,9 @@ class _Board:
 
     def _input(self, op, channel, ky, kx):
         """Input channel and kernel position; of the model's kernel, where it was folded into channels."""
-        prepare = self.reference.network.prepare
-        if hasattr(prepare, "settings") and self.ops[op].inputs[0].storage is self.reference.network.input.storage:
-            kh, kw = prepare.settings()["kernel"]
+        network = self.reference.network
+        if network.taps is not None and self.ops[op].inputs[0].storage is network.input.storage:
+            kh, kw = network.taps.window.kernel
             channel, rest = divmod(channel, kh * kw)
             ky, kx = divmod(rest, kw)
         return f"input channel {channel}, kernel ({ky}, {kx})"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["convolve", "lookup", "requantize", "round_half_even_shift"]
+__all__ = ["convolve", "is_rising", "lookup", "requantize", "round_half_even_shift"]
 
 _CHUNK_BYTES = 64 << 20
 _EXACT_FLOAT32 = 1 << 24
@@ -121,6 +121,11 @@ def round_half_even_shift(value: NDArray[np.int64], shift: int) -> NDArray[np.in
     floor = value >> np.int64(shift)
     rest = value - (floor << np.int64(shift))
     return floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
+
+
+def is_rising(table: NDArray[np.int8] | None) -> bool:
+    """Whether a table (or none) keeps the order of numbers."""
+    return table is None or bool((np.diff(np.roll(table.astype(int), len(table) // 2)) >= 0).all())
 
 
 def lookup(table: NDArray[np.int8], x: NDArray[np.int8]) -> NDArray[np.int8]:

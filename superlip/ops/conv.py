@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from superlip.element import INT8
 from superlip.graph import ir
 
-from .arithmetic import convolve, lookup, requantize
+from .arithmetic import convolve, is_rising, lookup, requantize
 from .layout import Part
 from .spec import OpSpec, Tensor, Window, register
 
 if TYPE_CHECKING:
+    from .lowering import Lowering
     from .operation import Op
 
 __all__ = ["ConvSpec"]
@@ -33,6 +38,51 @@ class ConvSpec(OpSpec[ir.Conv]):
     @property
     def loads(self) -> dict[str, int]:
         return {"load_params": 1, "load_table": int(self.node.table is not None)}
+
+    def lower(self, lowering: Lowering) -> None:
+        lowering.convolution(self.node)
+
+    def can_write(self, offset: int, tn: int) -> bool:
+        return True
+
+    @property
+    def takes_table(self) -> bool:
+        return self.node.table is None
+
+    @property
+    def keeps_order(self) -> bool:
+        """Requantization, clip and a rising table keep the order of sums that don't wrap."""
+        node = self.node
+        return is_rising(node.table) and bool((node.scale > 0).all()) and self._never_wraps()
+
+    def _never_wraps(self) -> bool:
+        """Whether no sum leaves int32, before its bias is added or behind.
+
+        Additions modulo 2**32 may come in any order; the maximum of sums and the addition of a bias only without
+        wrapping.
+        """
+        weights = self.node.weights.reshape(len(self.node.weights), -1).astype(np.int64)
+        bias = self.node.bias.astype(np.int64)
+        low, high = INT8.bounds
+        lowest = np.minimum(low * weights, high * weights).sum(axis=1)
+        highest = np.maximum(low * weights, high * weights).sum(axis=1)
+        int32 = np.iinfo(np.int32)
+        return bool(
+            np.minimum(lowest, lowest + bias).min() >= int32.min
+            and np.maximum(highest, highest + bias).max() <= int32.max
+        )
+
+    @property
+    def folds(self) -> bool:
+        node = self.node
+        return node.weights.shape[3] > 1 and node.strides[1] == node.dilations[1] == node.groups == 1
+
+    def unfolded(self) -> ir.Node | None:
+        node = self.node
+        if node.groups > 1:
+            return None
+        weights = np.ascontiguousarray(node.weights.reshape(len(node.weights), -1, 1, 1))
+        return replace(node, weights=weights, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1))
 
     def words_read(self, op: Op) -> int:
         """Sums: those of a window, where a pooling is fused."""

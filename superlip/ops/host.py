@@ -23,6 +23,9 @@ def _session(model: bytes) -> Any:
 class HostSpec(OpSpec[ir.Host]):
     """A node that ONNX Runtime runs; its model takes int8 tensors (1, C, H, W) and gives one tensor (1, C, H, W)."""
 
+    def on_host(self, values: dict[str, ir.Value]) -> ir.Host | None:
+        return self.node
+
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         session = _session(self.node.model)
         names = [i.name for i in session.get_inputs()]

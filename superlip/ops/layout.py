@@ -41,12 +41,21 @@ class Placement:
     channels: int
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.storage.height, self.storage.width
+
+    @property
     def first_group(self) -> int:
         return self.offset // self.storage.tn
 
     @property
     def end_group(self) -> int:
         return -(-(self.offset + self.channels) // self.storage.tn)
+
+    def part(self, first: int, channels: int) -> "Placement":
+        """Where channels [first, first + channels) of the value lie."""
+        return Placement(self.storage, self.offset + first, channels)
 
     def tiles(self) -> Iterator[tuple[int, int, int, int, int]]:
         """(group, first lane, end lane, first channel, end channel) of each word that the value covers."""

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superlip.graph import ir
+from superlip.graph.onnx.onnxtools import reshape_model
+from superlip.graph.onnx.views import LARGEST_STEP, progressions
 
 from .arithmetic import lookup
+from .identity import identity, identity_conv
+from .lowering import Lowering, LoweringError
+from .operation import Op
 from .spec import OpSpec, Tensor, register
 
 __all__ = [
@@ -17,7 +23,23 @@ __all__ = [
 
 @register(ir.Concat)
 class ConcatSpec(OpSpec[ir.Concat]):
-    """A concatenation is no operation: its inputs are written where it lies."""
+    """A concatenation is no operation: its inputs are written where it lies, or moved there."""
+
+    @property
+    def joins(self) -> list[tuple[str, NDArray[np.int8] | None]]:
+        return list(zip(self.node.inputs, self.node.tables, strict=True))
+
+    def can_write(self, offset: int, tn: int) -> bool:
+        return True
+
+    def lower(self, lowering: Lowering) -> None:
+        place, first = lowering.place(self.node.output), 0
+        for number, (name, table) in enumerate(self.joins):
+            source = lowering.place(name)
+            part = place.part(first, source.channels)
+            first += source.channels
+            if source != part:
+                lowering.add(identity(f"{self.node.name}.{number}", source, part, table=table))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         tables = self.node.tables
@@ -29,6 +51,10 @@ class ConcatSpec(OpSpec[ir.Concat]):
 class SliceSpec(OpSpec[ir.Slice]):
     """A slice of channels is a place in its input."""
 
+    def lower(self, lowering: Lowering) -> None:
+        node = self.node
+        lowering.put(node.output, lowering.place(node.inputs[0]).part(node.start, node.stop - node.start))
+
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return inputs[0][:, self.node.start : self.node.stop]
 
@@ -37,6 +63,20 @@ class SliceSpec(OpSpec[ir.Slice]):
 class ReshapeSpec(OpSpec[ir.Reshape]):
     """A reshape that keeps (C, H, W) is nothing; others are the host's."""
 
+    def on_host(self, values: dict[str, ir.Value]) -> ir.Host | None:
+        node = self.node
+        source, result = (values[name] for name in (*node.inputs, node.output))
+        if source.shape == result.shape and not source.is_float:
+            return None
+        return ir.Host(
+            name=node.name, inputs=node.inputs, output=node.output, onnx_names=node.onnx_names,
+            model=reshape_model(source.shape, result.shape, is_float=source.is_float),
+            reason="a reshape that mixes channels and pixels",
+        )  # fmt: skip
+
+    def lower(self, lowering: Lowering) -> None:
+        lowering.put(self.node.output, lowering.place(self.node.inputs[0]))
+
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return inputs[0].reshape(-1, *result.shape)
 
@@ -44,6 +84,11 @@ class ReshapeSpec(OpSpec[ir.Reshape]):
 @register(ir.Pad)
 class PadSpec(OpSpec[ir.Pad]):
     """Padding is an identity convolution with pads."""
+
+    def lower(self, lowering: Lowering) -> None:
+        node = self.node
+        source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
+        lowering.add(identity(node.name, source, dest, pads=node.pads, pad_value=node.value))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         top, left, bottom, right = self.node.pads
@@ -55,6 +100,23 @@ class PadSpec(OpSpec[ir.Pad]):
 class ResizeSpec(OpSpec[ir.Resize]):
     """Nearest neighbours in a regular pattern are identity convolutions with strides."""
 
+    def lower(self, lowering: Lowering) -> None:
+        node = self.node
+        rows, cols = progressions(node.rows), progressions(node.cols)
+        if rows is None or cols is None:
+            raise LoweringError(f"{node.name}: rows or columns in no regular pattern do not run on the accelerator")
+        source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
+        single = len(rows) == len(cols) == 1
+        for y, (top, stride_y, height) in enumerate(rows):
+            for x, (left, stride_x, width) in enumerate(cols):
+                lowering.add(
+                    identity(
+                        node.name if single else f"{node.name}.{y}.{x}", source, dest, grid=(height, width),
+                        step=(len(rows), len(cols)), origin=(y, x), strides=(stride_y, stride_x),
+                        pads=(-top, -left, 0, 0),
+                    )
+                )  # fmt: skip
+
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return inputs[0][:, :, self.node.rows][:, :, :, self.node.cols]
 
@@ -62,6 +124,18 @@ class ResizeSpec(OpSpec[ir.Resize]):
 @register(ir.DepthToSpace)
 class DepthToSpaceSpec(OpSpec[ir.DepthToSpace]):
     """One identity convolution for each pixel of a block."""
+
+    def lower(self, lowering: Lowering) -> None:
+        node, b = self.node, self.node.block
+        if b > LARGEST_STEP:
+            raise LoweringError(f"{node.name}: blocks of more than {LARGEST_STEP} pixels do not run on the accelerator")
+        source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
+        index = np.arange(dest.channels)
+        for y in range(b):
+            for x in range(b):
+                order = (y * b + x) * dest.channels + index if node.mode == "DCR" else index * b * b + y * b + x
+                name = f"{node.name}.{y}.{x}"
+                lowering.add(identity(name, source, dest, order=order, grid=source.size, step=(b, b), origin=(y, x)))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         x, b = inputs[0], self.node.block
@@ -77,6 +151,17 @@ class DepthToSpaceSpec(OpSpec[ir.DepthToSpace]):
 class SpaceToDepthSpec(OpSpec[ir.SpaceToDepth]):
     """One convolution whose kernel is a block."""
 
+    def lower(self, lowering: Lowering) -> None:
+        node, b = self.node, self.node.block
+        source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
+        channels = np.arange(source.channels)
+        weights = np.zeros((b, b, len(channels), len(channels), b, b), np.int8)
+        for y in range(b):
+            for x in range(b):
+                weights[y, x, channels, channels, y, x] = 1
+        conv = identity_conv(node.name, dest, weights.reshape(-1, len(channels), b, b), strides=(b, b))
+        lowering.add(Op(node.name, conv, (source,), dest, (0, 0), dest.size))
+
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         x, b = inputs[0], self.node.block
         batch, c, h, w = x.shape
@@ -87,6 +172,10 @@ class SpaceToDepthSpec(OpSpec[ir.SpaceToDepth]):
 @register(ir.Shuffle)
 class ShuffleSpec(OpSpec[ir.Shuffle]):
     """A permutation of channels is an identity convolution."""
+
+    def lower(self, lowering: Lowering) -> None:
+        source, dest = lowering.place(self.node.inputs[0]), lowering.place(self.node.output)
+        lowering.add(identity(self.node.name, source, dest, order=self.node.order))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return inputs[0][:, self.node.order]

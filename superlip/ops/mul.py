@@ -8,6 +8,7 @@ from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
 from .arithmetic import requantize
+from .lowering import Lowering, LoweringError
 from .operation import Op
 from .params import Words, lane_params
 from .spec import Tensor, register
@@ -21,6 +22,13 @@ class MulSpec(VectorSpec[ir.Mul]):
     """A product, rescaled as a convolution's sum is."""
 
     vector_op = VectorOp.MUL
+
+    def lower(self, lowering: Lowering) -> None:
+        if len({lowering.graph.values[name].shape for name in self.node.inputs}) != 1:
+            raise LoweringError(
+                f"{self.node.name}: a product of tensors of different shapes does not run on the accelerator"
+            )
+        super().lower(lowering)
 
     def params(self, op: Op, tn: int) -> list[Words]:
         return [lane_params(np.zeros(tn, np.int32), np.full(tn, self.node.scale, np.float32))]

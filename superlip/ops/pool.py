@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from superlip.element import INT8
 from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
@@ -44,6 +45,15 @@ class PoolSpec(VectorSpec[ir.Pool]):
         else:
             count = reduce(np.add, self._pixels(np.ones((1, 1, *x.shape[2:]), np.int32), 0))
         return requantize(total, node.scale[count], result.zero_point, node.low, node.high)
+
+    def can_write(self, offset: int, tn: int) -> bool:
+        """VECTOR pools all lanes of a word."""
+        return offset % tn == 0
+
+    @property
+    def pool_of_sums(self) -> ir.Pool | None:
+        is_plain = self.node.kind == "max" and self.node.kernel != (1, 1) and self.clip == INT8.bounds
+        return self.node if is_plain else None
 
     def params(self, op: Op, tn: int) -> list[Words]:
         """Of an average: the scales, by the number of pixels that a window counts."""

@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from superlip.graph import ir
 
 from .layout import Part
+from .lowering import Lowering, LoweringError
 
 if TYPE_CHECKING:
     from .operation import Op
@@ -79,6 +81,59 @@ class OpSpec(ABC, Generic[N]):
     def loads(self) -> dict[str, int]:
         """Fields of VECTOR that say what a parameter block holds: lanes' parameters, a table behind them, or either."""
         return {"load_params": 1}
+
+    def lower(self, lowering: Lowering) -> None:
+        """Say what the node's work is in operations, or where its result lies.
+
+        Raises
+        ------
+        LoweringError
+            If the accelerator can't run the node.
+        """
+        raise LoweringError(f"{self.node.name}: {type(self.node).__name__} does not run on the accelerator")
+
+    def on_host(self, values: dict[str, ir.Value]) -> ir.Host | None:
+        """The host's node in the place of this one, where the accelerator can't run it; None where it can.
+
+        Parameters
+        ----------
+        values : dict of str to ir.Value
+            Of the graph.
+        """
+        return None
+
+    @property
+    def joins(self) -> list[tuple[str, NDArray[np.int8] | None]]:
+        """Of a result that is only its inputs one after another: each input, and the table that rescales it."""
+        return []
+
+    def can_write(self, offset: int, tn: int) -> bool:
+        """Whether the result can be written from channel ``offset`` of another value's storage on."""
+        return False
+
+    @property
+    def takes_table(self) -> bool:
+        """Whether VECTOR can put a table behind the node on its way."""
+        return False
+
+    @property
+    def keeps_order(self) -> bool:
+        """Of a convolution: whether the largest result is of the largest sum, with or without its bias."""
+        return False
+
+    @property
+    def folds(self) -> bool:
+        """Of a convolution: whether kernel columns may share a pass."""
+        return False
+
+    def unfolded(self) -> ir.Node | None:
+        """The node for an input whose channels are (n, ky, kx), what its window sees: 1x1. None where there is none."""
+        return None
+
+    @property
+    def pool_of_sums(self) -> ir.Pool | None:
+        """The node, where it is a pooling that VECTOR can do on a convolution's sums, if that ``keeps_order``."""
+        return None
 
     def words_read(self, op: Op) -> int:
         """Words that VECTOR reads for one of the result: a pixel of the window, or of an operand, in each."""

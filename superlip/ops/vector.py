@@ -16,6 +16,7 @@ from .params import Words
 from .spec import N, OpSpec
 
 if TYPE_CHECKING:
+    from .lowering import Lowering
     from .operation import Op
 
 __all__ = ["VectorSpec", "VectorStep"]
@@ -55,6 +56,9 @@ class VectorSpec(OpSpec[N]):
     def clip(self) -> tuple[int, int]:
         """Smallest and largest result."""
         return (self.node.low, self.node.high) if isinstance(self.node, ir.Clipped) else INT8.bounds
+
+    def lower(self, lowering: Lowering) -> None:
+        lowering.elementwise(self.node)
 
     def params(self, op: Op, tn: int) -> list[Words]:
         """Parameter blocks of the operation, by the index in its steps."""

@@ -1,6 +1,5 @@
 """What a cluster computes: operations of the node on words, in order, with the host's steps between them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +7,8 @@ import numpy as np
 from superlip.graph import ir
 from superlip.ops.layout import Placement, pack_words
 from superlip.ops.operation import Op
+
+from .folding import Taps
 
 __all__ = ["HostStep", "Network"]
 
@@ -27,21 +28,25 @@ class HostStep:
 class Network:
     """What a cluster computes, from its input image to its outputs.
 
-    ``prepare`` turns images (int8, shape (B, C, H, W)) into what lies in DRAM (int8, shape (B, C', H', W')). ``steps``
-    are the host's nodes between operations, in order, ``host`` those after the last. The steps cut ``ops`` in segments:
-    segment 0 begins with the image (and the steps at position 0), each other one with the steps at one position.
+    ``taps`` is what the host does with images; None where they lie in DRAM as they are. ``steps`` are the host's nodes
+    between operations, in order, ``host`` those after the last. The steps cut ``ops`` in segments: segment 0 begins
+    with the image (and the steps at position 0), each other one with the steps at one position.
     """
 
     graph: ir.Graph
     ops: list[Op]
     places: dict[str, Placement]
     input: Placement
-    prepare: Callable
+    taps: Taps | None
     outputs: list[str]
     contents: dict[str, tuple[str, int]]
     """Storage name -> (value, channel at which it begins): what the storage holds when all its writers are done."""
     host: list[ir.Host] = field(default_factory=list)
     steps: list[HostStep] = field(default_factory=list)
+
+    def prepare(self, images):
+        """Images (int8, shape (B, C, H, W)) as they lie in DRAM (int8, shape (B, C', H', W'))."""
+        return images if self.taps is None else self.taps(images)
 
     @property
     def cuts(self):

@@ -14,7 +14,7 @@ from ort_quantizer import decibels_of_onnxruntime
 
 from superlip import golden, graph
 from superlip.graph import ir
-from superlip.plan.lower import LoweringError
+from superlip.ops.lowering import LoweringError
 
 FAST, BLOCK = 300, 50
 BLOCKS = range(FAST // BLOCK)

@@ -1,0 +1,105 @@
+"""Maximum poolings that are fused into the convolution in front of them.
+
+VECTOR takes the maximum of the sums. Requantization, clip and a rising table keep the order of numbers, so the bits are
+the same where no sum can leave int32, with its bias or without.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from superlip.graph import ir
+from superlip.ops import spec_of
+from superlip.ops.arithmetic import is_rising
+
+from .folding import most_copies
+from .places import Places
+from .timing import fusing_pays
+
+__all__ = ["Fusion", "pool_before_concatenation"]
+
+
+def _users_of(nodes: Iterable[ir.Node]) -> dict[str, list[ir.Node]]:
+    """Value name -> nodes that take it, once for each time that they do."""
+    users: dict[str, list[ir.Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+    return users
+
+
+class Fusion:
+    """Which pooling of a graph is fused into which convolution.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+    places : Places
+        What has its place beforehand is written there, and so not pooled.
+    outputs : list of str
+        Values that the host reads.
+    """
+
+    def __init__(self, graph: ir.Graph, places: Places, outputs: list[str]) -> None:
+        self.values, self.places, self.outputs = graph.values, places, outputs
+        self.users = _users_of(graph.nodes)
+
+    def is_alone(self, name: str) -> bool:
+        """Whether a value is taken by one node only, and by no host."""
+        return len(self.users.get(name, [])) == 1 and name not in self.outputs
+
+    def pool_of(self, node: ir.Node) -> ir.Pool | None:
+        """The pooling that is fused into a node."""
+        if not self.is_alone(node.output) or node.output in self.places.of:
+            return None
+        (user,) = self.users[node.output]
+        return _fusable(self.values, node, user, self.places.tn)
+
+
+def _fusable(values: dict[str, ir.Value], conv: ir.Node, node: ir.Node, tn: int) -> ir.Pool | None:
+    """The node, where it is a pooling that can be done on the sums of another one, a convolution, and pays."""
+    pool = spec_of(node).pool_of_sums
+    return pool if pool is not None and spec_of(conv).keeps_order and _pays(values, conv, pool, tn) else None
+
+
+def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) -> bool:
+    """One whose windows overlap costs the array the rows that chunks have in common, and saves VECTOR the
+    requantization of every sum: it pays where VECTOR is the slower one."""
+    if all(k <= s for k, s in zip(pool.kernel, pool.strides, strict=True)):
+        return True
+    kh, kw = spec_of(conv).window.kernel
+    channels = values[conv.inputs[0]].shape[0]
+    sums, results = (math.prod(values[node.output].shape[1:]) for node in (conv, pool))
+    passes = kh * ((channels - 1) // tn * kw + -(-kw // most_copies(channels, conv, tn)))
+    return fusing_pays(sums, results, math.prod(pool.kernel), passes)
+
+
+def pool_before_concatenation(graph: ir.Graph, tn: int) -> ir.Graph:
+    """A maximum pooling of a concatenation becomes one of each part, where the convolutions in front take it in."""
+    users, makers = _users_of(graph.nodes), {node.output: node for node in graph.nodes}
+    values, replaced = dict(graph.values), {}
+
+    def alone(name: str) -> bool:
+        return len(users.get(name, [])) == 1 and name not in graph.outputs
+
+    def is_taken_in(name: str, pool: ir.Node) -> bool:
+        return name in makers and alone(name) and _fusable(graph.values, makers[name], pool, tn) is not None
+
+    for pool in graph.nodes:
+        concat = makers.get(pool.inputs[0])
+        if concat is None or not alone(concat.output):
+            continue
+        joined = spec_of(concat).joins
+        if not joined or not all(is_taken_in(name, pool) and is_rising(table) for name, table in joined):
+            continue
+        parts = []
+        for number, (name, _) in enumerate(joined):
+            pooled = f"{name}.{pool.name}"
+            shape = values[name].shape[0], *values[pool.output].shape[1:]
+            values[pooled] = dataclasses.replace(values[name], name=pooled, shape=shape)
+            parts.append(dataclasses.replace(pool, name=f"{pool.name}.{number}", inputs=(name,), output=pooled))
+        inputs = tuple(part.output for part in parts)
+        replaced[pool.name] = [*parts, dataclasses.replace(concat, inputs=inputs, output=pool.output)]
+        replaced[concat.name] = []
+    nodes = [new for node in graph.nodes for new in replaced.get(node.name, [node])]
+    return dataclasses.replace(graph, nodes=nodes, values=values) if replaced else graph
