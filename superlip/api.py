@@ -18,6 +18,7 @@ from superlip.diagnose.bisect import examine
 from superlip.graph import ir
 from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
+from superlip.graph.onnx.input_shape import InputShape
 from superlip.plan.lower import lower
 from superlip.plan.planner import PlanError, make_plan
 from superlip.report import Report
@@ -33,7 +34,7 @@ from .package import build
 __all__ = ["Design", "build", "load", "plan", "predict", "run"]
 
 
-def load(model, *, calibrate=None, random_weights=None, accept_accuracy=False, progress=None):
+def load(model, *, calibrate=None, random_weights=None, input_shape=None, accept_accuracy=False, progress=None):
     """Read an ONNX file (float, QDQ or QOperator) as a quantized graph.
 
     Parameters
@@ -44,6 +45,8 @@ def load(model, *, calibrate=None, random_weights=None, accept_accuracy=False, p
         ``superlip.graph.images``; by default ``calibration.npz`` or ``calibration.npy`` beside the model.
     random_weights : int, optional
         Seed of made-up weights, for graphs that ship without them.
+    input_shape : dict of str to tuple, or tuple, optional
+        Sizes of inputs that the model leaves open, with the batch: by name, or of its only input.
     accept_accuracy : bool
         Take a network whose outputs are far from those of the model as given.
     progress : callable of float, optional
@@ -64,14 +67,14 @@ def load(model, *, calibrate=None, random_weights=None, accept_accuracy=False, p
     """
     if random_weights is None and is_path(model):
         calibrate = calibration_file(model, calibrate)
-    graph = load_graph(model, calibrate=calibrate, random_weights=random_weights)
+    graph = load_graph(model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
     graph.agreement = judge_calibration(graph, progress)
     if graph.agreement is not None and not accept_accuracy:
         graph.agreement.require()
     return graph
 
 
-def predict(model, images, *, calibrate=None, random_weights=None):
+def predict(model, images, *, calibrate=None, random_weights=None, input_shape=None):
     """Outputs of a network for some images: of the golden, which the boards' RTL equals bit by bit, and fast.
 
     Parameters
@@ -79,7 +82,7 @@ def predict(model, images, *, calibrate=None, random_weights=None):
     model : path or ir.Graph
     images : array, or path of a .npz or .npy, shape (N, ...)
         As the model takes them (``superlip.graph.images``).
-    calibrate, random_weights
+    calibrate, random_weights, input_shape
         As for ``load``.
 
     Returns
@@ -92,7 +95,10 @@ def predict(model, images, *, calibrate=None, random_weights=None):
     superlip.graph.ModelError, superlip.graph.errors.DataError
         If model or images can't be used.
     """
-    graph = model if isinstance(model, ir.Graph) else load(model, calibrate=calibrate, random_weights=random_weights)
+    if isinstance(model, ir.Graph):
+        graph = model
+    else:
+        graph = load(model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
     return golden.predict_graph(graph, read_images(images, input_of(graph)))
 
 
@@ -121,6 +127,7 @@ def run(
     limit: int | None = None,
     calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
+    input_shape: InputShape | None = None,
     accept_accuracy: bool = False,
     pure_rtl: bool = False,
     checkpoints: str | Path | None = None,
@@ -146,7 +153,7 @@ def run(
         random image.
     limit : int
         The first so many of them.
-    calibrate, random_weights, accept_accuracy
+    calibrate, random_weights, input_shape, accept_accuracy
         As for ``load``; the images that are run are held against the model as given, too.
     pure_rtl : bool
         Simulate the RTL alone, without the C++ stand-ins of the node's data paths: the same bits in the same cycles,
@@ -186,7 +193,8 @@ def run(
                 raise DataError("images and data are two names for what to run: give one of them")
             chosen = (images if data is None else data, labels, limit)
             loading = {
-                "calibrate": calibrate, "random_weights": random_weights, "accept_accuracy": accept_accuracy,
+                "calibrate": calibrate, "random_weights": random_weights, "input_shape": input_shape,
+                "accept_accuracy": accept_accuracy,
             }  # fmt: skip
             report = _run(model, boards, node, chosen, loading, pure_rtl, saved, say)
         except Exception:

@@ -122,6 +122,13 @@ def _parser():
         command.add_argument(
             "--random-weights", type=_seed, metavar="SEED", help="make weights up (graphs without any)"
         )
+        command.add_argument(
+            "--input-shape",
+            type=_input_shape,
+            action="append",
+            metavar="NAME=N,C,H,W",
+            help="sizes of an input that the model leaves open, with the batch; once for each such input",
+        )
         if boards:
             command.add_argument(
                 "--accept-accuracy",
@@ -211,6 +218,26 @@ def _seed(text):
     return _whole(text, least=0)
 
 
+def _input_shape(text):
+    """(name, shape) of NAME=1,3,224,224."""
+    name, _, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not name or not shape or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"must be NAME=SIZE,SIZE,... with sizes of at least 1, not {text!r}")
+    return name, shape
+
+
+def _loading(arguments):
+    """How the command line says that the model is to be read, as ``load`` takes it."""
+    shapes = arguments.input_shape or []
+    if len(dict(shapes)) != len(shapes):
+        raise UsageError("--input-shape names an input twice")
+    return {"input_shape": dict(shapes) or None}
+
+
 def _whole(text, *, least):
     with contextlib.suppress(ValueError):
         if int(text) >= least:
@@ -228,7 +255,7 @@ def _run(arguments, console, errors):
     _writable(arguments.csv)
     report = api.run(
         arguments.model, boards=arguments.boards, node=arguments.node, data=arguments.data, limit=arguments.images,
-        calibrate=arguments.calibrate, random_weights=arguments.random_weights,
+        calibrate=arguments.calibrate, random_weights=arguments.random_weights, **_loading(arguments),
         accept_accuracy=arguments.accept_accuracy, pure_rtl=arguments.pure_rtl,
         checkpoints=cache_folder("checkpoints"), fresh=arguments.fresh, progress=True,
     )  # fmt: skip
@@ -297,7 +324,9 @@ def _check(arguments, console, errors):
     calibrate = calibration_file(arguments.model, arguments.calibrate)
     with Phases(errors) as say:
         say(f"reading {Path(arguments.model).stem}")
-        rows, graph = examine(arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0)
+        rows, graph = examine(
+            arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0, **_loading(arguments)
+        )
     columns = [Column("node", Fit.FOLDED), Column("operator"), Column("verdict"), Column("why", Fit.FOLDED)]
     styles = {"unsupported": "red", "host": "yellow"}
     print_table(console, columns, [Row(dataclasses.astuple(row), styles.get(row.verdict, "")) for row in rows])
@@ -329,6 +358,7 @@ def _check_accuracy(arguments, console, errors):
             arguments.model,
             calibrate=arguments.calibrate,
             random_weights=arguments.random_weights,
+            **_loading(arguments),
             accept_accuracy=True,
         )
         images = load_images(arguments.model, graph, arguments.data)
@@ -414,7 +444,7 @@ def _design(arguments, api, errors):
         say(f"reading {Path(arguments.model).stem}")
         graph = api.load(
             arguments.model, calibrate=arguments.calibrate, random_weights=arguments.random_weights,
-            accept_accuracy=arguments.accept_accuracy, progress=say.part,
+            **_loading(arguments), accept_accuracy=arguments.accept_accuracy, progress=say.part,
         )  # fmt: skip
         if graph.agreement is not None and graph.agreement.warning:
             say.message(f"warning: {graph.agreement.warning}")

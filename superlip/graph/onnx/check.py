@@ -20,7 +20,7 @@ class Row:
     why: str
 
 
-def check(path, *, calibrate=None, random_weights=0):
+def check(path, *, calibrate=None, random_weights=0, input_shape=None):
     """Say for every node of a model where it runs, or why it cannot.
 
     A float model is quantized on the way, as ``load`` does it, with made-up images where none are given: the verdicts
@@ -36,12 +36,12 @@ def check(path, *, calibrate=None, random_weights=0):
     ModelError
         If the model as a whole is unusable (no ONNX file, no image input, unknown sizes).
     """
-    return examine(path, calibrate=calibrate, random_weights=random_weights)[0]
+    return examine(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)[0]
 
 
-def examine(path, *, calibrate=None, random_weights=0):
+def examine(path, *, calibrate=None, random_weights=0, input_shape=None):
     """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
-    loader = Loader(path, calibrate=calibrate, random_weights=random_weights)
+    loader = Loader(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
     try:
         graph = loader.try_import()
     except ModelError as error:

@@ -11,6 +11,7 @@ from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
 
 from .importer import import_model
+from .input_shape import set_input_shapes
 from .normalize import in_front, normalize
 from .onnxtools import static_shape
 from .quantize import quantize
@@ -24,7 +25,7 @@ _OPSET = 17
 """Float models are brought to this opset: the newest that every operator of the importer was written for."""
 
 
-def load(path, *, calibrate=None, random_weights=None):
+def load(path, *, calibrate=None, random_weights=None, input_shape=None):
     """Read an ONNX model and quantize it if it is not quantized yet.
 
     Parameters
@@ -35,6 +36,8 @@ def load(path, *, calibrate=None, random_weights=None):
         Images for the quantization of a float model (``superlip.graph.images``).
     random_weights : int, optional
         Seed: placeholder weights (all equal) are replaced by random ones, and calibration images are made up.
+    input_shape : dict of str to shape, or shape, optional
+        Sizes of inputs that the model leaves open, with the batch (``input_shape.py``).
 
     Returns
     -------
@@ -45,13 +48,13 @@ def load(path, *, calibrate=None, random_weights=None):
     ModelError
         If the file is no model, or the model cannot be run on the accelerator; the text says what and why.
     """
-    return Loader(path, calibrate=calibrate, random_weights=random_weights).graph()
+    return Loader(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape).graph()
 
 
 class Loader:
     """What ``load`` and ``check`` share: the stages, and what each made of the nodes."""
 
-    def __init__(self, path, *, calibrate=None, random_weights=None):
+    def __init__(self, path, *, calibrate=None, random_weights=None, input_shape=None):
         self.calibrate = calibrate
         self.random_weights = random_weights
         if isinstance(path, onnx.ModelProto):
@@ -61,6 +64,7 @@ class Loader:
             self.model = read_model(path)
             self.name = Path(path).stem
         check_tensors(self.model)
+        set_input_shapes(self.model, input_shape)
         self.reference = self.model.SerializeToString()
         self.normalized = normalize(self.model)
         self.model, self.refused = self.normalized.model, dict(self.normalized.refused)

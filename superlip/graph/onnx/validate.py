@@ -19,6 +19,7 @@ from superlip.graph.errors import ModelError, one_line
 from superlip.graph.session import open_session
 
 from .batch import set_batch
+from .input_shape import open_axes, shapes_text
 from .onnxtools import static_shape
 
 __all__ = ["LARGEST_TENSOR", "check_tensors", "validate", "why_it_does_not_run"]
@@ -354,12 +355,14 @@ def _take_image(model, name):
     if shape is None or len(shape) not in (2, 3, 4):
         rank = "no shape" if shape is None else f"shape {shape}"
         raise ModelError(f"input {info.name!r} has {rank}; an image input is (N, C, H, W), (N, C, L) or (N, F)")
-    for axis, size in enumerate(shape[1:], start=1):
-        if not size or size < 1:
-            raise ModelError(
-                f"input {info.name!r} has no fixed size along axis {axis} (shape {shape}): sizes must be known "
-                f"when the accelerator is planned; export the model with a fixed image size"
-            )
+    if still_open := open_axes(info):
+        axes = f"ax{'is' if len(still_open) == 1 else 'es'} {', '.join(map(str, still_open))}"
+        example = ",".join(str(d.dim_value) if d.dim_value > 0 else "SIZE" for d in info.type.tensor_type.shape.dim[1:])
+        raise ModelError(
+            f"input {info.name!r} has no fixed size along {axes} (shape {shapes_text(info)}): sizes must be known when "
+            f"the accelerator is planned; choose them with --input-shape {info.name}=1,{example} (input_shape= in "
+            f"Python), or export the model with a fixed image size"
+        )
     del graph.input[:]
     graph.input.append(info)
     model.ir_version = max(model.ir_version, 4)  # before 4 every initializer had to be an input too
