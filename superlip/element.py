@@ -76,21 +76,35 @@ class ElementType(StrEnum):
         """``low`` and ``high``."""
         return self.low, self.high
 
-    def clip(self, value: int) -> int:
-        """The element next to a whole number."""
-        return min(max(value, self.low), self.high)
+    def clip(self, value: float) -> int:
+        """The element next to a whole number, which may be infinite."""
+        return int(min(max(value, self.low), self.high))
 
     def saturate(self, values: ArrayLike) -> NDArray:
         """Whole numbers of any type as elements (``dtype``): the next one to each. Floats must have been rounded."""
         return np.clip(values, self.low, self.high).astype(self.dtype)
 
-    def from_unsigned(self, values: NDArray) -> NDArray:
-        """Unsigned numbers (``unsigned``) less ``offset`` (``dtype``)."""
-        return (values ^ self.unsigned.type(self.offset)).view(self.dtype)
+    def own_type(self, is_unsigned: bool) -> np.dtype:
+        """numpy's type of a model's own numbers."""
+        return self.unsigned if is_unsigned else self.dtype
 
-    def to_unsigned(self, values: NDArray) -> NDArray:
-        """Elements (``dtype``) plus ``offset`` (``unsigned``)."""
-        return values.view(self.unsigned) ^ self.unsigned.type(self.offset)
+    def own_offset(self, is_unsigned: bool) -> int:
+        """What a model's own number is above the element that stands for it."""
+        return self.offset if is_unsigned else 0
+
+    def from_own(self, numbers: NDArray) -> NDArray:
+        """Elements (``dtype``) that stand for a model's own numbers, of one of ``types``."""
+        if numbers.dtype != self.unsigned:
+            return numbers
+        return (numbers ^ self.unsigned.type(self.offset)).view(self.dtype)
+
+    def to_own(self, elements: NDArray, is_unsigned: bool) -> NDArray:
+        """A model's own numbers (``own_type``) for which elements (``dtype``) stand."""
+        return elements.view(self.unsigned) ^ self.unsigned.type(self.offset) if is_unsigned else elements
+
+    def look_up(self, table: NDArray, elements: NDArray) -> NDArray:
+        """Entries of a table, shape (patterns,), by the bit pattern of each element (``dtype``)."""
+        return table[elements.view(self.unsigned)]
 
     def by_pattern(self) -> NDArray:
         """All elements (``dtype``), shape (patterns,), by bit pattern: the table of a function that changes nothing."""

@@ -1,7 +1,8 @@
 """The quantized graph: what the front end makes, the golden computes and the compiler consumes.
 
-Every activation is int8, one image, shape (C, H, W); uint8 models were shifted by 128. A dense layer is
-a Conv whose kernel covers its whole input, so Flatten needs no node in front of it.
+Every activation is one image, shape (C, H, W), of elements (``superlip.element``): signed numbers, which stand for a
+model's own unsigned ones less the element's offset. Weights and tables are elements, too. A dense layer is a Conv whose
+kernel covers its whole input, so Flatten needs no node in front of it.
 """
 
 from dataclasses import dataclass, field
@@ -14,8 +15,12 @@ from .given import Given
 
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
-    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph",
+    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Shape", "integers_of",
 ]  # fmt: skip
+
+
+Shape = tuple[int, int, int]
+"""(C, H, W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +28,21 @@ class Value:
     """One activation tensor.
 
     ``real = scale * (number - zero_point)`` with numbers of type ``element``; ``shape`` is (C, H, W). ``is_unsigned``
-    says that the model's own type is unsigned: the model's number is ours plus ``element.offset``. ``is_float`` marks a
-    host value (Host outputs).
+    says that the model's own numbers are unsigned. ``is_float`` marks a host value (Host outputs).
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: Shape
     scale: float
     zero_point: int
     is_unsigned: bool = False
     is_float: bool = False
     element: ElementType = INT8
+
+    @property
+    def own_zero_point(self) -> int:
+        """The zero point as the model's own number."""
+        return self.zero_point + self.element.own_offset(self.is_unsigned)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,8 +59,8 @@ class Node:
 class Clipped(Node):
     """A node that ends in a clip to [low, high] (Relu, Clip fused)."""
 
-    low: int = -128
-    high: int = 127
+    low: int = INT8.low
+    high: int = INT8.high
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +69,7 @@ class Conv(Clipped):
 
     Parameters
     ----------
-    weights : ndarray int8, shape (M, N / groups, kh, kw)
+    weights : ndarray of elements, shape (M, N / groups, kh, kw)
     bias : ndarray int32, shape (M,)
         With the input's zero point folded in: model bias - zp_in * sum(w).
     scale : ndarray float32, shape (M,)
@@ -77,7 +86,7 @@ class Conv(Clipped):
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
     table: np.ndarray | None = None
-    """int8, shape (256,): applied to the result (entry = byte pattern), where an element-wise function was fused."""
+    """Elements, one a bit pattern: applied to the result, where an element-wise function was fused."""
     table_zero_point: int = 0
     """With a table: zp_out of the result in front of it (the output value's zero point is the table's result's)."""
 
@@ -119,14 +128,14 @@ class Mul(Clipped):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Table(Node):
-    """Element-wise: out = table[uint8 pattern of x]; ``table`` int8, shape (256,)."""
+    """Element-wise: out = table[bit pattern of x]; ``table``: elements, shape (patterns,)."""
 
     table: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Concat(Node):
-    """Channels one after the other; ``tables[i]`` (int8, (256,)) rescales input i, or is None."""
+    """Channels one after the other; ``tables[i]`` (elements, one a bit pattern) rescales input i, or is None."""
 
     tables: tuple[np.ndarray | None, ...]
 
@@ -146,7 +155,7 @@ class Reshape(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pad(Node):
-    """Rows and columns of ``value`` (int8) around the image: pads = (top, left, bottom, right)."""
+    """Rows and columns of ``value`` (an element) around the image: pads = (top, left, bottom, right)."""
 
     pads: tuple[int, int, int, int]
     value: int
@@ -190,6 +199,11 @@ class Host(Node):
     reason: str
 
 
+def integers_of(name: str) -> str:
+    """Name of the integers of a tensor that a float model has itself."""
+    return f"{name}/{INT8}"
+
+
 @dataclass(eq=False, repr=False)
 class Graph:
     """Nodes in topological order; ``values`` by name; one input, at least one output.
@@ -210,13 +224,13 @@ class Graph:
     """Of the model's input, without the batch; () as the value ``input``."""
     onnx_input_order: tuple[int, ...] = ()
     """Axes of the model's input, without the batch, that are C, H, W; () where they are in that order."""
-    onnx_input_type: str = "int8"
-    """What the model's input takes: float32, or int8 or uint8, which are the value's own numbers."""
+    onnx_input_type: str = str(INT8)
+    """numpy's name of what the model's input takes: float32, or the value's own integers, signed or unsigned."""
     onnx_outputs: list[str] = field(default_factory=list)
     onnx_output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the model's outputs, for one image, with the batch."""
     integer_outputs: frozenset[str] = frozenset()
-    """Those of the model's outputs that are int8 or uint8 themselves."""
+    """Those of the model's outputs that are integers themselves."""
     given: Given | None = None
     """The model as the user gave it: what the outputs are held against."""
     calibration: np.ndarray | None = None
@@ -227,7 +241,7 @@ class Graph:
 
     def own_tensor(self, name):
         """The model's own name of a value's tensor."""
-        return name.removesuffix("/int8")
+        return name.removesuffix(integers_of(""))
 
     def __repr__(self):
         ends = [f"{self.own_tensor(name)} {self.values[name].shape}" for name in (self.input, *self.outputs)]

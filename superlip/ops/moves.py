@@ -70,7 +70,7 @@ class ReshapeSpec(OpSpec[ir.Reshape]):
             return None
         return ir.Host(
             name=node.name, inputs=node.inputs, output=node.output, onnx_names=node.onnx_names,
-            model=reshape_model(source.shape, result.shape, is_float=source.is_float),
+            model=reshape_model(source.shape, result.shape, np.float32 if source.is_float else source.element.dtype),
             reason="a reshape that mixes channels and pixels",
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from onnx_models import model, node
 
 from superlip import golden, graph
 from superlip.graph.onnx.importer.addition import add_factors
+from superlip.graph.onnx.importer.states import Params
 from superlip.graph.session import open_session
 from superlip.ops.arithmetic import convolve, requantize, round_half_even_shift
 
@@ -247,8 +248,8 @@ def test_addition_factors_are_fitted():
     left = []
     for _ in range(40):
         scales = 10 ** rng.uniform(-2, -1, 2)
-        operands = [(float(s), int(z), True) for s, z in zip(scales, rng.integers(-128, 128, 2), strict=True)]
-        a, b, shift, pairs = add_factors(*operands, (float(scales.sum()), int(rng.integers(-128, 128)), True))
+        operands = [Params(s, int(z), True) for s, z in zip(scales, rng.integers(-128, 128, 2), strict=True)]
+        a, b, shift, pairs = add_factors(*operands, Params(scales.sum(), int(rng.integers(-128, 128)), True))
         assert 0 < max(a, b) < 1 << 26
         assert abs(a / 2**shift - scales[0] / scales.sum()) < 1e-6
         assert abs(b / 2**shift - scales[1] / scales.sum()) < 1e-6

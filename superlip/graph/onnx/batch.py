@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import ModelProto, numpy_helper
 
 from superlip.graph.errors import ModelError, one_line
 
@@ -16,7 +16,7 @@ _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 """Operators with an operand that says the shape of their result."""
 
 
-def set_batch(model):
+def set_batch(model: ModelProto) -> None:
     """Let a model take one image at a time, in place, also where its nodes name a batch.
 
     Parameters
@@ -30,7 +30,7 @@ def set_batch(model):
         If a node mixes the images of its batch; the text names it.
     """
     image = model.graph.input[0]
-    batch = static_shape(image)[0]
+    batch = (static_shape(image) or (None,))[0]
     image.type.tensor_type.shape.dim[0].dim_value = 1
     if batch == 1:
         return

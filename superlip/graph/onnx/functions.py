@@ -1,6 +1,10 @@
 """Functions of one number, in real numbers: which operators they are, what they clip, scale and shift."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
 
 from superlip.graph.onnx.onnxtools import attributes
 
@@ -50,7 +54,7 @@ ELEMENTWISE = frozenset(
 """Functions of one number, or of one number and constants: any chain of them is one table."""
 
 
-def clip_range(node, constants):
+def clip_range(node: NodeProto, constants: Mapping[str, NDArray]) -> tuple[float, float] | None:
     """(low, high) of Relu or Clip as real numbers; None where a bound is no constant number.
 
     Where low > high, ONNX's Clip gives high everywhere, and so does this range.
@@ -68,20 +72,23 @@ def clip_range(node, constants):
     return min(low, high), high
 
 
-def clip_together(first, second):
+def clip_together(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
     """(low, high) of Clip ``second`` behind Clip ``first``. As ONNX has it, low > high leaves high only."""
     low, high = min(second[0], second[1]), second[1]
-    first = min(first), first[1]
-    return tuple(min(max(bound, low), high) for bound in first)
+    return min(max(min(first), low), high), min(max(first[1], low), high)
 
 
-def norm_factors(gamma, beta, mean, variance, epsilon):
+def norm_factors(
+    gamma: NDArray, beta: NDArray, mean: NDArray, variance: NDArray, epsilon: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(scale, shift), float64: BatchNormalization at inference is x * scale + shift."""
     scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     return scale, beta.astype(np.float64) - mean.astype(np.float64) * scale
 
 
-def affine_factors(op, value, rank, is_first):
+def affine_factors(
+    op: str, value: NDArray, rank: int, is_first: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """(scale, shift) by channel where ``op`` of a tensor and the constant ``value`` is x * scale + shift, or None.
 
     ``is_first``: the constant is the first operand.

@@ -13,7 +13,7 @@ from superlip.graph.images import ImageInput, input_of, read_images
 from .importer import import_model
 from .input_shape import set_input_shapes
 from .normalize import in_front, normalize
-from .onnxtools import static_shape
+from .onnxtools import fixed_shape
 from .quantize import quantize
 from .randomize import random_images, randomizer
 from .rewrite import prepare
@@ -147,7 +147,7 @@ class Loader:
         info = model.graph.input[0]
         if info.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise ModelError(f"input {info.name!r} of a float model must be float32")
-        shape = static_shape(info)
+        shape = fixed_shape(info)
         if self.calibrate is not None:
             images = read_images(self.calibrate, ImageInput(info.name, shape[1:]), what="calibration images")
         elif self.random_weights is not None:

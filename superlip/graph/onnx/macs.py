@@ -9,7 +9,7 @@ from .onnxtools import attributes, static_shape
 __all__ = ["host_macs"]
 
 
-def host_macs(model):
+def host_macs(model: bytes) -> int:
     """Multiply-accumulates of the matrix products and convolutions in a model of the host's.
 
     Parameters
@@ -22,7 +22,7 @@ def host_macs(model):
     int
     """
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), data_prop=True).graph
-    shapes = {i.name: tuple(i.dims) for i in graph.initializer}
+    shapes: dict[str, tuple[int | None, ...] | None] = {i.name: tuple(i.dims) for i in graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         shapes[info.name] = static_shape(info)
     return sum(_macs(node, shapes) for node in graph.node)

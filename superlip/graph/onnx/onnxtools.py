@@ -1,28 +1,32 @@
 """Small helpers over onnx protobufs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from numpy.typing import DTypeLike, NDArray
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from superlip.graph.errors import ModelError
 
 __all__ = [
-    "attributes", "constants", "name_nodes", "operator", "opset", "shapes", "small_model", "static_shape",
-    "typed",
+    "attributes", "constant_value", "constants", "fixed_shape", "name_nodes", "operator", "opset", "reshape_model",
+    "shapes", "small_model", "static_shape", "tensor_type",
 ]  # fmt: skip
 
 
-def attributes(node):
+def attributes(node: NodeProto) -> dict[str, Any]:
     """Attributes of a node as a dict of Python values."""
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def operator(node):
+def operator(node: NodeProto) -> str:
     """An operator's full name: ``domain::operator``, without the domain where it is ONNX's own."""
     return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
-def constants(graph):
+def constants(graph: GraphProto) -> dict[str, NDArray]:
     """Initializers and Constant nodes of a graph, as numpy arrays by name."""
     found = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     for node in graph.node:
@@ -31,25 +35,25 @@ def constants(graph):
     return found
 
 
-def constant_value(node):
+def constant_value(node: NodeProto) -> NDArray:
     """Value of a Constant node."""
     for a in node.attribute:
         value = helper.get_attribute_value(a)
         if a.name == "value":
             return numpy_helper.to_array(value)
         if a.name in ("value_float", "value_floats"):
-            return typed(value, "float32")
+            return np.asarray(value, np.float32)
         if a.name in ("value_int", "value_ints"):
-            return typed(value, "int64")
+            return np.asarray(value, np.int64)
     raise ModelError(f"Constant node {node.name!r} holds no number")
 
 
-def typed(value, dtype):
-    """numpy array of ``value``."""
-    return np.asarray(value, dtype)
+def tensor_type(dtype: DTypeLike) -> int:
+    """ONNX's number of one of numpy's types."""
+    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
-def static_shape(value_info):
+def static_shape(value_info: ValueInfoProto) -> tuple[int | None, ...] | None:
     """Shape of a value info: a tuple of int, None where a dimension is symbolic; None without a shape."""
     tensor = value_info.type.tensor_type
     if not tensor.HasField("shape"):
@@ -57,7 +61,16 @@ def static_shape(value_info):
     return tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
 
 
-def shapes(model):
+def fixed_shape(value_info: ValueInfoProto) -> tuple[int, ...]:
+    """Shape of a value info that has one with no symbolic dimension; ModelError where it has not."""
+    shape = static_shape(value_info) or (None,)
+    known = tuple(size for size in shape if size is not None)
+    if len(known) < len(shape):
+        raise ModelError(f"{value_info.name!r} has no fixed shape")
+    return known
+
+
+def shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
     """Static shapes by tensor name, by ONNX shape inference; tensors without one are left out."""
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -71,7 +84,7 @@ def shapes(model):
     return found
 
 
-def name_nodes(graph):
+def name_nodes(graph: GraphProto) -> None:
     """Give every node a unique name, in place."""
     used = {n.name for n in graph.node if n.name}
     seen = set()
@@ -85,12 +98,19 @@ def name_nodes(graph):
         seen.add(node.name)
 
 
-def opset(model):
+def opset(model: ModelProto) -> dict[str, int]:
     """Opset imports of a model as a dict of domain to version."""
     return {o.domain: o.version for o in model.opset_import}
 
 
-def small_model(nodes, inputs, outputs, initializers, opsets, ir_version=10):
+def small_model(
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[tuple[str, int, Sequence[int]]],
+    outputs: Sequence[str | ValueInfoProto],
+    initializers: dict[str, NDArray],
+    opsets: dict[str, int],
+    ir_version: int = 10,
+) -> bytes:
     """Serialized model of a few nodes.
 
     Parameters
@@ -112,9 +132,8 @@ def small_model(nodes, inputs, outputs, initializers, opsets, ir_version=10):
     return helper.make_model(graph, opset_imports=imports, ir_version=ir_version).SerializeToString()
 
 
-def reshape_model(source, result, *, is_float=False):
+def reshape_model(source: Sequence[int], result: Sequence[int], dtype: DTypeLike) -> bytes:
     """Serialized model that gives the bytes of a tensor (1, *source) as (1, *result)."""
     node = helper.make_node("Reshape", ["image", "shape"], ["result"])
-    kind = onnx.TensorProto.FLOAT if is_float else onnx.TensorProto.INT8
     shape = np.array([1, *result], np.int64)
-    return small_model([node], [("image", kind, [1, *source])], ["result"], {"shape": shape}, {"": 17})
+    return small_model([node], [("image", tensor_type(dtype), [1, *source])], ["result"], {"shape": shape}, {"": 17})

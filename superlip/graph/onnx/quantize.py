@@ -1,4 +1,4 @@
-"""A prepared float model to int8: which tensors are integers, at which scale, and which operator computes them.
+"""A prepared float model to integers: which tensors are integers, at which scale, and which operator computes them.
 
 The result is an ONNX model in QOperator format (docs/quantization.md says why): integer operators wherever ONNX Runtime
 has one that is exact; DequantizeLinear, operator, QuantizeLinear elsewhere, which the importer turns into tables,
@@ -9,11 +9,17 @@ activation is left out only where the integers saturate exactly where it does.
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import helper
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+
+from superlip.element import INT8
+from superlip.graph.ir import integers_of
 
 from .calibrate import observe_ranges
 from .functions import ELEMENTWISE
+from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
+from .rewrite import Prepared
 from .units import find_units
 
 __all__ = ["quantize"]
@@ -22,12 +28,12 @@ MICROSOFT = "com.microsoft"
 _INTEGER_MOVERS = frozenset(
     ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "MaxPool", "Resize"]
 )
-"""Movers that ONNX Runtime has for uint8; the others run between DequantizeLinear and QuantizeLinear."""
+"""Movers that ONNX Runtime has for integers; the others run between DequantizeLinear and QuantizeLinear."""
 _CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
 """Element-wise functions that are tables even where the model's output is all that takes them."""
-_LARGEST_BIAS = float(1 << 30)
-"""In steps of the products; the other half of int32 is theirs."""
-
+_ELEMENT = INT8
+_LARGEST = _ELEMENT.patterns - 1
+"""The largest number of an activation; the smallest is 0."""
 
 _SCALE_OF_NOTHING = np.float32(2.0**-18)
 """Of a tensor that is 0 on all images: small, since a bias behind it is rounded to steps of it."""
@@ -35,26 +41,27 @@ _SCALE_OF_NOTHING = np.float32(2.0**-18)
 
 @dataclass(frozen=True)
 class _Params:
-    """Quantization of a tensor as uint8: real = scale * (q - zero)."""
+    """Quantization of a tensor as unsigned integers: real = scale * (q - zero)."""
 
     scale: np.float32
     zero: int
 
     @classmethod
-    def of(cls, low, high):
+    def of(cls, low: float, high: float) -> "_Params":
         """Of a range of real numbers. 0 is always a number of its own: what is padded, and what Relu gives."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = np.float32((high - low) / 255)
+        scale = np.float32((high - low) / _LARGEST)
         if scale < np.finfo(np.float32).tiny:
             return cls(_SCALE_OF_NOTHING, 0)
-        return cls(scale, int(np.clip(np.rint(-low / float(scale)), 0, 255)))
+        return cls(scale, int(np.clip(np.rint(-low / float(scale)), 0, _LARGEST)))
 
-    def steps(self, clip):
-        """(low, high) in uint8 of two real numbers, which may be infinite."""
-        return tuple(int(np.clip(np.rint(np.float32(real) / self.scale) + self.zero, 0, 255)) for real in clip)
+    def steps(self, clip: tuple[float, float]) -> tuple[int, int]:
+        """(low, high) in integers of two real numbers, which may be infinite."""
+        low, high = (np.clip(np.rint(np.float32(real) / self.scale) + self.zero, 0, _LARGEST) for real in clip)
+        return int(low), int(high)
 
 
-def quantize(prepared, images):
+def quantize(prepared: Prepared, images: NDArray[np.float32]) -> ModelProto:
     """Quantize a prepared float model.
 
     Parameters
@@ -66,8 +73,8 @@ def quantize(prepared, images):
 
     Returns
     -------
-    ModelProto: uint8 activations, int8 weights with one scale an output channel. A tensor keeps its name where it is an
-    integer; the integer of an output ``NAME`` of the model is ``NAME/int8``.
+    ModelProto: unsigned activations, signed weights with one scale an output channel. A tensor keeps its name where it
+    is an integer; the integers of an output of the model have the name that ``ir.integers_of`` gives them.
 
     Raises
     ------
@@ -170,7 +177,7 @@ class _Writer:
         if name not in self.integers:
             operands = [self.floats[name], *self._quantization(name)]
             self.integers[name] = self._node(
-                "QuantizeLinear", operands, f"{name}/int8", f"{self._maker(name)}/quantize"
+                "QuantizeLinear", operands, integers_of(name), f"{self._maker(name)}/quantize"
             )
         return self.integers[name]
 
@@ -195,14 +202,14 @@ class _Writer:
     def _integer_name(self, name):
         """Of a tensor's integers: its own, unless somebody may look for its floats under that."""
         if name in self.outputs:
-            return f"{name}/int8"
+            return integers_of(name)
         return f"{name}/saturated" if name in self.saturated else name
 
     def _quantization(self, name):
         params = self.params[name]
         return [
             self._constant(f"{name}/scale", np.float32(params.scale)),
-            self._constant(f"{name}/zero_point", np.uint8(params.zero)),
+            self._constant(f"{name}/zero_point", _ELEMENT.unsigned.type(params.zero)),
         ]
 
     def _quantized(self, name):
@@ -217,7 +224,7 @@ class _Writer:
     def _write_input(self):
         """The accelerator takes integers only: the floats of the input are what its integers stand for."""
         operands = [self.input, *self._quantization(self.input)]
-        name = f"{self.input}/int8"
+        name = integers_of(self.input)
         self.integers[self.input] = self._node("QuantizeLinear", operands, name, f"{self.input}/quantize")
 
     def _node(self, op, inputs, result, name, *, domain="", **given):
@@ -262,10 +269,10 @@ class _Writer:
                 _set(copy.output, [f"{o}/float" if o else o for o in node.output])
             self.nodes.append(copy)
         for name in unit.results:
-            operands = [f"{name}/float", *self._quantization(name)]
             self.integers[name] = self._node(
-                "QuantizeLinear", operands, self._integer_name(name), f"{self._maker(name)}/quantize"
-            )
+                "QuantizeLinear", [f"{name}/float", *self._quantization(name)], self._integer_name(name),
+                f"{self._maker(name)}/quantize",
+            )  # fmt: skip
 
     def _write_moved(self, unit):
         copy = _copy(unit.node)
@@ -276,7 +283,7 @@ class _Writer:
 
     def _write_integer(self, unit):
         steps = self.params[unit.output].steps(unit.clip)
-        is_clipped = steps != (0, 255)
+        is_clipped = steps != (0, _LARGEST)
         name = self._integer_name(unit.output)
         self._operator(unit, f"{name}/unclipped" if is_clipped else name)
         if is_clipped:
@@ -288,12 +295,12 @@ class _Writer:
     def _clip(self, unit, source, nodes):
         """Clip of integers, in the place of ``nodes``; nothing where the integers end there themselves."""
         steps = self.params[unit.output].steps(unit.clip)
-        if steps == (0, 255) and unit.output not in self.outputs:
+        if steps == (0, _LARGEST) and unit.output not in self.outputs:
             self.integers[unit.output] = source
             self._taken_in(nodes, None)
             return
         bounds = [
-            self._constant(f"{unit.output}/{side}", np.uint8(step))
+            self._constant(f"{unit.output}/{side}", _ELEMENT.unsigned.type(step))
             for side, step in zip(("low", "high"), steps, strict=True)
         ]
         self.integers[unit.output] = self._node(
@@ -329,9 +336,9 @@ class _Writer:
         q, scale, q_bias = _quantize_weights(rows, bias, source)
         operands = [
             *self._quantized(node.input[0]),
-            self._constant(f"{node.name}/weights_int8", q.T if node.op_type == "MatMul" else q),
+            self._constant(f"{node.name}/weights_{_ELEMENT}", q.T if node.op_type == "MatMul" else q),
             self._constant(f"{node.name}/weights_scale", scale),
-            self._constant(f"{node.name}/weights_zero_point", np.zeros(len(scale), np.int8)),
+            self._constant(f"{node.name}/weights_zero_point", np.zeros(len(scale), _ELEMENT.dtype)),
         ]
         if node.op_type == "MatMul":
             return self._node("QLinearMatMul", [*operands, *quantization], result, node.name)
@@ -344,8 +351,10 @@ class _Writer:
         )
 
 
-def _quantize_weights(weights, bias, source):
-    """Weights as int8 with a scale for each output, and the bias at the scale of the products.
+def _quantize_weights(
+    weights: NDArray, bias: NDArray | None, source: np.float32
+) -> tuple[NDArray, NDArray[np.float32], NDArray[np.int32] | None]:
+    """Weights as signed integers with a scale for each output, and the bias at the scale of the products.
 
     Parameters
     ----------
@@ -356,21 +365,20 @@ def _quantize_weights(weights, bias, source):
 
     Returns
     -------
-    (int8 shape (M, ...), float32 shape (M,), int32 shape (M,) or None)
+    (elements shape (M, ...), float32 shape (M,), int32 shape (M,) or None)
     """
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     peak = np.abs(flat).max(axis=1, initial=0.0)
-    scale = peak / 127
-    if (
-        bias is not None
-    ):  # a scale so small that the bias leaves int32 gives way; without weights it is the bias's alone
+    scale = peak / _ELEMENT.high
+    if bias is not None:
+        # a scale so small that the bias leaves int32 gives way; without weights it is the bias's alone
         size = np.abs(bias.astype(np.float64)) / float(source)
-        scale = np.maximum(scale, size / _LARGEST_BIAS)
+        scale = np.maximum(scale, size / LARGEST_BIAS)
         scale[peak == 0] = size[peak == 0] / (1 << 20)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    scale = np.where(scale * float(source) < np.finfo(np.float32).tiny, 1.0 / 127, scale).astype(np.float32)
+    scale = np.where(scale * float(source) < np.finfo(np.float32).tiny, 1.0 / _ELEMENT.high, scale).astype(np.float32)
     along = (-1, *(1 for _ in weights.shape[1:]))
-    q = np.clip(np.rint(weights / scale.reshape(along)), -127, 127).astype(np.int8)
+    q = np.clip(np.rint(weights / scale.reshape(along)), -_ELEMENT.high, _ELEMENT.high).astype(_ELEMENT.dtype)
     if bias is None:
         return q, scale, None
     steps = np.rint(bias.astype(np.float64) / (float(source) * scale.astype(np.float64)))

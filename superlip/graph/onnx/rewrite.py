@@ -1,4 +1,4 @@
-"""A float model made ready for quantization: constants folded, what int8 has no operator for rewritten.
+"""A float model made ready for quantization: constants folded, what has no operator of integers rewritten.
 
 ``prepare`` changes the model so that what is left are operators that ONNX Runtime's quantizer and the hardware both
 have. It remembers for every node of the original what became of it.
@@ -221,11 +221,11 @@ class Prepared:
     def _affine(self, node):
         """(operand, scale, shift), per channel, where a node computes operand * scale + shift."""
         if node.op_type == "BatchNormalization":
-            gamma, beta, mean, variance = (self.consts.get(i) for i in node.input[1:5])
-            if any(p is None for p in (gamma, beta, mean, variance)) or (len(node.output) > 1 and node.output[1]):
+            params = [self.consts[i] for i in node.input[1:5] if i in self.consts]
+            if len(params) < len(node.input[1:5]) or (len(node.output) > 1 and node.output[1]):
                 return None
-            factors = norm_factors(gamma, beta, mean, variance, attributes(node).get("epsilon", 1e-5))
-            return node.input[0], *factors
+            gamma, beta, mean, variance = params
+            return node.input[0], *norm_factors(gamma, beta, mean, variance, attributes(node).get("epsilon", 1e-5))
         constant = [i for i, name in enumerate(node.input) if name in self.consts]
         if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(constant) != 1:
             return None

@@ -6,10 +6,13 @@ comes out says where every element comes from; chains of such nodes compose for 
 that computes needs its operand is the map turned into the fewest nodes of the quantized graph.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from numpy.typing import ArrayLike, NDArray
+from onnx import NodeProto, TensorProto, helper
 
 from superlip.graph import ir
 from superlip.graph.errors import ModelError
@@ -45,13 +48,17 @@ LARGEST_STEP = 15
 """Pixels from one written by an operation to the next."""
 
 
+Step = tuple[type[ir.Node], dict[str, Any], ir.Shape]
+"""A node of the quantized graph, its arguments and the shape of its result."""
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """A tensor of the model that holds elements of the value ``value``.
 
     ``index`` has the model's own shape; entry i is the element of the value (C, H, W order) that stands there, or
-    -1 for ``fill`` (int8). None: all of them in order. ``moves`` are the names of the model's nodes that moved them,
-    ``before`` is the view that the last of them took.
+    -1 for ``fill`` (an element). None: all of them in order. ``moves`` are the names of the model's nodes that moved
+    them, ``before`` is the view that the last of them took.
     """
 
     value: str
@@ -61,18 +68,18 @@ class View:
     moves: tuple[str, ...] = ()
     before: "View | None" = None
 
-    def numbers(self):
+    def numbers(self) -> NDArray[np.integer]:
         """The index map, made where it is None."""
         if self.index is not None:
             return self.index
         return np.arange(np.prod(self.shape, dtype=np.int64)).reshape(self.shape)
 
 
-def image_shape(shape):
+def image_shape(shape: Sequence[int]) -> ir.Shape:
     """(C, H, W) of a tensor of the model's shape: (1, C, H, W), (1, C, L) as (C, 1, L), (1, F) as (F, 1, 1)."""
     shape = tuple(int(s) for s in shape)
     if len(shape) == 4 and shape[0] == 1:
-        return shape[1:]
+        return shape[1], shape[2], shape[3]
     if len(shape) == 3 and shape[0] == 1:
         return shape[1], 1, shape[2]
     if len(shape) == 2 and shape[0] == 1:
@@ -82,7 +89,9 @@ def image_shape(shape):
     return int(np.prod(shape)), 1, 1
 
 
-def move(node, view, operands, opsets, fill):
+def move(
+    node: NodeProto, view: View, operands: dict[str, NDArray], opsets: dict[str, int], fill: int | None
+) -> list[View]:
     """Run a layout node on the element numbers of ``view``.
 
     Parameters
@@ -94,7 +103,7 @@ def move(node, view, operands, opsets, fill):
         Constants among the other inputs.
     opsets : dict
     fill : int or None
-        int8 value of what Pad adds.
+        The element that Pad adds.
 
     Returns
     -------
@@ -148,7 +157,7 @@ def _moved(view, name, index, fill):
     return View(view.value, index.shape, index, view.fill, **trace)
 
 
-def joined(views, axis, name):
+def joined(views: Sequence[View], axis: int, name: str) -> View | None:
     """View of views one after the other along ``axis`` by the node ``name``, where they are of one value; else None."""
     first = views[0]
     holes = {v.fill for v in views if v.fill is not None}
@@ -159,7 +168,7 @@ def joined(views, axis, name):
     return View(first.value, index.shape, index, next(iter(holes), None), (*moves, name))
 
 
-def is_movable(view, source):
+def is_movable(view: View, source: ir.Shape) -> bool:
     """Whether the quantized graph can express a view of a value of shape ``source``."""
     try:
         layout_nodes(view, source)
@@ -168,7 +177,7 @@ def is_movable(view, source):
     return True
 
 
-def first_impossible(view, source):
+def first_impossible(view: View, source: ir.Shape) -> str | None:
     """Name of the node since which a view is none that the quantized graph can express."""
     name = view.moves[-1] if view.moves else None
     while view.before is not None and not is_movable(view.before, source):
@@ -177,7 +186,7 @@ def first_impossible(view, source):
     return name
 
 
-def layout_nodes(view, source):
+def layout_nodes(view: View, source: ir.Shape) -> list[Step]:
     """The steps that turn a value into the view.
 
     Parameters
@@ -200,18 +209,18 @@ def layout_nodes(view, source):
     index = view.numbers().reshape(target)
     if index.size == count and (index.reshape(-1) == np.arange(count)).all():
         return [] if target == tuple(source) else [(ir.Reshape, {}, target)]
-    steps = []
-    inside = index >= 0
+    steps: list[Step] = []
+    inside: NDArray[np.bool_] = np.asarray(index >= 0)
     if not inside.all():
-        steps.append(_padding(index, inside, view.fill, target))
+        steps.append(_padding(inside, view.fill, target))
         top, left, bottom, right = steps[0][1]["pads"]
         index = index[:, top : target[1] - bottom, left : target[2] - right]
     block = _depth_to_space(index, source) or _space_to_depth(index, source)
     return (block or _gather(index, source)) + steps
 
 
-def _padding(index, inside, fill, target):
-    rows, cols = inside.any(axis=(0, 2)), inside.any(axis=(0, 1))
+def _padding(inside: NDArray[np.bool_], fill: int | None, target: ir.Shape) -> Step:
+    rows, cols = np.any(inside, axis=(0, 2)), np.any(inside, axis=(0, 1))
     top, left = int(rows.argmax()), int(cols.argmax())
     bottom, right = int(rows[::-1].argmax()), int(cols[::-1].argmax())
     if fill is None or not inside[:, top : target[1] - bottom, left : target[2] - right].all():
@@ -219,7 +228,7 @@ def _padding(index, inside, fill, target):
     return ir.Pad, {"pads": (top, left, bottom, right), "value": fill}, target
 
 
-def _gather(index, source):
+def _gather(index: NDArray, source: ir.Shape) -> list[Step]:
     """Channel selection, then row and column selection."""
     c, h, w = index.shape
     n, sh, sw = source
@@ -229,13 +238,13 @@ def _gather(index, source):
     rest = index[0] - channels[0] * sh * sw
     rows, cols = rest[:, 0] // sw, rest[0] % sw
     expected = channels[:, None, None] * sh * sw + rows[:, None] * sw + cols
-    if (expected != index).any():
+    if not np.array_equal(expected, index):
         # the same movement behind a change of shape, as in a channel shuffle of a reshaped tensor
         if (n, sh, sw) != (index.size // (h * w), h, w) and n * sh * sw % (h * w) == 0 and (h, w) != (sh, sw):
             reshaped = (n * sh * sw // (h * w), h, w)
             return [(ir.Reshape, {}, reshaped), *_gather(index, reshaped)]
         raise ModelError("this movement of elements is no channel shuffle, split, resize or block rearrangement")
-    steps = []
+    steps: list[Step] = []
     if not np.array_equal(channels, np.arange(n)):
         if np.array_equal(channels, np.arange(channels[0], channels[0] + c)):
             steps.append((ir.Slice, {"start": int(channels[0]), "stop": int(channels[0]) + c}, (c, sh, sw)))
@@ -248,7 +257,7 @@ def _gather(index, source):
     return steps
 
 
-def _depth_to_space(index, source):
+def _depth_to_space(index: NDArray, source: ir.Shape) -> list[Step] | None:
     n, h, w = source
     c, rows, cols = index.shape
     block = rows // h if h and rows % h == 0 else 0
@@ -265,7 +274,7 @@ def _depth_to_space(index, source):
     return None
 
 
-def _space_to_depth(index, source):
+def _space_to_depth(index: NDArray, source: ir.Shape) -> list[Step] | None:
     """SpaceToDepth, and a selection of its channels where they come in another order (slices of every n-th pixel)."""
     n, h, w = source
     c, rows, cols = index.shape
@@ -276,21 +285,21 @@ def _space_to_depth(index, source):
     pixels = np.arange(rows)[:, None] * (block * w) + np.arange(cols) * block
     if max(y.max(), x.max()) >= block or not np.array_equal(index[:, 0, 0, None, None] + pixels, index):
         return None
-    steps = [(ir.SpaceToDepth, {"block": block}, (n * block * block, rows, cols))]
+    steps: list[Step] = [(ir.SpaceToDepth, {"block": block}, (n * block * block, rows, cols))]
     order = (y * block + x) * n + channel
     if not np.array_equal(order, np.arange(n * block * block)):
         steps.append((ir.Shuffle, {"order": order.astype(np.int64)}, index.shape))
     return steps
 
 
-def progressions(index):
+def progressions(index: ArrayLike) -> list[tuple[int, int, int]] | None:
     """Row (or column) numbers as few interleaved arithmetic progressions: a list of (first, step, count), or None.
 
     Entry ``i`` is of progression ``i % len(list)``. Each is what one identity convolution with a stride can copy.
     """
-    index = np.asarray(index)
-    for period in range(1, min(len(index), LARGEST_STEP) + 1):
-        parts = [index[i::period] for i in range(period)]
+    numbers = np.asarray(index)
+    for period in range(1, min(len(numbers), LARGEST_STEP) + 1):
+        parts = [numbers[i::period] for i in range(period)]
         steps = [np.unique(np.diff(part)) for part in parts]
         if all(len(step) < 2 and (step > 0).all() and (step < 256).all() for step in steps):
             pairs = zip(parts, steps, strict=True)

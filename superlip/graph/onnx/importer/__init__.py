@@ -3,7 +3,7 @@
 The importer walks the nodes once. For each tensor of the model it knows one of
 
 * a constant,
-* an int8 tensor: a ``View`` of a value of the quantized graph,
+* a tensor of integers: a ``View`` of a value of the quantized graph,
 * a float tensor that is exactly such a tensor dequantized: a ``View`` too,
 * a float tensor that an operator is about to give (``Pending``): the node of the quantized graph is made when
   QuantizeLinear says which scale and zero point its result has,

@@ -3,8 +3,9 @@
 import functools
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .states import Unsupported
+from .states import Params, Unsupported
 
 __all__ = ["add_factors", "float_addition"]
 
@@ -12,7 +13,7 @@ _REACH = 24
 """Steps of the factors' last bit that the fit tries on each side."""
 
 
-def float_addition(first, second, result):
+def float_addition(first: Params, second: Params, result: Params) -> NDArray[np.float64]:
     """What ONNX Runtime's QLinearAdd gives for all 65536 pairs, on a CPU with fused multiply-add.
 
     ``rint(fma(a, ra, fma(b, rb, zp - fma(ra, za, rb * zb))))`` in float32 with ``r = scale / result scale``: measured
@@ -21,27 +22,28 @@ def float_addition(first, second, result):
 
     Parameters
     ----------
-    first, second, result : (scale, zero point in the model's own type, 0 to 255 or -128 to 127)
+    first, second, result : Params
 
     Returns
     -------
-    ndarray float64, shape (256, 256): by operand less its type's minimum, before clipping
+    ndarray float64, shape (patterns, patterns): the model's own numbers before clipping, by those of the operands, each
+    from the smallest of its type on
     """
-    (scale_a, zero_a, low), (scale_b, zero_b, _), (scale, zero, _) = first, second, result
-    ratio_a, ratio_b = (np.float32(s) / np.float32(scale) for s in (scale_a, scale_b))
-    numbers = np.arange(256, dtype=np.float64) + low
+    ratio_a, ratio_b = (np.float32(p.scale) / np.float32(result.scale) for p in (first, second))
+    zero_a, zero_b, zero = (p.zero_point + p.offset for p in (first, second, result))
+    own_a, own_b = (np.arange(p.element.low, p.element.high + 1, dtype=np.float64) + p.offset for p in (first, second))
 
     def fma(x, y, z):
         # 8 x 24 bits are exact in float64; the addition rounds once more below float32's last bit
         return (np.float64(x) * np.float64(y) + np.float64(z)).astype(np.float32)
 
     offset = np.float32(zero) - fma(ratio_a, zero_a, np.float32(ratio_b * np.float32(zero_b)))
-    inner = fma(numbers, ratio_b, offset)
-    return np.rint(fma(numbers[:, None], ratio_a, inner[None, :])).astype(np.float64)
+    inner = fma(own_b, ratio_b, offset)
+    return np.rint(fma(own_a[:, None], ratio_a, inner[None, :])).astype(np.float64)
 
 
 @functools.lru_cache(maxsize=1024)
-def add_factors(first, second, result):
+def add_factors(first: Params, second: Params, result: Params) -> tuple[int, int, int, int]:
     """(mult_a, mult_b, shift, pairs) with |mult| < 2**26.
 
     ``round_half_even(a * mult_a + b * mult_b, shift)`` is exact arithmetic, ONNX Runtime's is rounded four times: next
@@ -50,14 +52,14 @@ def add_factors(first, second, result):
 
     Parameters
     ----------
-    first, second, result : (scale, int8 zero point, is_unsigned)
+    first, second, result : Params
 
     Raises
     ------
     Unsupported
         If an operand's scale is 2**25 times the result's or more.
     """
-    ratios = [float(np.float32(s) / np.float32(result[0])) for s in (first[0], second[0])]
+    ratios = [float(np.float32(p.scale) / np.float32(result.scale)) for p in (first, second)]
     largest = max(ratios)
     if not np.isfinite(largest) or largest >= 1 << 25:
         raise Unsupported(f"addition whose operands' scales are {largest:.3g} times the result's")
@@ -67,29 +69,27 @@ def add_factors(first, second, result):
         shift -= 1
     start = [round(r * 2.0**shift) for r in ratios]
 
-    offsets = [128 * is_unsigned for _, _, is_unsigned in (first, second, result)]
-    models = [(s, z + o, o - 128) for (s, z, _), o in zip((first, second, result), offsets, strict=True)]
-    low = models[2][2]
-    wanted = np.clip(float_addition(*models), low, low + 255) - models[2][1]
-    a, b = (np.arange(-128, 128, dtype=np.int64) - zero for _, zero, _ in (first, second))
-    clip = low - models[2][1], low + 255 - models[2][1]
+    clip = result.element.low - result.zero_point, result.element.high - result.zero_point
+    wanted = np.clip(float_addition(first, second, result) - (result.zero_point + result.offset), *clip)
+    a, b = (np.arange(p.element.low, p.element.high + 1, dtype=np.int64) - p.zero_point for p in (first, second))
     # only pairs next to a tie depend on the last bits
     exact = (a[:, None] * start[0] + b[None, :] * start[1]) / 2.0**shift
-    reach = (_REACH + 1) * 512 / 2.0**shift + 1e-4
+    span = first.element.patterns + second.element.patterns
+    reach = (_REACH + 1) * span / 2.0**shift + 1e-4
     near = np.abs(exact - np.floor(exact) - 0.5) < reach
     near &= (exact > clip[0] - 1) & (exact < clip[1] + 1)
     rows, cols = np.nonzero(near)
     goal = wanted[rows, cols].astype(np.int64)
-    best = None
+    best = goal.size + 1, start[0], start[1]
     for step_a, step_b in _steps():
-        factors = start[0] + step_a, start[1] + step_b
-        ours = _round(a[rows] * factors[0] + b[cols] * factors[1], shift)
+        mult_a, mult_b = start[0] + step_a, start[1] + step_b
+        ours = _round(a[rows] * mult_a + b[cols] * mult_b, shift)
         left = int((np.clip(ours, *clip) != goal).sum())
-        if best is None or left < best[0]:
-            best = left, factors
+        if left < best[0]:
+            best = left, mult_a, mult_b
         if left == 0:
             break
-    return *best[1], shift, best[0]
+    return best[1], best[2], shift, best[0]
 
 
 @functools.cache

@@ -1,22 +1,33 @@
 """Nodes of the quantized graph from operands that are already integers: what both model formats share."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from onnx import NodeProto
 
 from superlip.graph import ir
-from superlip.graph.onnx.views import image_shape, is_movable, joined
+from superlip.graph.onnx.views import View, image_shape, is_movable, joined
 
 from .addition import add_factors
-from .states import Unsupported
+from .importer import Importer
+from .states import Params, Unsupported
 from .tables import float_table
 from .weights import channel_scale, fold_zero_point, usable_scale
 
 __all__ = [
-    "add", "average_pool", "average_scale", "channel_affine", "concat", "concat_axis", "conv", "dense", "geometry",
-    "global_average_pool", "joined_view", "max_pool", "mul",
+    "add", "average_pool", "average_scale", "channel_affine", "concat", "concat_axis", "concat_shape", "conv", "dense",
+    "geometry", "global_average_pool", "joined_view", "max_pool", "mul", "reduced_shape",
 ]  # fmt: skip
 
+Clip = tuple[int, int]
+"""(low, high) of a result's elements."""
 
-def window(attributes, size, kernel, *, op="Conv"):
+
+def window(
+    attributes: dict[str, Any], size: Sequence[int], kernel: Sequence[int], *, op: str = "Conv"
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """(strides, dilations, pads, (rows, cols)) of a sliding window over an image of ``size``."""
     strides = tuple(attributes.get("strides", (1,) * len(kernel)))
     dilations = tuple(attributes.get("dilations", (1,) * len(kernel)))
@@ -62,7 +73,7 @@ def two_dimensional_pads(pads):
     return (0, pads[0], 0, pads[1]) if len(pads) == 2 else tuple(pads)
 
 
-def geometry(attributes, shape, kernel, op):
+def geometry(attributes: dict[str, Any], shape: Sequence[int], kernel: Sequence[int], op: str) -> dict[str, Any]:
     """2-D geometry of an operator on a tensor of the model's shape (1, C, H, W) or (1, C, L).
 
     Returns
@@ -81,13 +92,25 @@ def geometry(attributes, shape, kernel, op):
     }
 
 
-def conv(importer, names, operand, view_shape, weights, weight_scale, bias, attributes, params, tensor, clip):
-    """Append a Conv. ``weights`` int8 of the model's rank, ``bias`` int32 or None, ``clip`` (low, high) int8."""
-    name, value = operand
+def conv(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    weights: NDArray,
+    weight_scale: NDArray,
+    bias: NDArray | None,
+    attributes: dict[str, Any],
+    params: Params,
+    tensor: str,
+    clip: Clip,
+) -> View:
+    """Append a Conv. ``weights`` are elements in the model's rank, ``bias`` int32 or None."""
+    name = importer.materialize(view)
+    value = importer.values[name]
     kernel = attributes.get("kernel_shape", weights.shape[2:])
     if tuple(kernel) != weights.shape[2:]:
         raise Unsupported(f"kernel_shape={list(kernel)}, but the weights have a kernel of {list(weights.shape[2:])}")
-    shape = geometry(attributes, view_shape, weights.shape[2:], "Conv")
+    shape = geometry(attributes, view.shape, weights.shape[2:], "Conv")
     groups = int(attributes.get("group", 1))
     m = len(weights)
     if weights.shape[1] * groups != value.shape[0]:
@@ -104,11 +127,20 @@ def conv(importer, names, operand, view_shape, weights, weight_scale, bias, attr
     )  # fmt: skip
 
 
-def channel_affine(importer, names, view, scale, shift, params, tensor, clip):
-    """Append a 1x1 Conv of each channel for x * scale + shift (float64, one an element or one a channel).
+def channel_affine(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    scale: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    params: Params,
+    tensor: str,
+    clip: Clip,
+) -> View:
+    """Append a 1x1 Conv of each channel for x * scale + shift (one an element or one a channel).
 
-    The Conv's scale takes up any size of the weight, so each channel takes the weight, 1 to 127, in whose units its
-    offset is nearest to an integer.
+    The Conv's scale takes up any size of the weight, so each channel takes the weight, of those above 0, in whose units
+    its offset is nearest to an integer.
     """
     value = importer.materialize(view)
     source = importer.values[value]
@@ -117,12 +149,13 @@ def channel_affine(importer, names, view, scale, shift, params, tensor, clip):
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
         raise Unsupported("a factor of a channel is not finite")
     size = np.where(scale == 0, 1.0, np.abs(scale))
-    offsets = shift / (size * source.scale) * np.arange(1, 128)[:, None]  # by weight, by channel
-    weight = 1 + np.argmin(np.abs(offsets - np.rint(offsets)) / np.arange(1, 128)[:, None], axis=0)
+    choices = np.arange(1, source.element.high + 1)[:, None]
+    offsets = shift / (size * source.scale) * choices  # by weight, by channel
+    weight = 1 + np.argmin(np.abs(offsets - np.rint(offsets)) / choices, axis=0)
     bias = np.rint(offsets[weight - 1, np.arange(channels)])
     if np.abs(bias).max(initial=0) >= 1 << 31:
         raise Unsupported("an offset is too large for int32 in units of its channel's factor")
-    weights = (weight * np.sign(scale)).astype(np.int8).reshape(-1, 1, 1, 1)
+    weights = (weight * np.sign(scale)).astype(source.element.dtype).reshape(-1, 1, 1, 1)
     unit = size / weight
     return importer.emit(
         ir.Conv, names, (value,), tensor, source.shape, view.shape, params,
@@ -133,8 +166,18 @@ def channel_affine(importer, names, view, scale, shift, params, tensor, clip):
     )  # fmt: skip
 
 
-def dense(importer, names, view, weights, weight_scale, bias, params, tensor, clip, result_shape):
-    """Append a dense layer, ``weights`` int8 of shape (M, F), as a Conv whose kernel covers its whole input.
+def dense(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    weights: NDArray,
+    weight_scale: NDArray,
+    bias: NDArray | None,
+    params: Params,
+    tensor: str,
+    clip: Clip,
+) -> View:
+    """Append a dense layer, ``weights``: elements, shape (M, F), as a Conv whose kernel covers its whole input.
 
     Where the operand is a moved view of a value with the same number of elements (Flatten, or a transposition in
     front of it) the weights are moved instead.
@@ -153,8 +196,9 @@ def dense(importer, names, view, weights, weight_scale, bias, params, tensor, cl
         source = importer.values[importer.materialize(view)]
     weights = np.ascontiguousarray(weights.reshape(len(weights), *source.shape))
     m = len(weights)
+    result = (*view.shape[:-1], m)
     return importer.emit(
-        ir.Conv, names, (source.name,), tensor, image_shape(result_shape), result_shape, params,
+        ir.Conv, names, (source.name,), tensor, image_shape(result), result, params,
         weights=weights,
         bias=fold_zero_point(bias, weights, source.zero_point),
         scale=channel_scale(source.scale, weight_scale, params.scale, m),
@@ -162,7 +206,7 @@ def dense(importer, names, view, weights, weight_scale, bias, params, tensor, cl
     )  # fmt: skip
 
 
-def max_pool(importer, node, view, attributes):
+def max_pool(importer: Importer, node: NodeProto, view: View, attributes: dict[str, Any]) -> View:
     """Append a max pooling of a view; its result has the operand's quantization."""
     if len([o for o in node.output if o]) > 1:
         raise Unsupported("MaxPool with the output Indices")
@@ -174,10 +218,19 @@ def max_pool(importer, node, view, attributes):
     return importer.emit(
         ir.Pool, (node.name,), (value,), node.output[0], image_shape(result), result, importer.params_of(view),
         kind="max", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],
+        low=importer.element.low, high=importer.element.high,
     )  # fmt: skip
 
 
-def average_pool(importer, names, view, attributes, params, tensor, clip):
+def average_pool(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    attributes: dict[str, Any],
+    params: Params,
+    tensor: str,
+    clip: Clip,
+) -> View:
     """Append an average pooling."""
     value = importer.materialize(view)
     shape = geometry(attributes, view.shape, attributes["kernel_shape"], "AveragePool")
@@ -202,7 +255,15 @@ def average_pool(importer, names, view, attributes, params, tensor, clip):
     )  # fmt: skip
 
 
-def global_average_pool(importer, names, view, params, tensor, clip, result):
+def global_average_pool(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    params: Params,
+    tensor: str,
+    clip: Clip,
+    result: Sequence[int],
+) -> View:
     """Append an average over the whole image; ``result`` is the model's shape of it."""
     value = importer.materialize(view)
     source = importer.values[value]
@@ -214,7 +275,7 @@ def global_average_pool(importer, names, view, params, tensor, clip, result):
     )  # fmt: skip
 
 
-def average_scale(source, result, count):
+def average_scale(source: float, result: float | np.float32, count: int) -> NDArray[np.float32]:
     """float32 scales by the pixels counted: source / (result * n), as QLinearGlobalAveragePool computes it."""
     n = np.arange(count + 1, dtype=np.float32)
     n[0] = 1
@@ -224,20 +285,24 @@ def average_scale(source, result, count):
     return scale
 
 
-def add(importer, names, first, second, params, tensor, clip):
+def add(
+    importer: Importer, names: Sequence[str], first: View, second: View, params: Params, tensor: str, clip: Clip
+) -> View:
     """Append an addition of two views of the same shape."""
     a, b = importer.materialize(first), importer.materialize(second)
     values = importer.values[a], importer.values[b]
     if values[0].shape != values[1].shape:
         raise Unsupported(f"addition of tensors of shape {first.shape} and {second.shape}: only of the same shape")
-    mult_a, mult_b, shift, _ = add_factors(*((float(p.scale), p.zero_point, p.is_unsigned) for p in (*values, params)))
+    mult_a, mult_b, shift, _ = add_factors(Params.of(values[0]), Params.of(values[1]), params)
     return importer.emit(
         ir.Add, names, (a, b), tensor, values[0].shape, first.shape, params,
         mult_a=mult_a, mult_b=mult_b, shift=shift, low=clip[0], high=clip[1],
     )  # fmt: skip
 
 
-def mul(importer, names, first, second, params, tensor, clip):
+def mul(
+    importer: Importer, names: Sequence[str], first: View, second: View, params: Params, tensor: str, clip: Clip
+) -> View:
     """Append a product of two views; one of them may be (C, 1, 1)."""
     a, b = importer.materialize(first), importer.materialize(second)
     shape = first.shape
@@ -253,13 +318,13 @@ def mul(importer, names, first, second, params, tensor, clip):
     )
 
 
-def joined_view(importer, views, axis, name):
+def joined_view(importer: Importer, views: Sequence[View], axis: int, name: str) -> View | None:
     """Views of one value, joined to one that the quantized graph can express; None where there is none."""
     whole = joined(views, axis, name)
     return whole if whole is not None and is_movable(whole, importer.values[whole.value].shape) else None
 
 
-def concat_axis(importer, views, axis):
+def concat_axis(importer: Importer, views: Sequence[View], axis: int) -> list[str]:
     """The values of views to be joined along the channels. Unsupported where the axis is another one."""
     rank = len(views[0].shape)
     if axis % rank != 1 or views[0].shape[0] != 1:
@@ -269,16 +334,38 @@ def concat_axis(importer, views, axis):
     return [importer.materialize(v) for v in views]
 
 
-def concat(importer, names, views, values, tensor, image, shape, result, clip):
-    """Append a Concat whose tables bring every operand to the result's quantization."""
+def concat_shape(views: Sequence[View]) -> tuple[int, ...]:
+    """The model's shape of views that are joined along the channels."""
+    batch, _, *rest = views[0].shape
+    return batch, sum(view.shape[1] for view in views), *rest
+
+
+def concat(
+    importer: Importer,
+    names: Sequence[str],
+    views: Sequence[View],
+    values: Sequence[str],
+    tensor: str,
+    result: Params,
+    clip: Clip,
+) -> View:
+    """Append a Concat of ``values``, those of ``views``; tables requantize what differs from the result."""
     tables = []
     for view in views:
         source = importer.params_of(view)
-        if (source.scale, source.zero_point) == (result.scale, result.zero_point) and clip == (-128, 127):
+        if (source.scale, source.zero_point) == (result.scale, result.zero_point) and clip == result.element.bounds:
             tables.append(None)
             continue
-        table = float_table(
-            [], {}, ("x", source.scale, source.zero_point), ("", result.scale, result.zero_point), importer.opsets
-        )
-        tables.append(np.clip(table, *clip).astype(np.int8))
-    return importer.emit(ir.Concat, names, values, tensor, image, shape, result, tables=tuple(tables))
+        table = float_table([], {}, ("x", source), ("", result), importer.opsets)
+        tables.append(np.clip(table, *clip).astype(result.element.dtype))
+    images = [importer.values[value].shape for value in values]
+    image = (sum(channels for channels, _, _ in images), *images[0][1:])
+    return importer.emit(ir.Concat, names, values, tensor, image, concat_shape(views), result, tables=tuple(tables))
+
+
+def reduced_shape(op: str, shape: Sequence[int], axes: ArrayLike | None, keepdims: bool) -> tuple[int, ...]:
+    """The model's shape of a mean over rows and columns. Unsupported where ``axes`` are others."""
+    rank = len(shape)
+    if axes is None or rank < 3 or sorted(int(a) % rank for a in np.ravel(axes)) != list(range(2, rank)):
+        raise Unsupported(f"{op} over other axes than rows and columns")
+    return (*shape[:2], *((1,) * (rank - 2) if keepdims else ()))

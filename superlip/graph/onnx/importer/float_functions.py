@@ -1,35 +1,30 @@
 """Operators of float models that compute element by element: tables, additions, products, 1x1 convolutions."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
 
 from superlip.graph.onnx.functions import affine_factors, norm_factors
 from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import View
 
 from . import emit
-from .states import Pending, Unsupported
+from .importer import Importer
+from .states import Params, Pending, Unsupported
 from .weights import real_constant
 
 __all__ = ["affine", "batch_norm", "binary", "elementwise", "prelu", "sum_of_two"]
 
 
-def binary(importer, node):
+def binary(importer: Importer, node: NodeProto) -> Pending | None:
     """Add, Sub and Mul of two tensors; everything else of their kind is element-wise."""
-    if len(node.input) == 2:
-        views = [importer.view(name) for name in node.input]
-        if None not in views and views[0] is not views[1] and node.op_type in ("Add", "Sub", "Sum", "Mul"):
-            function = emit.mul if node.op_type == "Mul" else emit.add
-
-            def finish(params, tensor, low, high, names):
-                first, second = views
-                if node.op_type == "Sub":
-                    second = _negative(importer, second, f"{tensor}/negative", names)
-                return function(importer, names, first, second, params, tensor, (low, high))
-
-            larger = max(views, key=lambda v: int(np.prod(v.shape)))
-            return Pending(finish, larger.shape, (node.name,))
+    if len(node.input) == 2 and node.op_type in ("Add", "Sub", "Sum", "Mul"):
+        first, second = (importer.view(name) for name in node.input)
+        if first is not None and second is not None and first is not second:
+            return _of_two_tensors(importer, node, first, second)
     state = elementwise(importer, node)
     if state is None and len(node.input) == 2:
         for position, name in enumerate(node.input):
@@ -39,7 +34,20 @@ def binary(importer, node):
     return state
 
 
-def _affine_of_constant(importer, node, view, value, is_first):
+def _of_two_tensors(importer: Importer, node: NodeProto, first: View, second: View) -> Pending:
+    function = emit.mul if node.op_type == "Mul" else emit.add
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        other = _negative(importer, second, f"{tensor}/negative", names) if node.op_type == "Sub" else second
+        return function(importer, names, first, other, params, tensor, (low, high))
+
+    larger = max(first, second, key=lambda v: int(np.prod(v.shape)))
+    return Pending(finish, larger.shape, (node.name,))
+
+
+def _affine_of_constant(
+    importer: Importer, node: NodeProto, view: View, value: NDArray, is_first: bool
+) -> Pending | None:
     """Pending of ``node`` on a view and a constant with one number a channel; None where it is of another kind."""
     factors = affine_factors(node.op_type, value, len(view.shape), is_first)
     if factors is not None:
@@ -51,13 +59,13 @@ def _affine_of_constant(importer, node, view, value, is_first):
     whole = View(view.value, (1, *importer.values[view.value].shape))
     pending = affine(importer, node, whole, *factors)
 
-    def finish(params, tensor, low, high, names):
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         return replace(view, value=pending.finish(params, f"{tensor}/moved", low, high, names).value)
 
     return replace(pending, finish=finish, shape=view.shape)
 
 
-def _by_channel(importer, view, value):
+def _by_channel(importer: Importer, view: View, value: NDArray) -> NDArray | None:
     """A constant that is broadcast to a moved view, as (1, C, 1, 1) of the value below; None where it is none such."""
     channels, rows, cols = importer.values[view.value].shape
     numbers = view.numbers().reshape(-1)
@@ -71,14 +79,14 @@ def _by_channel(importer, view, value):
     return moved[None, :, :1, None] if (moved == moved[:, :1]).all() else None
 
 
-def _negative(importer, view, tensor, names):
-    """The negative of a view, exactly: every int8 has its counterpart, -1 less the number, about the zero point's."""
+def _negative(importer: Importer, view: View, tensor: str, names: Sequence[str]) -> View:
+    """The negative of a view, exactly: each element has its counterpart, -1 less the number, about the zero point's."""
     params = importer.params_of(view)
-    numbers = np.arange(256, dtype=np.uint8).view(np.int8)
-    return importer.apply_table(view, ~numbers, replace(params, zero_point=-1 - params.zero_point), tensor, names)
+    table, negative = ~params.element.by_pattern(), replace(params, zero_point=-1 - params.zero_point)
+    return importer.apply_table(view, table, negative, tensor, names)
 
 
-def sum_of_two(importer, node):
+def sum_of_two(importer: Importer, node: NodeProto) -> Pending | None:
     """Sum of two tensors is an addition; one of more rounds between them, where the model says no scale."""
     if len(node.input) != 2:
         raise Unsupported(
@@ -87,9 +95,13 @@ def sum_of_two(importer, node):
     return binary(importer, node)
 
 
-def elementwise(importer, node):
+def elementwise(importer: Importer, node: NodeProto) -> Pending | None:
     """A function of one number: starts or continues a chain, or clips what is pending."""
-    roots, chain, operands, shape, shapes = [], [], {}, None, []
+    roots: list[View] = []
+    chain: list[NodeProto] = []
+    operands: dict[str, NDArray] = {}
+    shape: tuple[int, ...] = ()
+    shapes = []
     for name in node.input:
         if not name:
             continue
@@ -119,30 +131,31 @@ def elementwise(importer, node):
     return importer.elementwise(roots[0], ordered, operands, shape, node.output[0])
 
 
-def _same(a, b):
+def _same(a: View, b: View) -> bool:
     return a is b or (a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
 
 
-def batch_norm(importer, node):
+def batch_norm(importer: Importer, node: NodeProto) -> Pending | None:
     """BatchNormalization that no Conv has taken in."""
     view = importer.view(node.input[0])
-    params = [real_constant(importer, name) for name in node.input[1:5]]
-    if view is None or any(p is None for p in params):
+    gamma, beta, mean, variance = (real_constant(importer, name) for name in node.input[1:5])
+    if view is None or gamma is None or beta is None or mean is None or variance is None:
         return None
-    return affine(importer, node, view, *norm_factors(*params, attributes(node).get("epsilon", 1e-5)))
+    epsilon = attributes(node).get("epsilon", 1e-5)
+    return affine(importer, node, view, *norm_factors(gamma, beta, mean, variance, epsilon))
 
 
-def affine(importer, node, view, scale, shift):
+def affine(importer: Importer, node: NodeProto, view: View, scale: NDArray, shift: NDArray) -> Pending:
     """x * scale + shift by channel: a 1x1 Conv of each channel, Pending."""
 
-    def finish(params, tensor, low, high, names):
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         importer.notes.append(f"{node.op_type} {node.name!r} became a 1x1 convolution: it may differ by one step")
         return emit.channel_affine(importer, names, view, scale, shift, params, tensor, (low, high))
 
     return Pending(finish, view.shape, (node.name,))
 
 
-def prelu(importer, node):
+def prelu(importer: Importer, node: NodeProto) -> Pending | None:
     """PRelu with one slope a channel: what is above 0, plus what is below times the slope."""
     state = elementwise(importer, node)
     view, slopes = importer.view(node.input[0]), real_constant(importer, node.input[1])
@@ -151,15 +164,17 @@ def prelu(importer, node):
     factors = affine_factors("Mul", slopes, len(view.shape), False)
     if factors is None:
         raise Unsupported(f"slopes of shape {slopes.shape} for a tensor of {view.shape}: one number, or one a channel")
+    scale, shift = factors
 
-    def finish(params, tensor, low, high, names):
-        source, numbers = importer.params_of(view), np.arange(256, dtype=np.uint8).view(np.int8)
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        source = importer.params_of(view)
+        numbers, zero = source.element.by_pattern(), source.element.dtype.type(source.zero_point)
         parts = []
         for part, function in (("above", np.maximum), ("below", np.minimum)):
-            table = function(numbers, np.int8(source.zero_point))
-            parts.append(importer.apply_table(view, table, source, f"{tensor}/{part}", names))
+            parts.append(importer.apply_table(view, function(numbers, zero), source, f"{tensor}/{part}", names))
         # what is below is all of the result where it is not 0, and so may be rounded as the result is
-        below = emit.channel_affine(importer, names, parts[1], *factors, params, f"{tensor}/scaled", (-128, 127))
+        bounds = source.element.bounds
+        below = emit.channel_affine(importer, names, parts[1], scale, shift, params, f"{tensor}/scaled", bounds)
         importer.notes.append(f"PRelu {node.name!r} became an addition: it may differ by one step")
         return emit.add(importer, names, parts[0], below, params, tensor, (low, high))
 

@@ -1,8 +1,7 @@
 """Behind the import: element-wise tables go into the nodes in front of them, and what nobody takes goes."""
 
 from dataclasses import replace
-
-import numpy as np
+from typing import Any
 
 from superlip.graph import ir
 
@@ -11,9 +10,9 @@ from .tables import clamp_of
 __all__ = ["fuse_tables", "remove_unused"]
 
 
-def fuse_tables(graph):
+def fuse_tables(graph: ir.Graph) -> None:
     """Put element-wise tables into the node whose only consumer they are: a clip, or the table of a Conv."""
-    uses = {}
+    uses: dict[str, int] = {}
     for node in graph.nodes:
         for name in node.inputs:
             uses[name] = uses.get(name, 0) + 1
@@ -35,29 +34,24 @@ def fuse_tables(graph):
     graph.nodes[:] = [n for i, n in enumerate(graph.nodes) if i not in removed]
 
 
-def _fused(maker, node, values):
-    common = {"output": node.output, "onnx_names": maker.onnx_names + node.onnx_names}
+def _fused(maker: ir.Node, node: ir.Table, values: dict[str, ir.Value]) -> ir.Node | None:
+    """``maker`` with the table behind it taken in; None where it can't be."""
+    common: dict[str, Any] = {"output": node.output, "onnx_names": maker.onnx_names + node.onnx_names}
     before, after = values[maker.output], values[node.output]
-    clamp = clamp_of(node.table)
-    is_plain = getattr(maker, "table", None) is None
-    if (
-        clamp is not None
-        and isinstance(maker, ir.Conv | ir.Pool | ir.Add | ir.Mul)
-        and is_plain
-        and (before.scale, before.zero_point) == (after.scale, after.zero_point)
-    ):
-        low, high = (min(max(bound, maker.low), maker.high) for bound in clamp)
-        return replace(maker, low=low, high=high, **common)
-    if isinstance(maker, ir.Conv):
-        if is_plain:
-            return replace(maker, table=node.table, table_zero_point=before.zero_point, **common)
-        return replace(maker, table=node.table[maker.table.view(np.uint8)], **common)
-    if isinstance(maker, ir.Table):
-        return replace(maker, table=node.table[maker.table.view(np.uint8)], **common)
+    own = maker.table if isinstance(maker, ir.Conv | ir.Table) else None
+    if isinstance(maker, ir.Clipped) and own is None:
+        clamp = clamp_of(node.table, before.element)
+        if clamp is not None and (before.scale, before.zero_point) == (after.scale, after.zero_point):
+            low, high = (min(max(bound, maker.low), maker.high) for bound in clamp)
+            return replace(maker, low=low, high=high, **common)
+    if isinstance(maker, ir.Conv) and own is None:
+        return replace(maker, table=node.table, table_zero_point=before.zero_point, **common)
+    if isinstance(maker, ir.Conv | ir.Table) and own is not None:
+        return replace(maker, table=before.element.look_up(node.table, own), **common)
     return None
 
 
-def remove_unused(graph):
+def remove_unused(graph: ir.Graph) -> None:
     """Drop nodes whose result nobody takes."""
     needed = set(graph.outputs)
     kept = []

@@ -1,21 +1,24 @@
 """What is known of each tensor of the model, and the quantized graph in the making: what the operators work on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto
 
+from superlip.element import INT8
 from superlip.graph import ir
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.functions import clip_range
-from superlip.graph.onnx.onnxtools import attributes, constants, opset
+from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
 from superlip.graph.onnx.views import View, first_impossible, layout_nodes
 
 from .states import Params, Pending, Unsupported
 from .tables import float_table
-from .weights import real_constant
+from .weights import Quantized, real_constant
 
 __all__ = ["Importer"]
 
@@ -23,76 +26,86 @@ __all__ = ["Importer"]
 class Importer:
     """State of one import: ``unsupported``, a list of (node, why), and ``verdicts``: (verdict, why) by node name."""
 
-    def __init__(self, model, name, refused=None):
+    def __init__(self, model: ModelProto, name: str, refused: dict[str, str] | None = None):
         self.model = model
         self.name = name
+        self.element = INT8
         self.opsets = opset(model)
+        self.input = ""
+        self.input_shape: tuple[int, ...] = ()
+        self.input_order: tuple[int, ...] = ()
+        self.input_type = ""
+        self.value_input: str | None = None
         self.consts = constants(model.graph)
-        self.views = {}
-        self.floats = {}
-        self.dq_consts = {}
-        self.values = {}
-        self.nodes = []
-        self.notes = []
-        self.verdicts = {}
-        self.unsupported = []
+        self.views: dict[str, View] = {}
+        self.floats: dict[str, View | Pending] = {}
+        self.dq_consts: dict[str, Quantized] = {}
+        self.values: dict[str, ir.Value] = {}
+        self.nodes: list[ir.Node] = []
+        self.notes: list[str] = []
+        self.verdicts: dict[str, tuple[str, str]] = {}
+        self.unsupported: list[tuple[NodeProto, str]] = []
         self.refused = refused or {}
-        self.poisoned = {}
-        self.producers = {o: n for n in model.graph.node for o in n.output if o}
-        self.by_name = {n.name: n for n in model.graph.node}
-        self._materialized = {}
-        self._reinterpreted = {}
-        self.output_shapes = {}
+        self.poisoned: dict[str, str] = {}
+        self.producers: dict[str, NodeProto] = {o: n for n in model.graph.node for o in n.output if o}
+        self.by_name: dict[str, NodeProto] = {n.name: n for n in model.graph.node}
+        self._materialized: dict[int, tuple[str, View]] = {}
+        self._reinterpreted: dict[tuple[str, Params], str] = {}
+        self.output_shapes: dict[str, tuple[int, ...]] = {}
 
-    def const(self, name):
+    def const(self, name: str) -> NDArray | None:
         """Constant operand ``name``, or None."""
         return self.consts.get(name) if name else None
 
-    def view(self, name):
-        """View of a tensor, int8 or dequantized, or None."""
+    def view(self, name: str) -> View | None:
+        """View of a tensor, integer or dequantized, or None."""
         if name in self.views:
             return self.views[name]
         found = self.floats.get(name)
         return found if isinstance(found, View) else None
 
-    def params_of(self, view):
+    def params_of(self, view: View) -> Params:
         """Quantization of a view."""
-        value = self.values[view.value]
-        return Params(np.float32(value.scale), value.zero_point, value.is_unsigned)
+        return Params.of(self.values[view.value])
 
-    def params(self, scale, zero_point, kind=np.uint8):
-        """Params from a scale and zero point operand, by name; without a zero point it is 0 of the type ``kind``."""
-        scale = self.const(scale)
+    def params(self, scale_name: str, zero_point: str, is_unsigned: bool = True) -> Params:
+        """Params from a scale and zero point operand, by name; without a zero point it is 0, of a type that is told."""
+        scale = self.const(scale_name)
         if scale is None or scale.size != 1:
             raise Unsupported("the scale of an activation must be one constant number")
         if scale.dtype != np.float32:
             raise Unsupported(f"the scale of an activation must be float32, not {scale.dtype}; export as float32")
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise Unsupported(f"the scale of an activation must be a positive number, not {scale.reshape(())}")
-        zero = self.const(zero_point) if zero_point else np.zeros((), kind)
+        zero = self.const(zero_point) if zero_point else np.zeros((), self.element.own_type(is_unsigned))
         if zero is None or zero.size != 1:
             raise Unsupported("the zero point of an activation must be one constant number")
-        if zero.dtype not in (np.int8, np.uint8):
-            raise Unsupported(f"activations must be int8 or uint8, not {zero.dtype}; quantize to one of the two")
-        is_unsigned = zero.dtype == np.uint8
-        return Params(np.float32(scale.reshape(())), int(zero.reshape(())) - 128 * is_unsigned, is_unsigned)
+        if zero.dtype not in self.element.types:
+            wanted = " or ".join(map(str, self.element.types))
+            raise Unsupported(f"activations must be {wanted}, not {zero.dtype}; quantize to one of the two")
+        is_unsigned = zero.dtype == self.element.unsigned
+        own = int(zero.reshape(()))
+        return Params(
+            np.float32(scale.reshape(())), own - self.element.own_offset(is_unsigned), is_unsigned, self.element
+        )
 
-    def params_made(self, node):
+    def params_made(self, node: NodeProto) -> Params:
         """Params that a QuantizeLinear gives its result: the type of its zero point, or the one it names."""
         zero_point = node.input[2] if len(node.input) > 2 else ""
         named = attributes(node).get("output_dtype", TensorProto.UNDEFINED)
-        kind = np.int8 if named == TensorProto.INT8 else np.uint8
-        params = self.params(node.input[1], zero_point, kind)
-        if named and params.is_unsigned != (kind == np.uint8):
-            raise Unsupported(f"output_dtype is {np.dtype(kind)} and the zero point is not: keep one type")
+        is_unsigned = named != tensor_type(self.element.dtype)
+        params = self.params(node.input[1], zero_point, is_unsigned)
+        if named and params.is_unsigned != is_unsigned:
+            kind = self.element.own_type(is_unsigned)
+            raise Unsupported(f"output_dtype is {kind} and the zero point is not: keep one type")
         return params
 
-    def params_taken(self, node, is_unsigned):
+    def params_taken(self, node: NodeProto, is_unsigned: bool) -> Params:
         """Params that a DequantizeLinear gives its operand."""
         zero_point = node.input[2] if len(node.input) > 2 else ""
-        return self.params(node.input[1], zero_point, np.uint8 if is_unsigned else np.int8)
+        return self.params(node.input[1], zero_point, is_unsigned)
 
-    def clip_range(self, node):
+    def clip_range(self, node: NodeProto) -> tuple[float, float]:
         """(low, high), real numbers, of Relu or Clip."""
         constants = {i: real_constant(self, i) for i in node.input[1:] if i}
         found = clip_range(node, {name: value for name, value in constants.items() if value is not None})
@@ -100,7 +113,7 @@ class Importer:
             raise Unsupported("the bounds of Clip must be constant numbers")
         return found
 
-    def materialize(self, view):
+    def materialize(self, view: View) -> str:
         """Name of the value that holds a view's elements in the view's own shape."""
         if id(view) in self._materialized:
             return self._materialized[id(view)][0]
@@ -118,70 +131,81 @@ class Importer:
         self._materialized[id(view)] = (current, view)
         return current
 
-    def unique(self, name):
+    def unique(self, name: str) -> str:
         """``name``, or a variant of it that no value has yet."""
         return _variant(name, self.values.keys() | {n.name for n in self.nodes})
 
-    def add(self, node, shape, params, *, is_float=False):
+    def add(self, node: ir.Node, shape: ir.Shape, params: Params, *, is_float: bool = False) -> str:
         """Append a node and its result; the name of the result."""
+        c, h, w = map(int, shape)
         self.values[node.output] = ir.Value(
-            node.output,
-            tuple(int(s) for s in shape),
-            float(params.scale),
-            params.zero_point,
-            params.is_unsigned,
-            is_float,
+            node.output, (c, h, w), float(params.scale), params.zero_point, params.is_unsigned, is_float, params.element
         )
         self.nodes.append(node)
         return node.output
 
-    def emit(self, kind, names, inputs, tensor, image, shape, params, /, **arguments):
-        """Append a node for the model's tensor ``tensor``; the View of it in the model's shape ``shape``."""
+    def emit(
+        self,
+        kind: type[ir.Node],
+        names: Sequence[str],
+        inputs: Sequence[str],
+        tensor: str,
+        image: ir.Shape,
+        shape: Sequence[int],
+        params: Params,
+        /,
+        **arguments,
+    ) -> View:
+        """Append a node for the model's tensor ``tensor``; the View of it in the model's shape ``shape``.
+
+        ``names`` are the model's nodes that it stands for, ``image`` is the shape of its value, ``arguments`` are the
+        fields of its class ``kind``.
+        """
         output = self.unique(tensor)
         name = self.unique_node(names[0] if names else output)
         node = kind(name=name, inputs=tuple(inputs), output=output, onnx_names=tuple(names), **arguments)
         self.add(node, image, params)
         return View(output, tuple(int(s) for s in shape))
 
-    def unique_node(self, name):
+    def unique_node(self, name: str) -> str:
         """``name``, or a variant of it that no node has yet."""
         return _variant(name, {n.name for n in self.nodes})
 
-    def elementwise(self, view, nodes, operands, shape, result):
+    def elementwise(
+        self,
+        view: View,
+        nodes: Sequence[NodeProto],
+        operands: dict[str, NDArray],
+        shape: tuple[int, ...],
+        result: str,
+    ) -> Pending:
         """Pending function of one view: ``nodes`` in order, constant ``operands``, down to the tensor ``result``."""
         nodes = _of_one_tensor(nodes, operands)
 
         def finish(params, tensor, low, high, names):
-            source = self.params_of(view)
-            table = float_table(
-                nodes,
-                operands,
-                ("superlip_x", source.scale, source.zero_point),
-                (result, params.scale, params.zero_point),
-                self.opsets,
-            )
+            table = float_table(nodes, operands, ("superlip_x", self.params_of(view)), (result, params), self.opsets)
             return self.apply_table(view, np.clip(table, low, high), params, tensor, names)
 
         return Pending(finish, shape, tuple(n.name for n in nodes), chain=(view, tuple(nodes), operands))
 
-    def apply_table(self, view, table, params, tensor, names):
+    def apply_table(self, view: View, table: NDArray, params: Params, tensor: str, names: Sequence[str]) -> View:
         """A Table node on the value below a view; the movement stays on top of it."""
         value = self.values[view.value]
         result = self.emit(
             ir.Table, names, (value.name,), tensor if view.index is None else f"{tensor}/table", value.shape,
             value.shape, params, table=table,
         )  # fmt: skip
-        fill = None if view.fill is None else int(table.view(np.int8)[np.int8(view.fill).view(np.uint8)])
+        fill = None if view.fill is None else int(self.element.look_up(table, self.element.dtype.type(view.fill)))
         return replace(view, value=result.value, fill=fill)
 
-    def requantize(self, view, params, tensor, names):
+    def requantize(self, view: View, params: Params, tensor: str, names: Sequence[str]) -> View:
         """The view with another scale and zero point."""
         if self.params_of(view) == params:
             return view
-        pending = self.elementwise(view, [], {}, view.shape, None)
-        return pending.finish(params, tensor, -128, 127, names)
+        pending = self.elementwise(view, [], {}, view.shape, "")
+        return pending.finish(params, tensor, *self.element.bounds, names)
 
-    def reinterpret(self, view, params, tensor, names):
+    def reinterpret(self, view: View, params: Params, tensor: str, names: Sequence[str]) -> View:
         """The same bytes with another scale and zero point, for a reader that was told these."""
         if self.params_of(view) == params:
             return view
@@ -189,17 +213,17 @@ class Importer:
             raise Unsupported("a zero point of another type than the tensor's")
         key = view.value, params
         if key not in self._reinterpreted:
-            value, same = self.values[view.value], np.arange(256, dtype=np.uint8).view(np.int8)
+            value, same = self.values[view.value], self.element.by_pattern()
             self._reinterpreted[key] = self.emit(
                 ir.Table, names, (value.name,), f"{tensor}/read", value.shape, value.shape, params, table=same
             ).value
         return replace(view, value=self._reinterpreted[key])
 
-    def done(self, node, verdict="accelerator", why=""):
+    def done(self, node: NodeProto, verdict: str = "accelerator", why: str = "") -> None:
         """Record what became of a node of the model."""
         self.verdicts.setdefault(node.name, (verdict, why))
 
-    def why_not(self, name):
+    def why_not(self, name: str) -> str:
         """Why a tensor is no view."""
         producer = self.producers.get(name)
         if producer is None:

@@ -1,26 +1,31 @@
 """Operators that only move elements, on a view."""
 
+from typing import Any
+
 import numpy as np
+from onnx import NodeProto
 
 from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import View, move
 
+from .importer import Importer
 from .states import Unsupported
-from .weights import real_constant
+from .weights import dequantized, real_constant
 
 __all__ = ["layout", "moved"]
 
 
-def layout(importer, node):
-    """Give each result of a layout node the view that it is."""
+def layout(importer: Importer, node: NodeProto, view: View) -> None:
+    """Give each result of a layout node, whose operand is ``view``, the view that it is."""
     is_int = node.input[0] in importer.views
-    results = moved(importer, node, importer.view(node.input[0]), is_int=is_int)
-    (importer.views if is_int else importer.floats).update(zip([o for o in node.output if o], results, strict=False))
+    results = moved(importer, node, view, is_int=is_int)
+    known: dict[str, Any] = importer.views if is_int else importer.floats
+    known.update(zip([o for o in node.output if o], results, strict=False))
     importer.done(node)
 
 
-def moved(importer, node, view, *, is_int):
-    """Results of a layout node on ``view``, an int8 tensor of the model or a dequantized one."""
+def moved(importer: Importer, node: NodeProto, view: View, *, is_int: bool) -> list[View]:
+    """Results of a layout node on ``view``, an integer tensor of the model or a dequantized one."""
     if node.op_type in ("Resize", "Upsample"):
         mode = attributes(node).get("mode", b"nearest")
         if mode != b"nearest":
@@ -36,19 +41,19 @@ def moved(importer, node, view, *, is_int):
     consts = dict(importer.consts)
     for name in node.input[1:]:
         if name in importer.dq_consts:
-            consts[name] = real_constant(importer, name)
+            consts[name] = dequantized(importer.dq_consts[name])
     return move(node, view, consts, importer.opsets, fill)
 
 
-def _pad_value(importer, node, view, is_int):
-    """int8 of what Pad adds to a view."""
+def _pad_value(importer: Importer, node: NodeProto, view: View, is_int: bool) -> int:
+    """The element that Pad adds to a view."""
     params = importer.params_of(view)
     name = node.input[2] if len(node.input) > 2 else ""
     number = real_constant(importer, name) if name else np.array(attributes(node).get("value", 0.0))
     if number is None or number.size != 1:
         raise Unsupported("the padding value must be one constant number")
     if is_int:
-        return int(number.reshape(())) - 128 * params.is_unsigned
+        return int(number.reshape(())) - params.offset
     real = float(number.reshape(()))
     fill = params.bound(real)
     saturates = abs((fill - params.zero_point) * float(params.scale) - real) > params.scale

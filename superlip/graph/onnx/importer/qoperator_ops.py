@@ -1,235 +1,234 @@
-"""Operators that take and give int8 tensors: QLinearConv and its family, and plain operators on int8."""
+"""Operators that take and give integer tensors: QLinearConv and its family, and plain operators on integers."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
 
-from superlip.graph import ir
 from superlip.graph.onnx.functions import affine_factors
 from superlip.graph.onnx.onnxtools import attributes
+from superlip.graph.onnx.views import View
 
 from . import emit
 from .float_functions import affine
-from .states import Unsupported
+from .importer import Importer
+from .states import Params, Unsupported
 from .tables import operator_table
-from .weights import dense_weights, int8_weights
+from .weights import dense_weights, signed_weights
 
 __all__ = ["QOPERATOR_OPS"]
 
-_ANY = (-128, 127)
 
-
-def _constant(importer, name, what):
+def _constant(importer: Importer, name: str, what: str) -> NDArray:
     value = importer.const(name)
     if value is None:
         raise Unsupported(f"{what} must be constant")
     return value
 
 
-def _inputs(node):
+def _inputs(node: NodeProto) -> list[str]:
     """Names of a node's inputs, "" for those at its end that were left out."""
     return [*node.input, *[""] * 9]
 
 
-def _operand(importer, node, position, scale, zero_point):
-    """View of an int8 operand with the scale and zero point that the node says it has."""
-    name = node.input[position]
-    view = importer.view(name)
-    if view is None:
-        raise Unsupported(importer.why_not(name))
-    return importer.reinterpret(view, _params(importer, scale, zero_point), name, (node.name,))
+def _operand(importer: Importer, node: NodeProto, position: int) -> View:
+    """View of an operand with the scale and zero point that follow it among the node's inputs."""
+    name, scale, zero_point = _inputs(node)[position : position + 3]
+    return importer.reinterpret(_present(importer, name), _params(importer, scale, zero_point), name, (node.name,))
 
 
-def _params(importer, scale, zero_point):
+def _params(importer: Importer, scale: str, zero_point: str) -> Params:
     """Params of an operand or result; without a zero point ONNX Runtime runs few of the operators."""
     if not zero_point:
         raise Unsupported(
-            "a zero point is missing; write it, even where it is 0: it says whether int8 or uint8 is meant"
+            f"a zero point is missing; write it, even where it is 0: it says whether "
+            f"{' or '.join(map(str, importer.element.types))} is meant"
         )
     return importer.params(scale, zero_point)
 
 
-def _qlinear_conv(importer, node):
-    i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    weights = int8_weights(
-        _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), node.name
-    )
-    bias = _constant(importer, i[8], "bias") if i[8] else None
-    operand = importer.materialize(view)
+def _attributes_of(node: NodeProto) -> dict[str, Any]:
+    """Attributes of an operator of images, whose channels come first."""
     given = attributes(node)
     if given.get("channels_last", 0):
-        raise Unsupported("QLinearConv with channels_last")
-    importer.views[node.output[0]] = emit.conv(
-        importer, (node.name,), (operand, importer.values[operand]), view.shape, weights,
-        _constant(importer, i[4], "weight scale"), bias, given, _params(importer, i[6], i[7]), node.output[0], _ANY,
-    )  # fmt: skip
+        raise Unsupported(f"{node.op_type} with channels_last")
+    return given
 
 
-def _qgemm(importer, node):
+def _give(importer: Importer, node: NodeProto, view: View) -> None:
+    """Let a node's result be ``view``."""
+    importer.views[node.output[0]] = view
+
+
+def _qlinear_conv(importer: Importer, node: NodeProto) -> None:
     i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    given = attributes(node)
+    view, given = _operand(importer, node, 0), _attributes_of(node)
+    weights = signed_weights(
+        _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), node.name,
+        importer.element,
+    )  # fmt: skip
+    bias = _constant(importer, i[8], "bias") if i[8] else None
+    scale, params = _constant(importer, i[4], "weight scale"), _params(importer, i[6], i[7])
+    _give(importer, node, emit.conv(
+        importer, (node.name,), view, weights, scale, bias, given, params, node.output[0], importer.element.bounds
+    ))  # fmt: skip
+
+
+def _qgemm(importer: Importer, node: NodeProto) -> None:
+    i, given = _inputs(node), attributes(node)
     if given.get("transA", 0):
         raise Unsupported("QGemm with transA")
     if not i[7]:
         raise Unsupported("QGemm with a float result")
-    _dense(importer, node, view, i[3], i[4], i[5], i[6], bool(given.get("transB", 0)), i[7], i[8],
-           given.get("alpha", 1.0))  # fmt: skip
+    bias = _constant(importer, i[6], "bias") if i[6] else None
+    _dense(importer, node, bias, bool(given.get("transB", 0)), given.get("alpha", 1.0), i[7:9])
 
 
-def _qlinear_matmul(importer, node):
-    i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    _dense(importer, node, view, i[3], i[4], i[5], "", False, i[6], i[7], 1.0)
+def _qlinear_matmul(importer: Importer, node: NodeProto) -> None:
+    _dense(importer, node, None, False, 1.0, _inputs(node)[6:8])
 
 
-def _dense(importer, node, view, weights, scale, zero, bias, transposed, out_scale, out_zero, alpha):
-    matrix = _constant(importer, weights, "weights")
+def _dense(
+    importer: Importer, node: NodeProto, bias: NDArray | None, transposed: bool, alpha: float, result: Sequence[str]
+) -> None:
+    """A vector by a matrix; ``result`` are the names of the result's scale and zero point."""
+    view, (name, scale_name, zero) = _operand(importer, node, 0), _inputs(node)[3:6]
+    matrix = _constant(importer, name, "weights")
     if matrix.ndim != 2 or int(np.prod(view.shape[:-1])) != 1:
         raise Unsupported(f"{node.op_type} of a tensor of shape {view.shape}: only one vector by a matrix")
-    matrix = int8_weights(dense_weights(matrix, transposed), importer.const(zero) if zero else None, node.name)
-    scale = np.float32(alpha) * _constant(importer, scale, "weight scale").astype(np.float32)
-    bias = _constant(importer, bias, "bias") if bias else None
+    matrix = signed_weights(dense_weights(matrix, transposed), importer.const(zero), node.name, importer.element)
+    scale = np.float32(alpha) * _constant(importer, scale_name, "weight scale").astype(np.float32)
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (len(matrix),))
-    importer.views[node.output[0]] = emit.dense(
-        importer, (node.name,), view, matrix, scale, bias, _params(importer, out_scale, out_zero), node.output[0], _ANY,
-        (*view.shape[:-1], len(matrix)),
-    )  # fmt: skip
+    params = _params(importer, *result)
+    _give(importer, node, emit.dense(
+        importer, (node.name,), view, matrix, scale, bias, params, node.output[0], importer.element.bounds
+    ))  # fmt: skip
 
 
-def _qlinear_average(importer, node):
+def _qlinear_average(importer: Importer, node: NodeProto) -> None:
     i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    given = attributes(node)
-    if given.get("channels_last", 0):
-        raise Unsupported(f"{node.op_type} with channels_last")
-    params = _params(importer, i[3], i[4])
+    view, given, params = _operand(importer, node, 0), _attributes_of(node), _params(importer, i[3], i[4])
+    names, tensor, clip = (node.name,), node.output[0], importer.element.bounds
     if node.op_type == "QLinearAveragePool":
-        result = emit.average_pool(importer, (node.name,), view, given, params, node.output[0], _ANY)
+        _give(importer, node, emit.average_pool(importer, names, view, given, params, tensor, clip))
     else:
         shape = (*view.shape[:2], *(1 for _ in view.shape[2:]))
-        result = emit.global_average_pool(importer, (node.name,), view, params, node.output[0], _ANY, shape)
-    importer.views[node.output[0]] = result
+        _give(importer, node, emit.global_average_pool(importer, names, view, params, tensor, clip, shape))
 
 
-def _qlinear_reduce_mean(importer, node):
+def _qlinear_reduce_mean(importer: Importer, node: NodeProto) -> None:
+    i, given = _inputs(node), attributes(node)
+    view = _operand(importer, node, 0)
+    shape = emit.reduced_shape(node.op_type, view.shape, given.get("axes", ()), bool(given.get("keepdims", 1)))
+    params = _params(importer, i[3], i[4])
+    _give(importer, node, emit.global_average_pool(
+        importer, (node.name,), view, params, node.output[0], importer.element.bounds, shape
+    ))  # fmt: skip
+
+
+def _qlinear_binary(importer: Importer, node: NodeProto) -> None:
     i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    given = attributes(node)
-    rank = len(view.shape)
-    if rank < 3 or sorted(a % rank for a in given.get("axes", ())) != list(range(2, rank)):
-        raise Unsupported("QLinearReduceMean over other axes than rows and columns")
-    shape = (*view.shape[:2], *((1,) * (rank - 2) if given.get("keepdims", 1) else ()))
-    importer.views[node.output[0]] = emit.global_average_pool(
-        importer, (node.name,), view, _params(importer, i[3], i[4]), node.output[0], _ANY, shape
-    )
-
-
-def _qlinear_binary(importer, node):
-    i = _inputs(node)
-    constant = [position for position in (0, 3) if i[position] in importer.consts]
-    if constant:
-        other = 3 - constant[0]
-        view = _operand(importer, node, other, i[other + 1], i[other + 2])
-        params = _params(importer, i[6], i[7])
-        if importer.consts[i[constant[0]]].size != 1:
-            _by_channel(importer, node, view, constant[0], params)
-            return
-        swapped = type(node).FromString(node.SerializeToString())
-        if other:  # the table runs the node on its first operand
-            del swapped.input[:]
-            swapped.input.extend([*i[3:6], *i[0:3], *i[6:8]])
-        table = operator_table(swapped, importer.consts, importer.params_of(view).is_unsigned, importer.opsets)
-        importer.views[node.output[0]] = importer.apply_table(view, table, params, node.output[0], (node.name,))
+    constant = next((position for position in (0, 3) if i[position] in importer.consts), None)
+    if constant is not None:
+        _with_constant(importer, node, constant)
         return
-    first = _operand(importer, node, 0, i[1], i[2])
-    second = _operand(importer, node, 3, i[4], i[5])
-    params = _params(importer, i[6], i[7])
+    first, second = _operand(importer, node, 0), _operand(importer, node, 3)
     function = emit.add if node.op_type == "QLinearAdd" else emit.mul
-    importer.views[node.output[0]] = function(importer, (node.name,), first, second, params, node.output[0], _ANY)
+    _give(importer, node, function(
+        importer, (node.name,), first, second, _params(importer, i[6], i[7]), node.output[0], importer.element.bounds
+    ))  # fmt: skip
 
 
-def _by_channel(importer, node, view, constant, params):
+def _with_constant(importer: Importer, node: NodeProto, constant: int) -> None:
+    """QLinearAdd and QLinearMul of a view and the constant at an input: a table, or a factor or offset a channel."""
+    i, other = _inputs(node), 3 - constant
+    view, params = _operand(importer, node, other), _params(importer, i[6], i[7])
+    if importer.consts[i[constant]].size != 1:
+        _by_channel(importer, node, view, constant, params)
+        return
+    swapped = type(node).FromString(node.SerializeToString())
+    if other:  # the table runs the node on its first operand
+        swapped.input[:] = [*i[3:6], *i[0:3], *i[6:8]]
+    table = operator_table(swapped, importer.consts, importer.params_of(view), importer.opsets)
+    _give(importer, node, importer.apply_table(view, table, params, node.output[0], (node.name,)))
+
+
+def _by_channel(importer: Importer, node: NodeProto, view: View, constant: int, params: Params) -> None:
     """QLinearAdd and QLinearMul of a view and a constant with one number a channel."""
     quantized, scale, zero = (importer.consts.get(name) for name in node.input[constant : constant + 3])
-    if scale is None or scale.size != 1:
+    if quantized is None or scale is None or scale.size != 1:
         raise Unsupported("the scale of a constant operand must be one constant number")
     real = (quantized.astype(np.float64) - (0 if zero is None else float(zero.reshape(())))) * float(scale.reshape(()))
     factors = affine_factors(node.op_type.removeprefix("QLinear"), real, len(view.shape), constant == 0)
     if factors is None:
         raise Unsupported(f"{node.op_type} with a constant of shape {quantized.shape}: one number, or one a channel")
     pending = affine(importer, node, view, *factors)
-    importer.views[node.output[0]] = pending.finish(params, node.output[0], *_ANY, pending.names)
+    _give(importer, node, pending.finish(params, node.output[0], *importer.element.bounds, pending.names))
 
 
-def _qlinear_table(importer, node):
+def _qlinear_table(importer: Importer, node: NodeProto) -> None:
     i = _inputs(node)
-    view = _operand(importer, node, 0, i[1], i[2])
-    params = _params(importer, i[3], i[4])
-    table = operator_table(node, importer.consts, importer.params_of(view).is_unsigned, importer.opsets)
-    importer.views[node.output[0]] = importer.apply_table(view, table, params, node.output[0], (node.name,))
+    view, params = _operand(importer, node, 0), _params(importer, i[3], i[4])
+    table = operator_table(node, importer.consts, importer.params_of(view), importer.opsets)
+    _give(importer, node, importer.apply_table(view, table, params, node.output[0], (node.name,)))
 
 
-def _qlinear_concat(importer, node):
-    i = node.input
-    params = _params(importer, i[0], i[1])
-    views = [_operand(importer, node, p, i[p + 1], i[p + 2]) for p in range(2, len(i), 3)]
-    if len(views) == 1:
-        importer.views[node.output[0]] = importer.requantize(views[0], params, node.output[0], (node.name,))
-        return
-    whole = emit.joined_view(importer, views, attributes(node).get("axis", 1), node.name)
-    if whole is not None:
-        importer.views[node.output[0]] = importer.requantize(whole, params, node.output[0], (node.name,))
-        return
-    values = emit.concat_axis(importer, views, attributes(node).get("axis", 1))
-    shape = list(views[0].shape)
-    shape[1] = sum(v.shape[1] for v in views)
-    image = (sum(importer.values[v].shape[0] for v in values), *importer.values[values[0]].shape[1:])
-    importer.views[node.output[0]] = emit.concat(
-        importer, (node.name,), views, values, node.output[0], image, shape, params, _ANY
-    )
+def _qlinear_concat(importer: Importer, node: NodeProto) -> None:
+    params = _params(importer, node.input[0], node.input[1])
+    views = [_operand(importer, node, position) for position in range(2, len(node.input), 3)]
+    _joined(importer, node, views, params)
 
 
-def _max_pool(importer, node):
-    view = importer.view(node.input[0])
-    importer.views[node.output[0]] = emit.max_pool(importer, node, view, attributes(node))
+def _max_pool(importer: Importer, node: NodeProto) -> None:
+    view = _present(importer, node.input[0])
+    _give(importer, node, emit.max_pool(importer, node, view, attributes(node)))
 
 
-def _concat(importer, node):
-    """Concat of int8 tensors moves bytes: the operands must agree in scale and zero point."""
-    views = [importer.view(name) for name in node.input]
-    if None in views:
-        raise Unsupported(importer.why_not(node.input[views.index(None)]))
+def _concat(importer: Importer, node: NodeProto) -> None:
+    """Concat of integer tensors moves bytes: the operands must agree in scale and zero point."""
+    views = [_present(importer, name) for name in node.input]
     params = [importer.params_of(v) for v in views]
     if any(p != params[0] for p in params):
-        raise Unsupported("Concat of int8 tensors with different scales")
-    whole = emit.joined_view(importer, views, attributes(node).get("axis", 1), node.name)
+        raise Unsupported(f"Concat of {importer.element} tensors with different scales")
+    _joined(importer, node, views, params[0])
+
+
+def _joined(importer: Importer, node: NodeProto, views: list[View], params: Params) -> None:
+    """Views one after the other along the node's axis, as a view where they are of one value."""
+    axis, tensor = attributes(node).get("axis", 1), node.output[0]
+    whole = views[0] if len(views) == 1 else emit.joined_view(importer, views, axis, node.name)
     if whole is not None:
-        importer.views[node.output[0]] = whole
+        _give(importer, node, importer.requantize(whole, params, tensor, (node.name,)))
         return
-    values = emit.concat_axis(importer, views, attributes(node).get("axis", 1))
-    shape = list(views[0].shape)
-    shape[1] = sum(v.shape[1] for v in views)
-    image = (sum(importer.values[v].shape[0] for v in values), *importer.values[values[0]].shape[1:])
-    importer.views[node.output[0]] = importer.emit(
-        ir.Concat, (node.name,), values, node.output[0], image, shape, params[0], tables=(None,) * len(values)
-    )
+    values = emit.concat_axis(importer, views, axis)
+    _give(importer, node, emit.concat(
+        importer, (node.name,), views, values, tensor, params, importer.element.bounds
+    ))  # fmt: skip
 
 
-def _clip(importer, node):
-    """Clip and Relu of int8 tensors, in the model's own numbers."""
-    view = importer.view(node.input[0])
-    params = importer.params_of(view)
-    offset = 128 * params.is_unsigned
-    low, high = (0, None) if node.op_type == "Relu" else (
-        *(None if len(node.input) <= p or not node.input[p] else int(_constant(importer, node.input[p], "a bound"))
-          for p in (1, 2)),
-    )  # fmt: skip
-    numbers = np.arange(256, dtype=np.uint8).view(np.int8)
-    table = np.clip(numbers, -128 if low is None else low - offset, 127 if high is None else high - offset)
-    importer.views[node.output[0]] = importer.apply_table(
-        view, table.astype(np.int8), params, node.output[0], (node.name,)
-    )
+def _present(importer: Importer, name: str) -> View:
+    view = importer.view(name)
+    if view is None:
+        raise Unsupported(importer.why_not(name))
+    return view
+
+
+def _clip(importer: Importer, node: NodeProto) -> None:
+    """Clip and Relu of integer tensors, in the model's own numbers."""
+    view = _present(importer, node.input[0])
+    params, element = importer.params_of(view), importer.element
+    low, high = element.bounds
+    if node.op_type == "Relu":
+        low = -params.offset
+    else:
+        names = _inputs(node)[1:3]
+        own = [int(_constant(importer, name, "a bound")) - params.offset if name else None for name in names]
+        low, high = (given if given is not None else end for given, end in zip(own, element.bounds, strict=True))
+    table = np.clip(element.by_pattern(), low, high).astype(element.dtype)
+    _give(importer, node, importer.apply_table(view, table, params, node.output[0], (node.name,)))
 
 
 QOPERATOR_OPS = {

@@ -1,6 +1,7 @@
 """DequantizeLinear and QuantizeLinear: the one tells what a tensor stands for, the other makes what is pending."""
 
 import numpy as np
+from onnx import NodeProto
 
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.onnxtools import attributes
@@ -8,14 +9,16 @@ from superlip.graph.onnx.views import LAYOUT_OPS, View
 
 from . import emit
 from .host import on_host
+from .importer import Importer
 from .layout import moved
 from .model_input import input_view, set_input
-from .states import Pending, Unsupported
+from .states import Params, Pending, Unsupported
+from .weights import Quantized
 
 __all__ = ["dequantize", "quantize"]
 
 
-def dequantize(importer, node):
+def dequantize(importer: Importer, node: NodeProto) -> None:
     """Give DequantizeLinear's result the view, or the constant, that its operand is."""
     source, output = node.input[0], node.output[0]
     importer.done(node, "folded", "scale and zero point")
@@ -29,42 +32,42 @@ def dequantize(importer, node):
     importer.floats[output] = importer.reinterpret(view, params, output, (node.name,))
 
 
-def _quantized_constant(importer, node):
-    """(integers, scale, zero point or None, axis) of a constant that DequantizeLinear takes."""
+def _quantized_constant(importer: Importer, node: NodeProto) -> Quantized:
+    """The constant that a DequantizeLinear takes."""
     integers, scale = importer.consts[node.input[0]], importer.const(node.input[1])
     zero_point = node.input[2] if len(node.input) > 2 else ""
     zero, axis = importer.const(zero_point), attributes(node).get("axis", 1)
     if scale is None or (zero_point and zero is None):
         raise Unsupported("the scale and zero point of a constant must be constants")
     if integers.dtype.kind not in "iu" and not integers.dtype.name.startswith(("int", "uint")):
-        raise Unsupported(f"constants must be integers, not {integers.dtype}; quantize weights to int8")
+        raise Unsupported(f"constants must be integers, not {integers.dtype}; quantize weights to {importer.element}")
     if scale.dtype != np.float32:
         raise Unsupported(f"the scale of a constant must be float32, not {scale.dtype}; export as float32")
     if scale.size > 1 and (scale.ndim != 1 or not -integers.ndim <= axis < integers.ndim):
         raise Unsupported(f"a scale of shape {scale.shape} along axis {axis} of {integers.shape}: one an index of it")
     if scale.size > 1 and scale.size != integers.shape[axis]:
         raise Unsupported(f"{scale.size} scales along axis {axis} of {integers.shape}: one an index of it")
-    return integers, scale, zero, axis
+    return Quantized(integers, scale, zero, axis)
 
 
-def quantize(importer, node):
+def quantize(importer: Importer, node: NodeProto) -> None:
     """Give QuantizeLinear's result a view: of the input, of what is known already, or of a node that is made now."""
     source, output = node.input[0], node.output[0]
     params = importer.params_made(node)
     importer.done(node, "folded", "scale and zero point")
-    if source == importer.input and importer.value_input is None:
+    if source != importer.input:
+        importer.views[output] = _quantized(importer, source, params, output, node)
+    elif importer.value_input is None:
         set_input(importer, output, params)
         importer.views[output] = input_view(importer, output)
-    elif source == importer.input:
+    else:
         first = input_view(importer, importer.value_input)
         importer.views[output] = importer.requantize(first, params, output, (node.name,))
         if importer.params_of(first) != params:
             importer.notes.append(f"input {source!r} is quantized twice; the second time from the first result")
-    else:
-        importer.views[output] = _quantized(importer, source, params, output, node)
 
 
-def _quantized(importer, source, params, output, node):
+def _quantized(importer: Importer, source: str, params: Params, output: str, node: NodeProto) -> View:
     """View of the float tensor ``source`` quantized as ``params``, for the model's tensor ``output``.
 
     Quantization is monotonic and element by element, so it may as well come before MaxPool, Relu and layout.
@@ -89,6 +92,5 @@ def _quantized(importer, source, params, output, node):
         return emit.max_pool(importer, producer, inner, attributes(producer))
     if producer.op_type in LAYOUT_OPS:
         return moved(importer, producer, inner, is_int=False)[list(producer.output).index(source)]
-    numbers = np.arange(256, dtype=np.uint8).view(np.int8)
-    table = np.clip(numbers, *params.bounds(importer.clip_range(producer)))
+    table = np.clip(importer.element.by_pattern(), *params.bounds(importer.clip_range(producer)))
     return importer.apply_table(inner, table, params, output, (producer.name,))

@@ -1,11 +1,16 @@
 """What the importer knows of a tensor that is not a value of the quantized graph yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
 
+from superlip.element import INT8, ElementType
+from superlip.graph import ir
 from superlip.graph.onnx.functions import clip_together
+from superlip.graph.onnx.views import View
 
 __all__ = ["Params", "Pending", "Unsupported"]
 
@@ -13,27 +18,37 @@ __all__ = ["Params", "Pending", "Unsupported"]
 class Unsupported(Exception):
     """Why a node can be neither accelerated nor rewritten; ``node`` is its name where it is not the one at work."""
 
-    def __init__(self, why, node=None):
+    def __init__(self, why: str, node: str | None = None):
         super().__init__(why)
         self.node = node
 
 
 @dataclass(frozen=True)
 class Params:
-    """Scale, int8 zero point, and whether the model's own type is uint8."""
+    """Scale, zero point, whether the model's own numbers are unsigned, and the type of ours."""
 
     scale: np.float32
     zero_point: int
     is_unsigned: bool = False
+    element: ElementType = INT8
 
-    def bound(self, real):
-        """int8 of a real number, which may be infinite."""
+    @classmethod
+    def of(cls, value: ir.Value) -> "Params":
+        """Of a value of the quantized graph."""
+        return cls(np.float32(value.scale), value.zero_point, value.is_unsigned, value.element)
+
+    @property
+    def offset(self) -> int:
+        """What the model's own number is above ours."""
+        return self.element.own_offset(self.is_unsigned)
+
+    def bound(self, real: float) -> int:
+        """The element of a real number, which may be infinite."""
         with np.errstate(over="ignore"):
-            q = np.rint(np.float32(real) / self.scale) + self.zero_point
-        return int(np.clip(q, -128, 127))
+            return self.element.clip(np.rint(np.float32(real) / self.scale) + self.zero_point)
 
-    def bounds(self, clip):
-        """(low, high) in int8 of a clip by two real numbers."""
+    def bounds(self, clip: tuple[float, float]) -> tuple[int, int]:
+        """(low, high) in elements of a clip by two real numbers."""
         return self.bound(clip[0]), self.bound(clip[1])
 
 
@@ -41,17 +56,18 @@ class Params:
 class Pending:
     """A float tensor whose node is made once its quantization is known.
 
-    ``finish(params, tensor, low, high, names)`` adds the node and returns the View of its result; ``tensor`` is the
-    model's name of that result, ``names`` the model's nodes it stands for. ``clip`` (low, high: real numbers) collects
-    Relu and Clip. ``chain`` is (view, nodes) where the tensor is an element-wise function of one view.
+    ``finish(params, tensor, low, high, names)``, with a clip by two elements, adds the node and returns the View of its
+    result; ``tensor`` is the model's name of that result, ``names`` the model's nodes it stands for. ``clip`` (low,
+    high: real numbers) collects Relu and Clip. ``chain`` is (view, nodes, constants) where the tensor is an
+    element-wise function of one view.
     """
 
-    finish: Callable
+    finish: Callable[[Params, str, int, int, Sequence[str]], View]
     shape: tuple[int, ...]
     names: tuple[str, ...]
     clip: tuple[float, float] = (-np.inf, np.inf)
-    chain: tuple | None = None
+    chain: tuple[View, tuple[NodeProto, ...], dict[str, NDArray]] | None = None
 
-    def clipped(self, clip, name):
+    def clipped(self, clip: tuple[float, float], name: str) -> "Pending":
         """The same tensor behind one more Relu or Clip."""
         return replace(self, clip=clip_together(self.clip, clip), names=(*self.names, name), chain=None)

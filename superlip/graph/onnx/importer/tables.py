@@ -1,35 +1,47 @@
-"""Element-wise functions as 256-entry tables, computed by ONNX Runtime itself."""
+"""Element-wise functions as tables, one entry a bit pattern, computed by ONNX Runtime itself."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from onnx import TensorProto, helper
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
 
-from superlip.graph.onnx.onnxtools import small_model
+from superlip.element import ElementType
+from superlip.graph.onnx.onnxtools import small_model, tensor_type
 from superlip.graph.session import open_session
 
-__all__ = ["float_table", "operator_table", "clamp_of"]
+from .states import Params
+
+__all__ = ["clamp_of", "float_table", "operator_table"]
 
 
-def float_table(nodes, operands, source, result, opsets):
+def float_table(
+    nodes: Sequence[NodeProto],
+    operands: dict[str, NDArray],
+    source: tuple[str, Params],
+    result: tuple[str, Params],
+    opsets: dict[str, int],
+) -> NDArray:
     """Table of DequantizeLinear -> ``nodes`` -> QuantizeLinear.
 
     Parameters
     ----------
-    nodes : list of NodeProto
+    nodes : sequence of NodeProto
         From the tensor ``source[0]`` to the tensor ``result[0]``; none: a change of scale.
     operands : dict of str to ndarray
         Constants they take.
-    source, result : (tensor name, scale, zero point)
-        int8.
+    source, result : (tensor name, Params)
 
     Returns
     -------
-    ndarray int8, shape (256,): entry by byte pattern
+    ndarray of elements, shape (patterns,)
     """
+    element = source[1].element
     scales = {
-        "superlip_in_scale": np.float32(source[1]),
-        "superlip_in_zero": np.int8(source[2]),
-        "superlip_out_scale": np.float32(result[1]),
-        "superlip_out_zero": np.int8(result[2]),
+        "superlip_in_scale": source[1].scale,
+        "superlip_in_zero": element.dtype.type(source[1].zero_point),
+        "superlip_out_scale": result[1].scale,
+        "superlip_out_zero": result[1].element.dtype.type(result[1].zero_point),
     }
     last = result[0] if nodes else source[0]
     model = small_model(
@@ -38,38 +50,36 @@ def float_table(nodes, operands, source, result, opsets):
             *nodes,
             helper.make_node("QuantizeLinear", [last, "superlip_out_scale", "superlip_out_zero"], ["superlip_out"]),
         ],
-        [("superlip_in", TensorProto.INT8, [1, 1, 1, 256])],
+        [("superlip_in", tensor_type(element.dtype), [1, 1, 1, element.patterns])],
         ["superlip_out"],
         {k: np.asarray(v) for k, v in (operands | scales).items()},
         {"": 17} | opsets,
     )
-    return _run(model, np.int8)
+    return _run(model, element, False)
 
 
-def operator_table(node, operands, is_unsigned, opsets):
+def operator_table(node: NodeProto, operands: dict[str, NDArray], source: Params, opsets: dict[str, int]) -> NDArray:
     """Table of one quantized operator (QLinearSigmoid, QLinearLeakyRelu) whose other inputs are constants."""
-    kind = TensorProto.UINT8 if is_unsigned else TensorProto.INT8
+    element = source.element
     model = small_model(
         [node],
-        [(node.input[0], kind, [1, 1, 1, 256])],
+        [(node.input[0], tensor_type(element.own_type(source.is_unsigned)), [1, 1, 1, element.patterns])],
         [node.output[0]],
         {name: operands[name] for name in node.input[1:] if name},
         {"": 17, "com.microsoft": 1} | opsets,
     )
-    return _run(model, np.uint8 if is_unsigned else np.int8)
+    return _run(model, element, source.is_unsigned)
 
 
-def _run(model, dtype):
-    """Run a model on all 256 values; uint8 tensors are moved to int8 by 128 on both sides."""
-    flip = np.uint8(0x80 if dtype == np.uint8 else 0)
-    patterns = (np.arange(256, dtype=np.uint8) ^ flip).view(dtype).reshape(1, 1, 1, 256)
+def _run(model: bytes, element: ElementType, is_unsigned: bool) -> NDArray:
+    """Run a model of integers, signed or not, for all elements in the order of their bit patterns."""
+    numbers = element.to_own(element.by_pattern(), is_unsigned)
     session = open_session(model)
-    result = session.run(None, {session.get_inputs()[0].name: patterns})[0].reshape(256)
-    return (result.view(np.uint8) ^ flip).view(np.int8).copy()
+    result = session.run(None, {session.get_inputs()[0].name: numbers.reshape(1, 1, 1, -1)})[0].reshape(-1)
+    return element.from_own(result).copy()
 
 
-def clamp_of(table):
+def clamp_of(table: NDArray, element: ElementType) -> tuple[int, int] | None:
     """(low, high) where the table only clips, or None."""
-    identity = np.arange(256, dtype=np.uint8).view(np.int8)
     low, high = int(table.min()), int(table.max())
-    return (low, high) if np.array_equal(np.clip(identity, low, high), table) else None
+    return (low, high) if np.array_equal(np.clip(element.by_pattern(), low, high), table) else None

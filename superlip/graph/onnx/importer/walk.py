@@ -1,5 +1,7 @@
 """A quantized model to the quantized graph: its nodes, once, in order."""
 
+from onnx import ModelProto, NodeProto
+
 from superlip.graph import ir
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.onnx.onnxtools import constant_value, name_nodes, small_model
@@ -19,7 +21,9 @@ from .states import Unsupported
 __all__ = ["import_model"]
 
 
-def import_model(model, name, refused=None):
+def import_model(
+    model: ModelProto, name: str, refused: dict[str, str] | None = None
+) -> tuple[ir.Graph | None, Importer]:
     """Import a quantized model.
 
     ``refused`` is a dict of node name to why it is refused beforehand.
@@ -30,7 +34,7 @@ def import_model(model, name, refused=None):
         None where nodes are unsupported: the importer's ``unsupported`` says which.
     """
     importer = Importer(model, name, refused)
-    outputs = run(importer)
+    outputs = _run(importer)
     if importer.unsupported:
         return None, importer
     if importer.value_input is None:
@@ -53,13 +57,13 @@ def import_model(model, name, refused=None):
     )
     fuse_tables(graph)
     remove_unused(graph)
-    if not any(isinstance(n, ir.Conv | ir.Pool | ir.Add | ir.Mul) for n in graph.nodes):
+    if not any(isinstance(n, ir.Clipped) for n in graph.nodes):
         raise ModelError(f"{name}: no convolution, dense layer, pooling or addition was found to accelerate")
     return graph, importer
 
 
-def run(importer):
-    """Import the model. Raises ModelError where the model as a whole is unusable."""
+def _run(importer: Importer) -> list[tuple[str, str]]:
+    """Take all nodes: (tensor, value) of each output. Raises ModelError where the model as a whole is unusable."""
     graph = importer.model.graph
     name_nodes(graph)
     take_input(importer)
@@ -85,16 +89,17 @@ def run(importer):
     return outputs
 
 
-def _blame(importer, node, error):
+def _blame(importer: Importer, node: NodeProto, error: Exception) -> None:
     """Refuse the node that an error names, or the one at work, which then needs the other's result."""
-    culprit = importer.by_name.get(getattr(error, "node", None), node)
+    named = error.node if isinstance(error, Unsupported) else None
+    culprit = node if named is None else importer.by_name.get(named, node)
     _refuse(importer, culprit, str(error))
     if culprit is not node:
         importer.verdicts[node.name] = ("unsupported", f"needs the result of {culprit.name!r}")
         importer.poisoned |= dict.fromkeys(node.output, culprit.name)
 
 
-def _refuse(importer, node, why):
+def _refuse(importer: Importer, node: NodeProto, why: str) -> None:
     if any(i in importer.poisoned for i in node.input):
         first = next(importer.poisoned[i] for i in node.input if i in importer.poisoned)
         importer.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
@@ -107,7 +112,7 @@ def _refuse(importer, node, why):
         importer.poisoned[output] = first
 
 
-def _node(importer, node):
+def _node(importer: Importer, node: NodeProto) -> None:
     """Take one node: what it makes is known when this returns, or it is the host's."""
     op = node.op_type
     if node.name in importer.refused:
@@ -127,8 +132,8 @@ def _node(importer, node):
     if op in QOPERATOR_OPS and node.input[0] not in importer.floats and not _is_float(importer, node):
         QOPERATOR_OPS[op](importer, node)
         return importer.done(node)
-    if op in LAYOUT_OPS and importer.view(node.input[0]) is not None:
-        return layout(importer, node)
+    if op in LAYOUT_OPS and (view := importer.view(node.input[0])) is not None:
+        return layout(importer, node, view)
     if op in FLOAT_OPS:
         state = FLOAT_OPS[op](importer, node)
         if state is not None:
@@ -137,12 +142,12 @@ def _node(importer, node):
     return None  # known to the host only, if anybody asks for its result
 
 
-def _is_float(importer, node):
-    """Whether an operator that exists for float and int8 is used on floats here."""
+def _is_float(importer: Importer, node: NodeProto) -> bool:
+    """Whether an operator that exists for floats and integers is used on floats here."""
     return node.op_type in FLOAT_OPS and not any(i in importer.views for i in node.input)
 
 
-def _fold(importer, node):
+def _fold(importer: Importer, node: NodeProto) -> None:
     model = small_model(
         [node], [], [o for o in node.output if o], {i: importer.consts[i] for i in node.input if i},
         {"": 17} | importer.opsets,
@@ -154,7 +159,7 @@ def _fold(importer, node):
     importer.consts.update(zip([o for o in node.output if o], results, strict=True))
 
 
-def _output(importer, name):
+def _output(importer: Importer, name: str) -> str:
     view = importer.view(name)
     if view is None and name in importer.poisoned:
         raise Unsupported(f"needs the result of {importer.poisoned[name]!r}")

@@ -1,62 +1,83 @@
 """Constants of the model as weights, biases and factors of the node's integers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superlip.element import ElementType
+from superlip.graph import ir
 
 from .states import Unsupported
 
+if TYPE_CHECKING:
+    from .importer import Importer
+
 __all__ = [
-    "biased",
-    "channel_scale",
-    "dense_weights",
-    "fold_zero_point",
-    "int8_weights",
-    "quantized_weights",
-    "real_constant",
-    "usable_scale",
-]
+    "Quantized", "biased", "channel_scale", "dense_weights", "dequantized", "fold_zero_point", "quantized_weights",
+    "real_constant", "signed_weights", "usable_scale",
+]  # fmt: skip
 
 
-def real_constant(importer, name):
+class Quantized(NamedTuple):
+    """A constant that the model stores as integers: ``scale`` and ``zero`` are one number, or one along ``axis``."""
+
+    integers: NDArray
+    scale: NDArray[np.float32]
+    zero: NDArray | None
+    axis: int
+
+
+def real_constant(importer: Importer, name: str) -> NDArray | None:
     """float32 of a constant, dequantized where it is stored as integers; None where it is no constant."""
-    if name in importer.dq_consts:
-        q, scale, zero, axis = importer.dq_consts[name]
-        zero = np.zeros((), np.int64) if zero is None else zero.astype(np.int64)
-        if scale.size > 1:
-            along = [-1 if i == axis % q.ndim else 1 for i in range(q.ndim)]
-            scale, zero = scale.reshape(along), np.broadcast_to(zero.reshape(-1), scale.shape).reshape(along)
-        else:
-            scale, zero = scale.reshape(()), zero.reshape(())
-        return ((q.astype(np.int64) - zero).astype(np.float32) * scale.astype(np.float32)).astype(np.float32)
-    return importer.const(name)
+    return dequantized(importer.dq_consts[name]) if name in importer.dq_consts else importer.const(name)
 
 
-def quantized_weights(importer, name):
-    """(int8 weights, scale) of a dequantized constant, or None where the operand is another thing."""
+def dequantized(constant: Quantized) -> NDArray[np.float32]:
+    """The real numbers that a constant of integers stands for."""
+    q, scale, zero, axis = constant
+    zero = np.zeros((), np.int64) if zero is None else zero.astype(np.int64)
+    if scale.size > 1:
+        along = [-1 if i == axis % q.ndim else 1 for i in range(q.ndim)]
+        scale, zero = scale.reshape(along), np.broadcast_to(zero.reshape(-1), scale.shape).reshape(along)
+    else:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    return ((q.astype(np.int64) - zero).astype(np.float32) * scale.astype(np.float32)).astype(np.float32)
+
+
+def quantized_weights(importer: Importer, name: str) -> Quantized | None:
+    """A dequantized constant, ``scale`` of shape (1,) or (M,); None where the operand is another thing."""
     if name not in importer.dq_consts:
         return None
     weights, scale, zero, axis = importer.dq_consts[name]
-    if weights.dtype not in (np.int8, np.uint8):
-        raise Unsupported(f"weights must be int8 or uint8, not {weights.dtype}; quantize them to one of the two")
-    return weights, scale.reshape(-1), zero, axis
+    if weights.dtype not in importer.element.types:
+        wanted = " or ".join(map(str, importer.element.types))
+        raise Unsupported(f"weights must be {wanted}, not {weights.dtype}; quantize them to one of the two")
+    return Quantized(weights, scale.reshape(-1), zero, axis)
 
 
-def int8_weights(weights, zero_point, name):
-    """Weights less their zero point, as int8. Unsupported where the difference does not fit."""
+def signed_weights(weights: NDArray, zero_point: NDArray | None, name: str, element: ElementType) -> NDArray:
+    """Weights less their zero point, as elements. Unsupported where the difference does not fit.
+
+    ``name`` is that of the model's node, for the message.
+    """
     zero = np.zeros((), np.int64) if zero_point is None else np.asarray(zero_point, np.int64)
-    if weights.dtype == np.int8 and not zero.any():
+    if weights.dtype == element.dtype and not zero.any():
         return weights
     if zero.ndim and zero.size > 1:
         zero = zero.reshape(-1, *([1] * (weights.ndim - 1)))
     difference = weights.astype(np.int64) - zero.reshape(zero.shape if zero.size > 1 else ())
-    if difference.min(initial=0) < -128 or difference.max(initial=0) > 127:
+    if difference.min(initial=0) < element.low or difference.max(initial=0) > element.high:
         raise Unsupported(
-            f"weights less their zero point reach [{difference.min()}, {difference.max()}] and do not fit int8; "
+            f"weights less their zero point reach [{difference.min()}, {difference.max()}] and do not fit {element}; "
             f"quantize {name} with symmetric weights"
         )
-    return difference.astype(np.int8)
+    return difference.astype(element.dtype)
 
 
-def dense_weights(weights, transposed):
+def dense_weights(weights: NDArray, transposed: bool) -> NDArray:
     """(M, F) from Gemm's or MatMul's B."""
     return weights if transposed else np.ascontiguousarray(weights.T)
 
@@ -65,7 +86,9 @@ LARGEST_BIAS = float(1 << 30)
 """In steps of the products; the other half of int32 is theirs."""
 
 
-def biased(importer, name, source, weights, weight_scale, factor=1.0):
+def biased(
+    importer: Importer, name: str, source: ir.Value, weights: NDArray, weight_scale: NDArray, factor: float = 1.0
+) -> tuple[NDArray, NDArray, NDArray[np.int64] | None]:
     """Weights and the bias beside them, in units that hold both.
 
     Where a bias in floating point leaves int32 in steps of the products (a quantizer gives weights that are all 0 any
@@ -77,7 +100,7 @@ def biased(importer, name, source, weights, weight_scale, factor=1.0):
         Of the bias; "" where there is none.
     source : ir.Value
         The operand.
-    weights : ndarray int8, shape (M, ...)
+    weights : ndarray of elements, shape (M, ...)
     weight_scale : ndarray float32, shape (1,) or (M,)
     factor : float
         Of the bias.
@@ -96,7 +119,7 @@ def biased(importer, name, source, weights, weight_scale, factor=1.0):
         q = q.astype(np.int64).reshape(-1) - (0 if zero is None else np.asarray(zero, np.int64).reshape(-1))
         bias_scale = bias_scale.reshape(-1).astype(np.float64)
         if factor == 1 and np.allclose(bias_scale, exact, rtol=1e-4, atol=0):
-            return weights, weight_scale, within_int32(q, weights, source.zero_point)
+            return weights, weight_scale, within_int32(q, weights, source)
         real = q * bias_scale
     elif name in importer.consts:
         real = importer.consts[name].reshape(-1).astype(np.float64)
@@ -110,12 +133,12 @@ def biased(importer, name, source, weights, weight_scale, factor=1.0):
     if (needed > scale).any():
         wider = np.maximum(scale, needed)
         shrunk = np.rint(weights * (scale / wider).reshape(-1, *(1 for _ in weights.shape[1:])))
-        weights, weight_scale = shrunk.astype(np.int8), wider.astype(np.float32)
+        weights, weight_scale = shrunk.astype(weights.dtype), wider.astype(np.float32)
         exact = np.float64(source.scale) * weight_scale
     return weights, weight_scale, np.rint(real / exact).astype(np.int64)
 
 
-def within_int32(bias, weights, zero_point):
+def within_int32(bias: NDArray[np.int64], weights: NDArray, source: ir.Value) -> NDArray[np.int64]:
     """The bias, less what would let a sum leave int32.
 
     In a Q/DQ model the sum is a real number, which its result's quantization saturates; the accumulators wrap. A bias
@@ -124,17 +147,17 @@ def within_int32(bias, weights, zero_point):
     Parameters
     ----------
     bias : ndarray int64, shape (M,)
-    weights : ndarray int8, shape (M, ...)
-    zero_point : int
-        Of the operand.
+    weights : ndarray of elements, shape (M, ...)
+    source : ir.Value
+        The operand.
     """
     flat = weights.reshape(len(weights), -1).astype(np.int64)
-    ends = flat * (-128 - zero_point), flat * (127 - zero_point)
+    ends = [flat * (bound - source.zero_point) for bound in source.element.bounds]
     lowest, highest = np.minimum(*ends).sum(axis=1), np.maximum(*ends).sum(axis=1)
     return np.clip(bias, -(2**31) - lowest, 2**31 - 1 - highest)
 
 
-def fold_zero_point(bias, weights, zero_point):
+def fold_zero_point(bias: NDArray | None, weights: NDArray, zero_point: int) -> NDArray[np.int32]:
     """Model bias - zp_in * sum(w), modulo 2**32 as in the accumulators."""
     if bias is not None and bias.size != len(weights):
         raise Unsupported(f"a bias of {bias.size} numbers for {len(weights)} output channels")
@@ -143,7 +166,9 @@ def fold_zero_point(bias, weights, zero_point):
     return (bias - zero_point * sums).astype(np.int32)
 
 
-def channel_scale(source, weight_scale, result, channels):
+def channel_scale(
+    source: float | np.float32, weight_scale: ArrayLike, result: float | np.float32, channels: int
+) -> NDArray[np.float32]:
     """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
     if not (np.asarray(weight_scale) > 0).all():
         raise Unsupported("the scales of its weights must be positive numbers")
@@ -152,7 +177,7 @@ def channel_scale(source, weight_scale, result, channels):
     return np.broadcast_to(usable_scale(scale), (channels,)).copy()
 
 
-def usable_scale(scale):
+def usable_scale(scale: ArrayLike) -> NDArray[np.float32]:
     """Factors of int32 sums, float32: finite, and 0 where they are subnormal, when every product rounds to 0 anyway."""
     scale = np.asarray(scale, np.float32)
     if not np.isfinite(scale).all():
