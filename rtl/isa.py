@@ -266,6 +266,7 @@ FORMATS = {
             Field("high", 8, "clip: largest result", True),
             Field("lane_first", 8, "first lane written"),
             Field("lane_last", 8, "last lane written"),
+            Field("zero_above", 1, "1: lanes above lane_last are written, too, as zeros: they hold no channel"),
         ),
         "For g, r, c: one word; windows are read kh, kw inside.",
     ),

@@ -1,6 +1,6 @@
 """The VECTOR unit: bias, requantization, activation, pooling and element-wise operations."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -174,11 +174,14 @@ class Vector(wiring.Component):
     def _write(self, m):
         lanes, place = self.config.tn, self.results.o.payload.place
         ones = Const((1 << lanes) - 1, lanes)
+        up_to_last = Signal(lanes)
+        bits = Cat(lane.replicate(8) for lane in up_to_last)
         m.d.comb += [
             self.write.valid.eq(self.results.o.valid & ~self.unit.halt),
             self.write.addr.eq(place.dest),
-            self.write.data.eq(self.results.o.payload.word),
-            self.write.mask.eq((ones << place.lane_first) & (ones >> (lanes - 1 - place.lane_last)[:8])),
+            up_to_last.eq(ones >> (lanes - 1 - place.lane_last)[:8]),
+            self.write.data.eq(self.results.o.payload.word & bits),
+            self.write.mask.eq((ones << place.lane_first) & (up_to_last | place.zero_above.replicate(lanes))),
             self.results.o.ready.eq(self.write.ready & ~self.unit.halt),
             self.trace_tag.eq(place.tag),
         ]

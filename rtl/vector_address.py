@@ -33,7 +33,7 @@ source; ``bad``: it can't run (OPERAND), ``syndrome`` is the value.
 STEP = data.StructLayout(
     {
         "present": 1, "second": 1, "first": 1, "last": 1, "final": 1, "bad": 1, "syndrome": 32,
-        "addr": ADDRESS_BITS, "dest": ADDRESS_BITS, "tag": 16, "lane_first": 8, "lane_last": 8,
+        "addr": ADDRESS_BITS, "dest": ADDRESS_BITS, "tag": 16, "lane_first": 8, "lane_last": 8, "zero_above": 1,
         "op": 3, "zp": signed(8), "zp_out": signed(8), "low": signed(8), "high": signed(8), "shift": 6, "use_table": 1,
     }
 )  # fmt: skip
@@ -180,7 +180,7 @@ class VectorSteps(wiring.Component):
         ]
         m.d.comb += [
             step[name].eq(body[name])
-            for name in ("lane_first", "lane_last", "op", "zp_out", "low", "high", "shift", "use_table")
+            for name in ("lane_first", "lane_last", "zero_above", "op", "zp_out", "low", "high", "shift", "use_table")
         ]
         with m.If(advance):
             m.d.sync += [self.steps.payload.eq(step), self.steps.valid.eq(1)]

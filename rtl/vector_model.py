@@ -65,6 +65,8 @@ def model(config, act_memory, acc_memory, state, instruction):
     lanes = slice(body.lane_first, body.lane_last + 1)
     for dest, value in zip(places.dest[:count], values, strict=True):  # in order: the last one counts
         act_memory[dest, lanes] = value[lanes]
+        if body.zero_above:
+            act_memory[dest, lanes.stop :] = 0
     return (UnitError.NONE, 0) if error is None else (UnitError.ADDRESS, error)
 
 

@@ -8,7 +8,9 @@ from .config import ADDRESS_BITS
 
 __all__ = ["PLACE", "ResultQueue"]
 
-PLACE = data.StructLayout({"dest": ADDRESS_BITS, "lane_first": 8, "lane_last": 8, "tag": 16, "final": 1})
+PLACE = data.StructLayout(
+    {"dest": ADDRESS_BITS, "lane_first": 8, "lane_last": 8, "zero_above": 1, "tag": 16, "final": 1}
+)
 """Where a result goes, and what it belongs to."""
 
 

@@ -242,6 +242,8 @@ class FunctionalCluster:
         addresses, results = np.concatenate(addresses), np.concatenate(results)
         lanes = slice(body["lane_first"], body["lane_last"] + 1)
         board.act[addresses, lanes] = results[:, lanes]
+        if body["zero_above"]:
+            board.act[addresses, lanes.stop :] = 0
         board.written.append((header["tag"], addresses, board.act[addresses].copy()))
 
     def _vector_params(self, board, body):

@@ -171,6 +171,7 @@ class Program:
         }
         body["lane_first"] = random.choice([0, random.randrange(self.lanes)])
         body["lane_last"] = random.choice([self.lanes - 1, random.randint(body["lane_first"], self.lanes - 1)])
+        body["zero_above"] = random.getrandbits(1)
         for name in ("zp_a", "zp_b", "zp_out"):
             body[name] = random.choice([0, -128, random.randint(-128, 127)])
         body["low"], body["high"] = random.choice([(-128, 127), (0, 127), (-30, 40)])

@@ -102,7 +102,7 @@ class _Compiler:
             self.network, self.parts, self.needed, self.produced, self.param_words, self.config
         )
         self._place_dram()
-        self.shared_groups = self._shared_groups()
+        self.shared_groups, self.used_lanes = self._shared_groups(), self._used_lanes()
         tasks = tasks_of(self.network, self.parts, self.tiles, self.memory, self.config)
         self.order = order(self.network, tasks, self.memory[0].after)
         steps = [task.steps if self.network.ops[task.op].is_conv else [] for task in self.order]
@@ -152,6 +152,15 @@ class _Compiler:
             for group in range(op.output.first_group, op.output.end_group)
         )
         return {place for place, count in writers.items() if count > 1}
+
+    def _used_lanes(self):
+        """By (storage name, group): lanes of its words that are written, from lane 0. The host's words are whole."""
+        used = {}
+        for op in self.network.ops:
+            for group, _, end, *_ in op.output.tiles():
+                place = op.output.storage.name, group
+                used[place] = max(used.get(place, 0), self.config.tn if place[0] in self.given else end)
+        return used
 
     def _owner(self, name):
         """Board that the host reads each (group, row) of a storage from: the first that has it."""
@@ -505,7 +514,8 @@ class _Compiler:
         self.emitter.emit(
             board, Opcode.VECTOR, tag=tag, reads=reads, writes=[Access(Memory.ACT, addresses)], note=written,
             dest=int(addresses[0]), dest_pitch=dest.width * step_y, dest_step=step_x, groups=1,
-            rows=len(rows), cols=len(cols), lane_first=lanes[0], lane_last=lanes[1] - 1, **body,
+            rows=len(rows), cols=len(cols), lane_first=lanes[0], lane_last=lanes[1] - 1,
+            zero_above=int(lanes[1] >= self.used_lanes[storage.name, group]), **body,
         )  # fmt: skip
         if chunk.col1 < op.grid[1]:
             return

@@ -268,7 +268,7 @@ class _Examination:
             ]
             for contents in (memory, images)
         )
-        self.addresses = [_addresses(programs) for programs in self.right]
+        self.addresses = [_addresses(programs, self.checker.tn) for programs in self.right]
 
     def first(self, expected):
         """The first Finding, in order of images and cycles."""
@@ -414,7 +414,7 @@ class _Examination:
         )  # fmt: skip
 
 
-def _addresses(programs: BoardPrograms):
+def _addresses(programs: BoardPrograms, tn: int):
     """Of every word that VECTOR writes in an image: number of the instruction, address, (first, last lane)."""
     numbers, addresses, lanes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
     for i in programs.of(Unit.VECTOR):
@@ -425,7 +425,8 @@ def _addresses(programs: BoardPrograms):
         )
         addresses.append(body["dest"] + grid.ravel())
         numbers.append(np.full(grid.size, i.number))
-        lanes.append(np.tile([body["lane_first"], body["lane_last"]], (grid.size, 1)))
+        last = tn - 1 if body["zero_above"] else body["lane_last"]
+        lanes.append(np.tile([body["lane_first"], last], (grid.size, 1)))
     return np.concatenate(numbers), np.concatenate(addresses), np.concatenate(lanes)
 
 
