@@ -5,9 +5,11 @@ model's own unsigned ones less the element's offset. Weights and tables are elem
 kernel covers its whole input, so Flatten needs no node in front of it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superlip.element import INT8, ElementType
 
@@ -15,12 +17,15 @@ from .given import Given
 
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
-    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Shape", "integers_of",
+    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements", "Shape", "integers_of",
 ]  # fmt: skip
 
 
 Shape = tuple[int, int, int]
 """(C, H, W)."""
+
+Elements = NDArray[Any]
+"""Of type ``Value.element``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +59,39 @@ class Node:
     output: str
     onnx_names: tuple[str, ...] = ()
 
+    @property
+    def is_arithmetic(self) -> bool:
+        """Whether it adds or multiplies: a graph without such a node has nothing for the accelerator."""
+        return False
+
+    @property
+    def function(self) -> Elements | None:
+        """Of a node that only applies a function to each element: its table, one entry a bit pattern."""
+        return None
+
+    def clipped(self, low: int, high: int) -> Self | None:
+        """The node with a further clip of its result; None where it has none."""
+        return None
+
+    def through(self, table: Elements, before: Value) -> Self | None:
+        """The node with a table behind its result, ``before``; None where it has no place for one."""
+        return None
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Clipped(Node):
-    """A node that ends in a clip to [low, high] (Relu, Clip fused)."""
+    """A node that computes and ends in a clip to [low, high] (Relu, Clip fused)."""
 
     low: int = INT8.low
     high: int = INT8.high
+
+    @property
+    def is_arithmetic(self) -> bool:
+        return True
+
+    def clipped(self, low: int, high: int) -> Self | None:
+        low, high = (min(max(bound, self.low), self.high) for bound in (low, high))
+        return replace(self, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,6 +120,14 @@ class Conv(Clipped):
     """Elements, one a bit pattern: applied to the result, where an element-wise function was fused."""
     table_zero_point: int = 0
     """With a table: zp_out of the result in front of it (the output value's zero point is the table's result's)."""
+
+    def clipped(self, low: int, high: int) -> Self | None:
+        return None if self.table is not None else super().clipped(low, high)
+
+    def through(self, table: Elements, before: Value) -> Self | None:
+        if self.table is None:
+            return replace(self, table=table, table_zero_point=before.zero_point)
+        return replace(self, table=before.element.look_up(table, self.table))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,6 +170,13 @@ class Table(Node):
     """Element-wise: out = table[bit pattern of x]; ``table``: elements, shape (patterns,)."""
 
     table: np.ndarray
+
+    @property
+    def function(self) -> Elements | None:
+        return self.table
+
+    def through(self, table: Elements, before: Value) -> Self | None:
+        return replace(self, table=before.element.look_up(table, self.table))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,7 +1,6 @@
 """Behind the import: element-wise tables go into the nodes in front of them, and what nobody takes goes."""
 
 from dataclasses import replace
-from typing import Any
 
 from superlip.graph import ir
 
@@ -21,34 +20,26 @@ def fuse_tables(graph: ir.Graph) -> None:
     makers = {n.output: i for i, n in enumerate(graph.nodes)}
     removed = set()
     for position, node in enumerate(graph.nodes):
-        if not isinstance(node, ir.Table) or uses[node.inputs[0]] != 1 or node.inputs[0] not in makers:
+        if node.function is None or uses[node.inputs[0]] != 1 or node.inputs[0] not in makers:
             continue
         maker = graph.nodes[makers[node.inputs[0]]]
-        fused = _fused(maker, node, graph.values)
+        fused = _fused(maker, node.function, graph.values[maker.output], graph.values[node.output])
         if fused is None:
             continue
-        graph.nodes[makers[maker.output]] = fused
+        names = maker.onnx_names + node.onnx_names
+        graph.nodes[makers[maker.output]] = replace(fused, output=node.output, onnx_names=names)
         makers[node.output] = makers[maker.output]
         removed.add(position)
         del graph.values[maker.output]
     graph.nodes[:] = [n for i, n in enumerate(graph.nodes) if i not in removed]
 
 
-def _fused(maker: ir.Node, node: ir.Table, values: dict[str, ir.Value]) -> ir.Node | None:
-    """``maker`` with the table behind it taken in; None where it can't be."""
-    common: dict[str, Any] = {"output": node.output, "onnx_names": maker.onnx_names + node.onnx_names}
-    before, after = values[maker.output], values[node.output]
-    own = maker.table if isinstance(maker, ir.Conv | ir.Table) else None
-    if isinstance(maker, ir.Clipped) and own is None:
-        clamp = clamp_of(node.table, before.element)
-        if clamp is not None and (before.scale, before.zero_point) == (after.scale, after.zero_point):
-            low, high = (min(max(bound, maker.low), maker.high) for bound in clamp)
-            return replace(maker, low=low, high=high, **common)
-    if isinstance(maker, ir.Conv) and own is None:
-        return replace(maker, table=node.table, table_zero_point=before.zero_point, **common)
-    if isinstance(maker, ir.Conv | ir.Table) and own is not None:
-        return replace(maker, table=before.element.look_up(node.table, own), **common)
-    return None
+def _fused(maker: ir.Node, table: ir.Elements, before: ir.Value, after: ir.Value) -> ir.Node | None:
+    """A node with a table behind it, whose result was the value ``before`` and is then ``after``; None if it can't."""
+    clamp = clamp_of(table, before.element)
+    is_same = (before.scale, before.zero_point) == (after.scale, after.zero_point)
+    clipped = maker.clipped(*clamp) if clamp is not None and is_same else None
+    return clipped or maker.through(table, before)
 
 
 def remove_unused(graph: ir.Graph) -> None:

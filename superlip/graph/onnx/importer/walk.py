@@ -57,7 +57,7 @@ def import_model(
     )
     fuse_tables(graph)
     remove_unused(graph)
-    if not any(isinstance(n, ir.Clipped) for n in graph.nodes):
+    if not any(node.is_arithmetic for node in graph.nodes):
         raise ModelError(f"{name}: no convolution, dense layer, pooling or addition was found to accelerate")
     return graph, importer
 
