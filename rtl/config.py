@@ -58,7 +58,7 @@ CHOICES = {"element": (INT8,), "mac": ("packed", "single")}
 class NodeConfig:
     """Every size of one node.
 
-    A *word* is ``tn`` int8 channels of one pixel: what the activation buffer delivers, what DRAM and
+    A *word* is ``tn`` channels of one pixel, an element each: what the activation buffer delivers, what DRAM and
     links carry, and one output channel's weights for one (n-tile, kh, kw). ``LIMITS`` says how large each size may be,
     ``CHOICES`` what the other settings may be.
 
@@ -70,7 +70,7 @@ class NodeConfig:
         Output and input channels of the PE array; it does ``tm * tn`` MACs a cycle. Equal in a node
         (an OFM word of one layer is an IFM word of the next).
     mac : str
-        ``"packed"``: two int8 MACs in one 27x18 DSP; ``"single"``: one MAC in one 18x18 multiplier.
+        ``"packed"``: two 8-bit MACs in one 27x18 DSP; ``"single"``: one MAC in one 18x18 multiplier.
     act_words, act_banks : int
         Words and banks of the activation buffer. A bank gives one read and takes one write a cycle.
     weight_words, weight_banks : int
@@ -151,12 +151,17 @@ class NodeConfig:
     @property
     def axi_bytes(self):
         """Bytes of a beat on one AXI port."""
-        return self.tn // self.axi_ports
+        return self.word_bytes // self.axi_ports
 
     @property
     def word_bits(self):
         """Bits of a word of the activation or weight buffer."""
-        return 8 * self.tn
+        return 8 * self.word_bytes
+
+    @property
+    def word_bytes(self):
+        """Bytes of a word of the activation or weight buffer."""
+        return self.tn * self.element.bytes
 
     @property
     def macs_per_cycle(self):

@@ -41,7 +41,7 @@ class Feed(wiring.Component):
     Members
     -------
     unit : Out(UnitInterface(Opcode.FEED))
-    read : Out(ReadPort(8 * tn))
+    read : Out(ReadPort(config.word_bits))
         Weight buffer.
     w_valid, w_column, w_data : Out
         The array's load port.
@@ -59,14 +59,14 @@ class Feed(wiring.Component):
         if swap_cycles < 2:
             raise ValueError(f"swap_cycles must be at least 2, not {swap_cycles!r}")
         self.swap_cycles = swap_cycles
-        self.words, self.tm, self.tn = config.weight_words, config.tm, config.tn
+        self.words, self.tm, self.word_bits = config.weight_words, config.tm, config.word_bits
         super().__init__(
             {
                 "unit": Out(UnitInterface(Opcode.FEED)),
-                "read": Out(ReadPort(8 * config.tn)),
+                "read": Out(ReadPort(config.word_bits)),
                 "w_valid": Out(1),
                 "w_column": Out(range(config.tm)),
-                "w_data": Out(data.ArrayLayout(signed(8), config.tn)),
+                "w_data": Out(data.ArrayLayout(signed(config.element.bits), config.tn)),
                 "shadow_ready": Out(1),
                 "swap": In(1),
             }
@@ -74,7 +74,7 @@ class Feed(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = SyncFIFO(width=8 * self.tn + 1, depth=self.QUEUE_WORDS)
+        m.submodules.queue = queue = SyncFIFO(width=self.word_bits + 1, depth=self.QUEUE_WORDS)
         ends_set = self._reads(m, taken=queue.r_en & queue.r_rdy)
         m.d.comb += [queue.w_en.eq(self.read.data_valid), queue.w_data.eq(Cat(self.read.data, ends_set))]
         self._loads(m, queue)
@@ -160,7 +160,7 @@ class Feed(wiring.Component):
             stage = (
                 Signal(name=f"valid_d{d}"),
                 Signal(ceil_log2(self.tm), name=f"column_d{d}", reset_less=True),
-                Signal(8 * self.tn, name=f"word_d{d}", reset_less=True),
+                Signal(self.word_bits, name=f"word_d{d}", reset_less=True),
             )
             m.d.sync += stage[0].eq(valid)
             with m.If(valid):

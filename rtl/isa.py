@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
+from superlip.element import INT8
+
 from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
@@ -199,8 +201,8 @@ FORMATS = {
             local="destination",
             extra=(
                 *_DRAM,
-                Field("fill", 1, "1: write fill_value in every byte instead of reading DRAM (zero-point padding)"),
-                Field("fill_value", 8, "int8 byte that fill writes", True),
+                Field("fill", 1, "1: write fill_value in every lane instead of reading DRAM (zero-point padding)"),
+                Field("fill_value", INT8.bits, "element that fill writes", True),
             ),
         ),
         "DRAM to activation or weight buffer.",
@@ -229,7 +231,7 @@ FORMATS = {
             Field("cols", 12, "output columns"),
             Field("acc", 16, "first accumulator word; output (r, c) goes to acc + r * cols + c"),
             Field("accumulate", 1, "1: add to what the accumulators hold, 0: the first pass overwrites"),
-            Field("zero_point", 8, "int8 value of padding pixels", True),
+            Field("zero_point", INT8.bits, "element that padding pixels hold", True),
             Field("fold", 2, f"log2 of the lane groups, at most {MAX_FOLD}: group g of x is of column c + g"),
         ),
         "For n, kh, kw (one weight set each, in this order): for r, c: acc += W . x. With ``fold``, the lanes of x are "
@@ -257,13 +259,13 @@ FORMATS = {
             Field("load_params", 1, "1: read the per-lane parameters at params first (PARAM_WORDS words)"),
             Field("load_table", 1, "1: read the table first, at params, behind the parameters if these are read too"),
             _address("params", "word address in the activation buffer"),
-            Field("use_table", 1, "1: the result (after clip) goes through the 256-entry table"),
+            Field("use_table", 1, "1: the result (after clip) goes through the table"),
             Field("shift", 6, "ADD: right shift"),
-            Field("zp_a", 8, "zero point of the source", True),
-            Field("zp_b", 8, "zero point of the second operand", True),
-            Field("zp_out", 8, "zero point of the result", True),
-            Field("low", 8, "clip: smallest result", True),
-            Field("high", 8, "clip: largest result", True),
+            Field("zp_a", INT8.bits, "zero point of the source", True),
+            Field("zp_b", INT8.bits, "zero point of the second operand", True),
+            Field("zp_out", INT8.bits, "zero point of the result", True),
+            Field("low", INT8.bits, "clip: smallest result", True),
+            Field("high", INT8.bits, "clip: largest result", True),
             Field("lane_first", 8, "first lane written"),
             Field("lane_last", 8, "last lane written"),
             Field("zero_above", 1, "1: lanes above lane_last are written, too, as zeros: they hold no channel"),
@@ -302,8 +304,8 @@ ADD: int32 mult_a, int32 mult_b (both within 27 bits signed).
 
 
 def table_words(tn):
-    """Words of a VECTOR table: 256 bytes; entry i (0 to 255) is the int8 result for the byte pattern i."""
-    return -(-256 // tn)
+    """Words of a VECTOR table: as many elements as there are bit patterns; entry i is the result for the pattern i."""
+    return -(-INT8.patterns // tn)
 
 
 def encode(opcode, *, tag=0, waits=None, post=0, **body):

@@ -38,7 +38,7 @@ class MatMul(wiring.Component):
     Members
     -------
     unit : Out(UnitInterface(Opcode.MATMUL))
-    read : Out(ReadPort(8 * tn))
+    read : Out(ReadPort(config.word_bits))
         Activation buffer.
     shadow_ready : In(1)
         A pass may begin: its weights will be in the shadow registers when its first pixel gets there.
@@ -60,10 +60,10 @@ class MatMul(wiring.Component):
         super().__init__(
             {
                 "unit": Out(UnitInterface(Opcode.MATMUL)),
-                "read": Out(ReadPort(8 * config.tn)),
+                "read": Out(ReadPort(config.word_bits)),
                 "shadow_ready": In(1),
                 "swap": Out(1),
-                "x": Out(data.ArrayLayout(signed(8), config.tn)),
+                "x": Out(data.ArrayLayout(signed(config.element.bits), config.tn)),
                 "x_valid": Out(1),
                 "x_swap": Out(1),
                 "update": Out(update_layout(config)),
@@ -132,8 +132,8 @@ class MatMul(wiring.Component):
             before = (update, swap, inside, padding, fold, issued)
             m.d.sync += [now.eq(then) for now, then in zip(stage, before, strict=True)]
             update, swap, inside, padding, fold, issued = stage
-        x = Signal(8 * self.config.tn, reset_less=True)
-        word = Signal(8 * self.config.tn)
+        x = Signal(self.config.word_bits, reset_less=True)
+        word = Signal(self.config.word_bits)
         arrived, swapping = Signal.like(update), Signal()
         m.d.sync += [arrived.eq(update), swapping.eq(swap)]
         m.d.comb += word.eq(Mux(inside, self.read.data, padding.replicate(self.config.tn)))
@@ -152,13 +152,13 @@ class MatMul(wiring.Component):
         delayed = [word]
         for d in range(1, 1 << MAX_FOLD):  # in 2**f groups, lanes from (2**f - d) * tn / 2**f on are never delayed by d
             kept = max(((1 << f) - d) * lanes >> f for f in range(MAX_FOLD + 1) if 1 << f > d)
-            before = Signal(8 * kept, name=f"word_d{d}", reset_less=True)
+            before = Signal(self.config.element.bits * kept, name=f"word_d{d}", reset_less=True)
             with m.If(issued):
                 m.d.sync += before.eq(delayed[-1])
             delayed.append(before)
         result = delayed[0]
         for f in range(1, MAX_FOLD + 1):
-            size = 8 * lanes >> f
+            size = self.config.word_bits >> f
             groups = [delayed[(1 << f) - 1 - g][g * size : (g + 1) * size] for g in range(1 << f)]
             result = Mux(fold == f, Cat(groups), result)
         return result
@@ -187,9 +187,9 @@ def model(instruction, act, weights, acc):
     ----------
     instruction : dict of str to int
         Fields of the instruction's body, as ``encode`` takes them.
-    act : ndarray int8, shape (act_words, tn)
+    act : ndarray of elements, shape (act_words, tn)
         Activation buffer.
-    weights : ndarray int8, shape (n_tiles * kh * kw, tm, tn)
+    weights : ndarray of elements, shape (n_tiles * kh * kw, tm, tn)
         The sets that FEED loads for it.
     acc : ndarray int32, shape (acc_words, tm)
         Accumulators before the instruction; not changed.

@@ -34,7 +34,7 @@ class MatrixUnit(wiring.Component):
     -------
     feed : Out(UnitInterface(Opcode.FEED))
     matmul : Out(UnitInterface(Opcode.MATMUL))
-    weight_read, act_read : Out(ReadPort(8 * tn))
+    weight_read, act_read : Out(ReadPort(config.word_bits))
         FEED's and MATMUL's side of the buffers.
     acc_read : In(ReadPort(32 * tm))
         VECTOR's side of the accumulators: refused while MATMUL adds to a word in the same half of the addresses.
@@ -50,8 +50,8 @@ class MatrixUnit(wiring.Component):
             {
                 "feed": Out(UnitInterface(Opcode.FEED)),
                 "matmul": Out(UnitInterface(Opcode.MATMUL)),
-                "weight_read": Out(ReadPort(8 * config.tn)),
-                "act_read": Out(ReadPort(8 * config.tn)),
+                "weight_read": Out(ReadPort(config.word_bits)),
+                "act_read": Out(ReadPort(config.word_bits)),
                 "acc_read": In(ReadPort(32 * config.tm)),
             }
         )

@@ -62,7 +62,7 @@ class Node(wiring.Component):
                 "link_rx": In(stream.Signature(flit, always_ready=True)),
                 "irq": Out(1),
                 "trace_write": Out(trace_write_layout()),
-                "trace_data": Out(8 * config.tn),
+                "trace_data": Out(config.word_bits),
                 "trace_mask": Out(config.tn),
                 "trace_status": Out(status_layout()).array(len(Unit)),
                 "trace_done": Out(len(Unit)),

@@ -1,4 +1,4 @@
-"""The PE array: ``tm`` x ``tn`` int8 MACs a cycle, weight-stationary, with two ways to use a multiplier."""
+"""The PE array: ``tm`` x ``tn`` MACs of elements a cycle, weight-stationary, with two ways to use a multiplier."""
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
@@ -6,10 +6,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["CHAIN", "FIELD", "PEArray", "PackedMAC", "SingleMAC", "pack", "psum_latency", "split"]
+from superlip.element import INT8
+
+__all__ = ["CHAIN", "FIELD", "OPERAND", "PEArray", "PackedMAC", "SingleMAC", "pack", "psum_latency", "split"]
 
 CHAIN = 8
 """Products that a chain adds up: as many as the low field of a packed sum can tell apart (see ``split``)."""
+
+OPERAND = signed(INT8.bits)
+"""A weight or an input: CHAIN, FIELD and the MACs are made for 8 bits."""
 
 FIELD = 18
 """Bits of the low field of a packed sum."""
@@ -68,7 +73,7 @@ class SingleMAC:
     """One output channel in one multiplier, for instance an 18x18 one."""
 
     channels = 1
-    multiplicand = signed(8)
+    multiplicand = OPERAND
     total = CHAIN_SUM
 
     @staticmethod
@@ -116,14 +121,14 @@ class PEArray(wiring.Component):
 
     Members
     -------
-    x : In(ArrayLayout(signed(8), tn))
+    x : In(ArrayLayout(OPERAND, tn))
     x_valid : In(1)
     x_swap : In(1)
         Use the shadow weights from this ``x`` on (it counts without ``x_valid``, too).
     w_valid : In(1)
     w_column : In(range(tm))
         Output channel whose shadow weights ``w_data`` writes.
-    w_data : In(ArrayLayout(signed(8), tn))
+    w_data : In(ArrayLayout(OPERAND, tn))
     psum : Out(ArrayLayout(signed(32), tm))
         Sign-extended to 32 bits, as the accumulators are. Meaningless without ``psum_valid``.
     psum_valid : Out(1)
@@ -148,12 +153,12 @@ class PEArray(wiring.Component):
         self.chains = tn // self.stages
         super().__init__(
             {
-                "x": In(data.ArrayLayout(signed(8), tn)),
+                "x": In(data.ArrayLayout(OPERAND, tn)),
                 "x_valid": In(1),
                 "x_swap": In(1),
                 "w_valid": In(1),
                 "w_column": In(range(tm)),
-                "w_data": In(data.ArrayLayout(signed(8), tn)),
+                "w_data": In(data.ArrayLayout(OPERAND, tn)),
                 "psum": Out(data.ArrayLayout(signed(32), tm)),
                 "psum_valid": Out(1),
             }
@@ -170,8 +175,8 @@ class PEArray(wiring.Component):
 
         Parameters
         ----------
-        x : ndarray int8, shape (pixels, tn)
-        weights : ndarray int8, shape (tm, tn)
+        x : ndarray of elements, shape (pixels, tn)
+        weights : ndarray of elements, shape (tm, tn)
 
         Returns
         -------
@@ -205,8 +210,8 @@ class PEArray(wiring.Component):
     def _pixel(self, m, stage):
         """Stage ``stage``'s x of each chain, one cycle after its weights had the chance to swap."""
         lanes = _Delays(m, self._lanes(self.x, stage), stage, f"x_{stage}")[stage]
-        pixel = [Signal(signed(8), name=f"x_{stage}_{c}", reset_less=True) for c in range(self.chains)]
-        m.d.sync += [register.eq(lanes.word_select(c, 8)) for c, register in enumerate(pixel)]
+        pixel = [Signal(OPERAND, name=f"x_{stage}_{c}", reset_less=True) for c in range(self.chains)]
+        m.d.sync += [register.eq(lanes.word_select(c, OPERAND.width)) for c, register in enumerate(pixel)]
         return pixel
 
     def _weights(self, m):
@@ -217,7 +222,9 @@ class PEArray(wiring.Component):
         multiplicands = []
         for stage in range(self.stages):
             lanes = _Delays(m, self._lanes(self.w_data, stage), stage, f"w_{stage}")[stage]
-            shadow = [Signal(8 * self.chains, name=f"shadow_{i}_{stage}", reset_less=True) for i in range(self.tm)]
+            shadow = [
+                Signal(OPERAND.width * self.chains, name=f"shadow_{i}_{stage}", reset_less=True) for i in range(self.tm)
+            ]
             for channel, register in enumerate(shadow):
                 m.d.sync += _load(register, lanes, when=write[stage] & (column[stage] == channel))
             multiplicands.append(self._active(m, stage, swap[stage], shadow))
@@ -236,7 +243,7 @@ class PEArray(wiring.Component):
         for group, registers in enumerate(active):
             words = shadow[group * size : (group + 1) * size]
             for c, register in enumerate(registers):
-                weights = [word.word_select(c, 8).as_signed() for word in words]
+                weights = [word.word_select(c, OPERAND.width).as_signed() for word in words]
                 m.d.sync += _load(register, self.mac.multiplicand_of(weights), when=swap)
         return active
 

@@ -5,6 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from superlip.element import INT8
+
 from .isa import FORMATS, MAX_FOLD, Opcode
 from .ports import UnitError, instruction_layout
 
@@ -44,7 +46,7 @@ def pixel_layout(config):
             "code": UnitError,
             "address": PIXEL_ADDRESS_BITS,
             "inside": 1,
-            "zero_point": signed(8),
+            "zero_point": signed(INT8.bits),
             "first": 1,
             "last": 1,
             "acc": ceil_log2(config.acc_words),

@@ -1,18 +1,26 @@
-"""Requantization of int32 sums to int8, bit-exact with float32 arithmetic, on integers only."""
+"""Requantization of int32 sums to elements, bit-exact with float32 arithmetic, on integers only."""
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ACC_BITS", "REQUANTIZE_CONTROL", "Requantize"]
+from superlip.element import INT8
+
+__all__ = ["ACC_BITS", "ELEMENT", "REQUANTIZE_CONTROL", "Requantize"]
 
 ACC_BITS = 36
 """Bits of a value at the input: an int32, or an ``exact`` sum of magnitude below 2**35."""
 
 MAGNITUDE_BITS = ACC_BITS - 1
 
-REQUANTIZE_CONTROL = data.StructLayout({"exact": 1, "shift": 6, "zp": signed(8), "low": signed(8), "high": signed(8)})
+FLOAT_BIAS = 127
+"""Of a float32's exponent: an exact value is multiplied by 2**-shift."""
+
+ELEMENT = signed(INT8.bits)
+"""A result, its zero point and its bounds."""
+
+REQUANTIZE_CONTROL = data.StructLayout({"exact": 1, "shift": 6, "zp": ELEMENT, "low": ELEMENT, "high": ELEMENT})
 """What goes with a value: see ``Requantize``."""
 
 # Exponent arithmetic. A normalized magnitude is m * 2**(11 - lz) with m in [2**23, 2**24), a scale is
@@ -39,14 +47,14 @@ class Requantize(wiring.Component):
     -------
     valid : In(1)
     control : In(REQUANTIZE_CONTROL)
-        ``zp``, ``low``, ``high`` int8 (``high`` wins where low > high), ``exact`` and ``shift``.
+        ``zp``, ``low``, ``high`` elements (``high`` wins where low > high), ``exact`` and ``shift``.
     acc : In(signed(ACC_BITS)), one a lane
         An int32; with ``exact`` any value of magnitude below 2**35.
     scale : In(32), one a lane
         float32 bits: positive and normal, or 0 (then the result is ``zp``, clipped). Not registered: it must not
         change while values of the lane are inside.
     o_valid : Out(1)
-    o : Out(signed(8)), one a lane
+    o : Out(ELEMENT), one a lane
 
     Raises
     ------
@@ -65,7 +73,7 @@ class Requantize(wiring.Component):
                 "acc": In(signed(ACC_BITS)).array(lanes),
                 "scale": In(32).array(lanes),
                 "o_valid": Out(1),
-                "o": Out(signed(8)).array(lanes),
+                "o": Out(ELEMENT).array(lanes),
             }
         )
 
@@ -84,18 +92,18 @@ class Requantize(wiring.Component):
 
         Returns
         -------
-        ndarray int8
+        ndarray of elements
         """
         with np.errstate(over="ignore", under="ignore"):
             product = np.asarray(acc, np.int32).astype(np.float32) * np.asarray(scale, np.float32)
         value = np.rint(product) + np.asarray(zp, np.float32)
-        return np.minimum(np.maximum(value, low), high).astype(np.int8)
+        return np.minimum(np.maximum(value, low), high).astype(INT8.dtype)
 
     @staticmethod
     def model_exact(acc, shift, zp, low, high):
-        """The numpy twin of values with ``exact``: ``acc`` int64, result int8."""
+        """The numpy twin of values with ``exact``: ``acc`` int64, result elements."""
         value = round_half_even(acc, shift) + np.asarray(zp, np.int64)
-        return np.minimum(np.maximum(value, low), high).astype(np.int8)
+        return np.minimum(np.maximum(value, low), high).astype(INT8.dtype)
 
     def elaborate(self, platform):
         m = Module()
@@ -154,7 +162,7 @@ class _Lane:
         jammed = Cat(top[0] | rest.any(), top[1:])  # enough for the one rounding that follows
         mantissa = self.register(4, "mantissa", 24, Mux(exact, jammed, Cat(total[:23], total[23] | total[24])))
         carry = self.register(4, "carry", 1, total[24] & ~exact)
-        exponent = Mux(exact, 127 - shift, scale[23:31])
+        exponent = Mux(exact, FLOAT_BIAS - shift, scale[23:31])
         point = self.register(4, "point", signed(10), exponent - zeros - POINT)
         return mantissa, carry, point
 
@@ -177,14 +185,14 @@ class _Lane:
     def to_integer(self, rounded, point):
         """Stage 8: the integer and whether it must be rounded up.
 
-        Whatever the zero point, 256 saturates: so beyond ``point`` = 8 the integer is just 256, and below 0
-        the value is at most a half (2**24 at -1), which is 0.
+        Whatever the zero point, 2**8 saturates an element of 8 bits: so beyond ``point`` = 8 the integer is just
+        that, and below 0 the value is at most a half (2**24 at -1), which is 0.
         """
-        huge = (point > 8) & (rounded[23] | rounded[24])  # both 0: the value is 0
+        huge = (point > INT8.bits) & (rounded[23] | rounded[24])  # both 0: the value is 0
         tiny = point < 0
-        fixed = (rounded << point[:4].as_unsigned())[:33]
+        fixed = (rounded << point[:4].as_unsigned())[: 25 + INT8.bits]
         integer, guard, sticky = fixed[24:], fixed[23], fixed[:23].any()
-        result = self.register(8, "integer", 9, Mux(huge, 256, Mux(tiny, 0, integer)))
+        result = self.register(8, "integer", INT8.bits + 1, Mux(huge, INT8.patterns, Mux(tiny, 0, integer)))
         round_up = self.register(8, "round_up", 1, ~huge & ~tiny & guard & (sticky | integer[0]))
         return result, round_up
 
@@ -192,10 +200,10 @@ class _Lane:
         """Stage 9: sign, zero point and clip."""
         control = self.control[8]
         magnitude = integer + round_up
-        value = Signal(signed(11), name=f"value_{self.lane}")
+        value = Signal(signed(INT8.bits + 3), name=f"value_{self.lane}")
         self.m.d.comb += value.eq(Mux(negative, -magnitude, magnitude) + control.zp)
         raised = Mux(value < control.low, control.low, value)
-        result = self.register(9, "result", signed(8), Mux(raised > control.high, control.high, raised))
+        result = self.register(9, "result", ELEMENT, Mux(raised > control.high, control.high, raised))
         self.m.d.comb += out.eq(result)
 
 

@@ -3,6 +3,8 @@
 from amaranth.lib import data
 from amaranth.lib.wiring import Out, Signature
 
+from superlip.element import INT8
+
 from .config import ADDRESS_BITS
 
 __all__ = ["Trace", "trace_write_layout"]
@@ -17,4 +19,4 @@ class Trace(Signature):
     """``write`` with its word and the mask of the lanes written."""
 
     def __init__(self, lanes):
-        super().__init__({"write": Out(trace_write_layout()), "data": Out(8 * lanes), "mask": Out(lanes)})
+        super().__init__({"write": Out(trace_write_layout()), "data": Out(INT8.bits * lanes), "mask": Out(lanes)})

@@ -47,9 +47,9 @@ class Vector(wiring.Component):
     Members
     -------
     unit : Out(UnitInterface(Opcode.VECTOR))
-    act_read : Out(ReadPort(8 * tn))
+    act_read : Out(ReadPort(config.word_bits))
     acc_read : Out(ReadPort(32 * tm))
-    write : Out(WritePort(8 * tn))
+    write : Out(WritePort(config.word_bits))
         Into the activation buffer.
     trace_tag : Out(16)
         ``header.tag`` of the instruction whose word is on ``write``.
@@ -71,13 +71,13 @@ class Vector(wiring.Component):
         self.datapath = VectorDatapath(config)
         # Two more than what is in flight at full speed: a place is free in the cycle after its word was taken.
         depth = 1 << (self.latency + 1).bit_length()
-        self.results = ResultQueue(8 * config.tn, depth)
+        self.results = ResultQueue(config.word_bits, depth)
         super().__init__(
             {
                 "unit": Out(UnitInterface(Opcode.VECTOR)),
-                "act_read": Out(ReadPort(8 * config.tn)),
+                "act_read": Out(ReadPort(config.word_bits)),
                 "acc_read": Out(ReadPort(32 * config.tm)),
-                "write": Out(WritePort(8 * config.tn)),
+                "write": Out(WritePort(config.word_bits)),
                 "trace_tag": Out(16),
             }
         )

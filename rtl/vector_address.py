@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .config import ADDRESS_BITS
 from .isa import FORMATS, Opcode, VectorOp
 from .ports import instruction_layout
+from .requantize import ELEMENT
 
 __all__ = ["JOB", "STEP", "VectorSetup", "VectorSteps"]
 
@@ -34,7 +35,7 @@ STEP = data.StructLayout(
     {
         "present": 1, "second": 1, "first": 1, "last": 1, "final": 1, "bad": 1, "syndrome": 32,
         "addr": ADDRESS_BITS, "dest": ADDRESS_BITS, "tag": 16, "lane_first": 8, "lane_last": 8, "zero_above": 1,
-        "op": 3, "zp": signed(8), "zp_out": signed(8), "low": signed(8), "high": signed(8), "shift": 6, "use_table": 1,
+        "op": 3, "zp": ELEMENT, "zp_out": ELEMENT, "low": ELEMENT, "high": ELEMENT, "shift": 6, "use_table": 1,
     }
 )  # fmt: skip
 """One source pixel.

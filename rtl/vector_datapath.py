@@ -28,7 +28,7 @@ class VectorDatapath(wiring.Component):
     -------
     valid, step : In(1), In(STEP)
         A step whose data is on ``act`` or ``acc`` (where it is present).
-    act : In(8 * tn)
+    act : In(config.word_bits)
         Word of the activation buffer.
     acc : In(32 * tm)
         Word of the accumulators.
@@ -37,7 +37,7 @@ class VectorDatapath(wiring.Component):
     row_valid, row_index, row : In
         Writes entries ROW_BYTES * row_index and following of the table. Only while no step is inside.
     o_valid : Out(1)
-    o : Out(8 * tn)
+    o : Out(config.word_bits)
         Meaningless without ``o_valid``.
     """
 
@@ -47,14 +47,14 @@ class VectorDatapath(wiring.Component):
             {
                 "valid": In(1),
                 "step": In(STEP),
-                "act": In(8 * config.tn),
+                "act": In(config.word_bits),
                 "acc": In(32 * config.tm),
                 "params": In(PARAM_WRITE),
                 "row_valid": In(1),
                 "row_index": In(range(ROWS)),
                 "row": In(8 * ROW_BYTES),
                 "o_valid": Out(1),
-                "o": Out(8 * config.tn),
+                "o": Out(config.word_bits),
             }
         )
 

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from superlip.element import INT8
+
 from .isa import PARAM_WORDS, VectorOp
 from .requantize import ACC_BITS, REQUANTIZE_CONTROL
 from .vector_address import STEP
@@ -14,7 +16,7 @@ PARAM_WRITE = data.StructLayout({"valid": 1, "index": range(PARAM_WORDS)})
 """``act`` is word ``index`` of a parameter block."""
 
 _MULT_BITS = 27
-_MAX_NEUTRAL = -128
+_MAX_NEUTRAL = INT8.low
 _ACC_LEAST = -(1 << 31)
 
 
@@ -36,7 +38,7 @@ class VectorLanes(wiring.Component):
     -------
     valid, step : In(1), In(STEP)
         A step whose data is on ``act`` or ``acc`` (where it is present).
-    act : In(8 * tn)
+    act : In(config.word_bits)
         Word of the activation buffer.
     acc : In(32 * tm)
         Word of the accumulators.
@@ -55,7 +57,7 @@ class VectorLanes(wiring.Component):
             {
                 "valid": In(1),
                 "step": In(STEP),
-                "act": In(8 * config.tn),
+                "act": In(config.word_bits),
                 "acc": In(32 * config.tm),
                 "params": In(PARAM_WRITE),
                 "o_valid": Out(1),
@@ -114,7 +116,7 @@ class VectorLanes(wiring.Component):
     def _build_lane(self, m, lane, valid, steps, factors):
         first, second = factors
         step = self.step
-        x = Signal(signed(9), name=f"x_{lane}", reset_less=True)
+        x = Signal(signed(INT8.bits + 1), name=f"x_{lane}", reset_less=True)
         mult = Signal(signed(_MULT_BITS), name=f"mult_{lane}", reset_less=True)
         word = Signal(signed(32), name=f"word_{lane}", reset_less=True)
         is_acc = step.op == VectorOp.REQUANTIZE
@@ -122,7 +124,7 @@ class VectorLanes(wiring.Component):
         with m.If(valid[0]):
             # What leaves a maximum, or else a sum, as it is.
             neutral = Mux(step.op == VectorOp.MAX, _MAX_NEUTRAL, 0)
-            pixel = self.act[8 * lane :][:8].as_signed()
+            pixel = self.act[INT8.bits * lane :][: INT8.bits].as_signed()
             m.d.sync += x.eq(Mux(step.present & ~is_acc, pixel - step.zp, neutral))
             with m.If(step.first | (sums > word)):
                 m.d.sync += word.eq(sums)
@@ -142,7 +144,7 @@ class VectorLanes(wiring.Component):
         is_max, alone = steps[2].op == VectorOp.MAX, steps[2].first | (steps[2].op == VectorOp.REQUANTIZE)
         with m.If(valid[2] & ~is_max):
             m.d.sync += total.eq(Mux(alone, base, total) + product)
-        with m.Elif(valid[2] & (steps[2].first | (product[:9].as_signed() > total[:9].as_signed()))):
+        with m.Elif(valid[2] & (steps[2].first | (product[: len(x)].as_signed() > total[: len(x)].as_signed()))):
             m.d.sync += total.eq(product)
         # All but ADD (within 36 bits by its factors' size) are int32, modulo 2**32.
         m.d.comb += self.o[lane].eq(Mux(self.control.exact, total, total[:32].as_signed()))

@@ -17,7 +17,7 @@ _WINDOW_OPS = (VectorOp.REQUANTIZE, VectorOp.MAX, VectorOp.SUM)
 class VectorState:
     """What VECTOR keeps from instruction to instruction.
 
-    ``params``: ndarray int32, shape (tn, 2); ``table``: ndarray int8, shape (256,); None before the first load.
+    ``params``: ndarray int32, shape (tn, 2); ``table``: elements, one a bit pattern; None before the first load.
     """
 
     params: np.ndarray | None = field(default=None)
@@ -32,7 +32,7 @@ def model(config, act_memory, acc_memory, state, instruction):
     Parameters
     ----------
     config : NodeConfig
-    act_memory : ndarray int8, shape (act_words, tn)
+    act_memory : ndarray of elements, shape (act_words, tn)
         Changed in place.
     acc_memory : ndarray int32, shape (acc_words, tm)
     state : VectorState
@@ -59,9 +59,9 @@ def model(config, act_memory, acc_memory, state, instruction):
         return UnitError.ADDRESS, error
     places = _Places(config, body)
     error, count = places.first_error()
-    values = _values(act_memory, acc_memory, state, body, places, count)
+    values = _values(act_memory, acc_memory, state, body, places, count, config.element)
     if body.use_table:
-        values = _need(state.table, "table")[values.view(np.uint8)]
+        values = config.element.look_up(_need(state.table, "table"), values)
     lanes = slice(body.lane_first, body.lane_last + 1)
     for dest, value in zip(places.dest[:count], values, strict=True):  # in order: the last one counts
         act_memory[dest, lanes] = value[lanes]
@@ -140,7 +140,7 @@ def _load(config, act_memory, state, body):
     if body.load_params:
         state.params = block[:params_words].reshape(-1).view("<i4").reshape(config.tn, 2)
     if body.load_table:
-        state.table = block[params_words:].reshape(-1)[:256]
+        state.table = block[params_words:].reshape(-1)[: config.element.patterns]
     return None
 
 
@@ -150,14 +150,14 @@ def _need(value, what):
     return value
 
 
-def _values(act_memory, acc_memory, state, body, places, count):
-    """int8 results before the table, shape (count, tn)."""
+def _values(act_memory, acc_memory, state, body, places, count, element):
+    """Results before the table, elements, shape (count, tn)."""
     present = places.present[:count, :, np.newaxis]
     memory = acc_memory if body.op == VectorOp.REQUANTIZE else act_memory
     pixels = memory[np.where(places.present, places.source, 0)[:count]].astype(np.int64)
     clip = body.low, body.high
     if body.op == VectorOp.MAX:
-        largest = np.where(present, pixels, -128).max(axis=1)
+        largest = np.where(present, pixels, element.low).max(axis=1)
         return Requantize.model_exact(largest, 0, 0, *clip)
     first, second = _need(state.params, "parameters").astype(np.int64).T
     zp_a = 0 if body.op == VectorOp.REQUANTIZE else body.zp_a

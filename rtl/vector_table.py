@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from superlip.element import INT8
+
 from .config import ADDRESS_BITS
 from .isa import PARAM_WORDS, table_words
 from .ports import READ_LATENCY, ReadPort
@@ -14,7 +16,7 @@ __all__ = ["ROWS", "ROW_BYTES", "ResultTable", "VectorLoader"]
 ROW_BYTES = 4
 """Entries of the table that are written at once. LUT RAM is 64 deep, so a 256-entry table is four of them anyway."""
 
-ROWS = 256 // ROW_BYTES
+ROWS = INT8.patterns // ROW_BYTES
 """Rows of the table."""
 
 
@@ -31,7 +33,7 @@ class VectorLoader(wiring.Component):
     -------
     start : In(1)
         With ``address``, ``load_params``, ``load_table``; at least one of these. Only if not ``busy``.
-    read : Out(ReadPort(8 * tn))
+    read : Out(ReadPort(config.word_bits))
         Of the activation buffer. Silent unless ``busy``.
     busy : Out(1)
         From the cycle after ``start`` until everything is in place.
@@ -47,14 +49,14 @@ class VectorLoader(wiring.Component):
     """
 
     def __init__(self, config):
-        self.tn, self.act_words = config.tn, config.act_words
+        self.tn, self.word_bits, self.act_words = config.tn, config.word_bits, config.act_words
         super().__init__(
             {
                 "start": In(1),
                 "address": In(ADDRESS_BITS),
                 "load_params": In(1),
                 "load_table": In(1),
-                "read": Out(ReadPort(8 * config.tn)),
+                "read": Out(ReadPort(config.word_bits)),
                 "busy": Out(1),
                 "refused": Out(1),
                 "bad": Out(1),
@@ -109,7 +111,7 @@ class VectorLoader(wiring.Component):
 
     def _write_rows(self, m, arrived, rows_per_word):
         """Keeps a word while its rows go out."""
-        word = Signal(8 * self.tn, reset_less=True)
+        word = Signal(self.word_bits, reset_less=True)
         left = Signal(range(rows_per_word + 1))
         position = Signal(range(rows_per_word), reset_less=True)
         m.d.comb += [self.row_valid.eq(left.any()), self.row.eq(word.word_select(position, 8 * ROW_BYTES))]
@@ -122,7 +124,7 @@ class VectorLoader(wiring.Component):
 
 
 class ResultTable(wiring.Component):
-    """Looks ``lanes`` int8 up in one table of 256 entries, or passes them on.
+    """Looks ``lanes`` elements up in one table of 256 entries, or passes them on.
 
     One memory with a read port for each lane: synthesis makes a copy for each, written together. Latency
     ``latency`` cycles, one lookup a lane and cycle. Not to be read in a cycle in which it is written.
@@ -134,9 +136,9 @@ class ResultTable(wiring.Component):
     Members
     -------
     valid, use_table : In(1)
-    i : In(signed(8)), one a lane
+    i : In(signed(INT8.bits)), one a lane
     o_valid : Out(1)
-    o : Out(8 * lanes)
+    o : Out(INT8.bits * lanes)
     row_valid, row_index, row : In
         Writes entries ROW_BYTES * row_index and following.
     """
@@ -147,9 +149,9 @@ class ResultTable(wiring.Component):
             {
                 "valid": In(1),
                 "use_table": In(1),
-                "i": In(signed(8)).array(lanes),
+                "i": In(signed(INT8.bits)).array(lanes),
                 "o_valid": Out(1),
-                "o": Out(8 * lanes),
+                "o": Out(INT8.bits * lanes),
                 "row_valid": In(1),
                 "row_index": In(range(ROWS)),
                 "row": In(8 * ROW_BYTES),
@@ -173,11 +175,11 @@ class ResultTable(wiring.Component):
         for lane, value in enumerate(self.i):
             read = entries.read_port()
             m.d.comb += [read.en.eq(self.valid & self.use_table), read.addr.eq(value[2:])]
-            passed = Signal(8, name=f"passed_{lane}", reset_less=True)
+            passed = Signal(INT8.bits, name=f"passed_{lane}", reset_less=True)
             with m.If(self.valid):
                 m.d.sync += passed.eq(value)
-            entry = read.data.word_select(passed[:2], 8)
-            m.d.comb += self.o[8 * lane :][:8].eq(Mux(looked_up, entry, passed))
+            entry = read.data.word_select(passed[:2], INT8.bits)
+            m.d.comb += self.o[INT8.bits * lane :][: INT8.bits].eq(Mux(looked_up, entry, passed))
         return m
 
 
