@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .isa import INSTRUCTION_BYTES, Opcode, Unit
-from .ports import AXI4Read, UnitError, error_layout
+from .ports import AXI4Read, UnitError, error_is, error_layout
 
 __all__ = ["ARID", "Fetch"]
 
@@ -167,7 +167,7 @@ class Fetch(wiring.Component):
         for queue in self.queues:
             m.d.comb += queue.payload.eq(word)
         with m.If(present & response.any()):
-            self._fail(m, UnitError.AXI_READ, response)
+            m.d.sync += error_is(self.error, UnitError.AXI_READ, response)
         with m.Elif(present), m.Switch(opcode):
             for unit, queue in zip(Unit, self.queues, strict=True):
                 with m.Case(int(unit)):
@@ -175,9 +175,6 @@ class Fetch(wiring.Component):
             with m.Case(int(Opcode.END)):
                 m.d.comb += stop.eq(1)
             with m.Default():
-                self._fail(m, UnitError.OPCODE, opcode)
+                m.d.sync += error_is(self.error, UnitError.OPCODE, opcode)
         with m.If(self.error.valid):
             m.d.comb += stop.eq(1)
-
-    def _fail(self, m, code, syndrome):
-        m.d.sync += [self.error.valid.eq(1), self.error.code.eq(code), self.error.syndrome.eq(syndrome)]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .counters import COUNTER_BITS, Counters, lowest_bit
 from .isa import COUNTERS, INSTRUCTION_BYTES, Opcode
-from .ports import UnitError, error_layout, instruction_layout, status_layout
+from .ports import UnitError, error_is, error_layout, instruction_layout, status_layout
 
 __all__ = ["IN_FLIGHT", "Issue"]
 
@@ -144,8 +144,5 @@ class Issue(wiring.Component):
         with m.Elif(head_valid):
             m.d.comb += self.status.tag.eq(head.header.tag)
         with m.If(counters.overflow.any() & ~self.error.valid):
-            m.d.sync += [
-                self.error.valid.eq(1),
-                self.error.code.eq(UnitError.COUNTER),
-                self.error.syndrome.eq(lowest_bit(counters.overflow) | int(self.unit) << 8),
-            ]
+            units = lowest_bit(counters.overflow) | int(self.unit) << 8
+            m.d.sync += error_is(self.error, UnitError.COUNTER, units)

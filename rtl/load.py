@@ -9,7 +9,7 @@ from .axi import AXI_ADDRESS_BITS, StripedAddress
 from .copy_address import CopyInstructions, CopyRows, CopyWords, DramBursts, local_copy_layout
 from .isa import Opcode
 from .memory import BlockFifo
-from .ports import AXI4Read, UnitError, UnitInterface, WritePort
+from .ports import AXI4Read, UnitError, UnitInterface, WritePort, error_is
 
 __all__ = ["Load", "stage_words"]
 
@@ -101,12 +101,8 @@ class Load(wiring.Component):
         step = self._build_write(m, words.o, fifos, received, stop)
         m.d.comb += unit.stalled.eq(unit.busy & ~step)
         with m.If(take.operand & ~stop):
-            self._fail(m, UnitError.OPERAND, 0)
+            m.d.sync += error_is(self.unit.error, UnitError.OPERAND, 0)
         return m
-
-    def _fail(self, m, code, syndrome):
-        error = self.unit.error
-        m.d.sync += [error.valid.eq(1), error.code.eq(code), error.syndrome.eq(syndrome)]
 
     def _build_addresses(self, m, bursts, received, stop):
         """Bursts to AR: with a place for each beat, and no more than axi_outstanding on any port."""
@@ -194,9 +190,9 @@ class Load(wiring.Component):
         # Only when the word before it is written, so that an error never overtakes a done.
         with m.If(words.valid & ~out_valid & ~stop):
             with m.If(outside):
-                self._fail(m, UnitError.ADDRESS, word.addr)
+                m.d.sync += error_is(self.unit.error, UnitError.ADDRESS, word.addr)
             with m.Elif(~word.fill & complete & bad_port.any()):
-                self._fail(m, UnitError.AXI_READ, _first_response(fifos))
+                m.d.sync += error_is(self.unit.error, UnitError.AXI_READ, _first_response(fifos))
         return step
 
 

@@ -11,7 +11,7 @@ from .isa import COUNTERS, FORMATS, HEADER, Opcode
 
 __all__ = [
     "READ_LATENCY", "ReadPort", "WritePort", "AXI4Read", "AXI4Write", "AXI4Lite", "flit_layout",
-    "UnitError", "error_layout", "status_layout", "instruction_layout", "UnitInterface",
+    "UnitError", "error_layout", "error_is", "status_layout", "instruction_layout", "UnitInterface",
 ]  # fmt: skip
 
 READ_LATENCY = 2
@@ -126,6 +126,11 @@ class UnitError(enum.IntEnum):
 def error_layout():
     """Error of a unit: held from the cycle it occurs until reset."""
     return data.StructLayout({"valid": 1, "code": 4, "syndrome": 32})
+
+
+def error_is(error, code, syndrome):
+    """Assignments (for ``sync``) with which an error occurs."""
+    return [error.valid.eq(1), error.code.eq(code), error.syndrome.eq(syndrome)]
 
 
 def status_layout():

@@ -18,7 +18,7 @@ from .copy_address import (
 from .isa import Opcode
 from .load import stage_words
 from .memory import BlockFifo
-from .ports import READ_LATENCY, AXI4Write, ReadPort, UnitError, UnitInterface
+from .ports import READ_LATENCY, AXI4Write, ReadPort, UnitError, UnitInterface, error_is
 
 __all__ = ["Store", "WriteData"]
 
@@ -181,17 +181,13 @@ class Store(wiring.Component):
         moved = Cat(dram.wvalid & dram.wready for dram in self.dram)
         m.d.comb += [self.beat.eq(moved[0]), unit.stalled.eq(unit.busy & ~read & ~moved.any())]
         with m.If(~stop & take.operand):
-            self._fail(m, UnitError.OPERAND, 0)
+            m.d.sync += error_is(self.unit.error, UnitError.OPERAND, 0)
         # The burst that waits has the bad word in it, and everything before it has been answered.
         with m.If(~stop & outside & waiting):
             size = self._size(rows.o.payload)
             start = rows.o.payload.start
-            self._fail(m, UnitError.ADDRESS, Mux(start < size, size, start))
+            m.d.sync += error_is(self.unit.error, UnitError.ADDRESS, Mux(start < size, size, start))
         return m
-
-    def _fail(self, m, code, syndrome):
-        error = self.unit.error
-        m.d.sync += [error.valid.eq(1), error.code.eq(code), error.syndrome.eq(syndrome)]
 
     def _size(self, row):
         return Mux(row.memory, self.config.weight_words, self.config.act_words)
@@ -295,5 +291,5 @@ class Store(wiring.Component):
             self.unit.done.eq(retire & lasts.bit_select(tail, 1) & ~failed & ~self.unit.error.valid),
         ]
         with m.If(failed & ~self.unit.error.valid):
-            self._fail(m, UnitError.AXI_WRITE, syndrome)
+            m.d.sync += error_is(self.unit.error, UnitError.AXI_WRITE, syndrome)
         return retire

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import ADDRESS_BITS
 from ..isa import Memory
-from ..ports import UnitError, WritePort, error_layout, flit_layout
+from ..ports import UnitError, WritePort, error_is, error_layout, flit_layout
 from .buffer import FrameBuffer
 from .credits import CreditGiver, CreditState
 from .deframer import Deframer
@@ -107,13 +107,13 @@ class Receiver(wiring.Component):
         restarted = self._link(m, giver.grant, header, intact)
         with m.If(~self.error.valid):
             with m.If((deframer.lost != 0) & self.credits.heard):
-                m.d.sync += _error(self.error, UnitError.LINK, lost)
+                m.d.sync += error_is(self.error, UnitError.LINK, lost)
             with m.Elif(restarted):
-                m.d.sync += _error(self.error, UnitError.LINK, lost | 1 << 31)
+                m.d.sync += error_is(self.error, UnitError.LINK, lost | 1 << 31)
             with m.Elif(intact & wrong):
-                m.d.sync += _error(self.error, UnitError.FRAME, syndrome)
+                m.d.sync += error_is(self.error, UnitError.FRAME, syndrome)
             with m.Elif(intact & is_data & overrun):
-                m.d.sync += _error(self.error, UnitError.CREDIT, giver.used)
+                m.d.sync += error_is(self.error, UnitError.CREDIT, giver.used)
         return m
 
     def _check(self, m, header):
@@ -246,7 +246,3 @@ class FrameWriter(wiring.Component):
                 m.next = "IDLE"
         m.d.comb += [self.post.unit.eq(frame.unit), self.post.counter.eq(frame.counter)]
         return m
-
-
-def _error(error, code, syndrome):
-    return [error.valid.eq(1), error.code.eq(code), error.syndrome.eq(syndrome)]

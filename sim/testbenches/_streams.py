@@ -4,7 +4,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge, Timer
 
-__all__ = ["start", "tick", "Source", "Sink"]
+__all__ = ["start", "tick", "until", "Source", "Sink", "pauses"]
 
 
 async def start(dut, *, cycles=3):
@@ -21,6 +21,21 @@ async def tick(dut, cycles=1):
     """Wait for that many rising edges."""
     for _ in range(cycles):
         await RisingEdge(dut.clk)
+
+
+async def until(dut, condition, *, cycles=60_000):
+    """Wait until ``condition()`` is true after a rising edge."""
+    for _ in range(cycles):
+        await RisingEdge(dut.clk)
+        if condition():
+            return
+    raise AssertionError(f"not within {cycles} cycles")
+
+
+def pauses(rng, chance):
+    """For a channel of cocotbext-axi (``set_pause_generator``): a pause in a cycle by chance, for ever."""
+    while True:
+        yield rng.random() < chance
 
 
 class Source:

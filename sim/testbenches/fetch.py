@@ -9,7 +9,7 @@ from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
 from superlip.rtl.ports import UnitError
 from superlip.sim.runner import case, rng
-from superlip.sim.testbenches._streams import Sink, settle, start, tick
+from superlip.sim.testbenches._streams import Sink, pauses, settle, start, tick
 
 CASES = {
     "narrow": {"tm": 8, "tn": 8, "axi_ports": 2, "axi_burst_beats": 7},
@@ -38,12 +38,8 @@ class Testbench:
             cocotb.start_soon(sink.run())
 
     def pause(self, chance):
-        def pauses():
-            while True:
-                yield self.random.random() < chance
-
-        self.memory.ar_channel.set_pause_generator(pauses())
-        self.memory.r_channel.set_pause_generator(pauses())
+        self.memory.ar_channel.set_pause_generator(pauses(self.random, chance))
+        self.memory.r_channel.set_pause_generator(pauses(self.random, chance))
 
     def program(self, count):
         """A random place and ``count`` random instructions there, END and rubbish; returns what each queue must get."""

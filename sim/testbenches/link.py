@@ -7,7 +7,7 @@ from superlip.rtl.link.frame import REQUEST, FrameField, FrameKind, FrameSizes, 
 from superlip.rtl.ports import UnitError
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of
-from superlip.sim.testbenches._streams import Source, start, tick
+from superlip.sim.testbenches._streams import Source, start, tick, until
 
 CASES = CONFIGS
 OTHER = {"a": "b", "b": "a"}
@@ -93,13 +93,6 @@ class Testbench:
             cocotb.start_soon(self.headers[side].send(headers)),
             cocotb.start_soon(self.words[side].send(words)),
         ]
-
-    async def until(self, condition, *, cycles=5000):
-        for _ in range(cycles):
-            await RisingEdge(self.dut.clk)
-            if condition():
-                return
-        raise AssertionError(f"not within {cycles} cycles")
 
     async def arrive(self, side, count, *, cycles=100_000):
         """Wait for that many events."""
@@ -240,7 +233,7 @@ async def damage_is_seen(dut, fault):
         frames = [(h, w) for h, w in frames if w][:8]
         assert len(frames) == 8
         testbench.send("a", frames)
-        await testbench.until(lambda: error_of(dut, "b")[0])
+        await until(dut, lambda: error_of(dut, "b")[0])
         await tick(dut)
         count = len(testbench.arrivals["b"].events)
         await tick(dut, 300)
@@ -289,7 +282,7 @@ async def lost_credits_are_repeated(dut):
     testbench.lossy = False
     await testbench.begin()
     await testbench.release("a", "b")
-    await testbench.until(lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
+    await until(dut, lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
     testbench.lossy = True  # credits that a gives to b are lost
     frames = [random_frame(testbench.rng, config, "b") for _ in range(config.frame_slots + 4)]
     testbench.send("b", frames)
@@ -319,7 +312,7 @@ async def lost_frames_leave_no_words(dut):
         words = [testbench.rng.getrandbits(config.word_bits) for _ in range(count)]
         testbench.wires["a"].inject(encode_frame(config, words, **header))
         expected += [(0, 8 + i, word) for i, word in enumerate(words)]
-    await testbench.until(lambda: len(testbench.arrivals["b"].events) >= len(expected))
+    await until(dut, lambda: len(testbench.arrivals["b"].events) >= len(expected))
     await tick(dut, 100)
     assert testbench.arrivals["b"].events == expected
     assert int(dut.b_crc_errors.value) >= len(damages) - 1
@@ -340,7 +333,7 @@ async def data_waits_for_the_handshake(dut):
     kinds = [(header["kind"], header["heard"]) for header, _ in testbench.wires["a"].decoded(config)]
     assert set(kinds) == {(FrameKind.CREDIT, 0), (FrameKind.CREDIT, 1)}
     testbench.wires["b"].inject(encode_frame(config, heard=1, **credit))
-    await testbench.until(lambda: testbench.wires["a"].decoded(config)[-1][0]["kind"] == FrameKind.DATA)
+    await until(dut, lambda: testbench.wires["a"].decoded(config)[-1][0]["kind"] == FrameKind.DATA)
 
 
 WRONG = {
@@ -399,13 +392,13 @@ async def restart_is_seen(dut):
     testbench = Testbench(dut)
     await testbench.begin()
     await testbench.release("a", "b")
-    await testbench.until(lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
+    await until(dut, lambda: int(dut.a_linked.value) and int(dut.b_linked.value))
     await tick(dut, 50)
     dut.a_reset.value = 1
     await tick(dut, 20)
     testbench.no_error()
     await testbench.release("a")
-    await testbench.until(lambda: error_of(dut, "b")[0])
+    await until(dut, lambda: error_of(dut, "b")[0])
     assert error_of(dut, "b") == (1, UnitError.LINK, 1 << 31)
 
 

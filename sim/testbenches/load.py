@@ -5,59 +5,30 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import Opcode, encode
+from superlip.rtl.isa import Opcode
 from superlip.rtl.load import Load
 from superlip.rtl.ports import UnitError
-from superlip.sim.runner import case, rng
-from superlip.sim.testbenches._axi import AxiMemory, copy_words, random_copy, words_of
-from superlip.sim.testbenches._streams import Source, start, tick
+from superlip.sim.testbenches._axi import copy_words, random_copy, words_of
+from superlip.sim.testbenches._copies import CASES, DRAM_WORDS, STRIPE, CopyTestbench, fast_bodies, misplace
+from superlip.sim.testbenches._streams import pauses, tick
 
-CASES = {
-    "one_port": {"act_words": 1024, "weight_words": 512},
-    "four_ports": {
-        "tm": 64, "tn": 64, "act_words": 768, "act_banks": 3, "weight_words": 512,
-        "axi_ports": 4, "axi_outstanding": 8, "axi_burst_beats": 16,
-    },
-    "narrow": {
-        "tm": 16, "tn": 16, "act_words": 512, "weight_words": 768, "weight_banks": 3,
-        "axi_ports": 2, "axi_outstanding": 1, "axi_burst_beats": 5,
-    },
-}  # fmt: skip
-
-DRAM_WORDS = 3000
-STRIPE = 1 << 16
+__all__ = ["CASES", "build"]
 
 
 def build(**parameters):
     return Load(NodeConfig(**parameters))
 
 
-class Testbench:
-    """A Load with a buffer that logs writes and a log of ``done``."""
+class Testbench(CopyTestbench):
+    """A Load with a buffer that logs writes; ``done``: (cycle, writes before it)."""
 
-    def __init__(self, dut, *, stall=0.0):
-        self.dut, self.rng, self.config, self.stall = dut, rng(), NodeConfig(**case()), stall
-        self.sizes = (self.config.act_words, self.config.weight_words)
-        self.writes, self.done, self.now, self.taken = [], [], 0, []
-        self.source = Source(dut, "unit__instr", rng=self.rng, idle=stall)
-        self.memory = None
+    opcode, channel, idle_inputs = Opcode.LOAD, "read", ("rvalid", "arready", "rid")
 
-    async def start(self, *, serve=True, **memory):
-        for index in range(self.config.axi_ports):
-            getattr(self.dut, f"dram__{index}__rvalid").value = 0
-            getattr(self.dut, f"dram__{index}__arready").value = 0
-            getattr(self.dut, f"dram__{index}__rid").value = 0
-        self.dut.stripe.value = STRIPE
-        self.dut.unit__halt.value = 0
-        self.memory = AxiMemory(
-            self.dut, rng=self.rng, size=STRIPE * self.config.axi_ports, beat_bytes=self.config.axi_bytes, **memory
-        )
-        await start(self.dut)
-        if serve:
-            self.memory.serve(self.config.axi_ports, "read")
-        cocotb.start_soon(self._buffer())
+    def __init__(self, dut, **options):
+        super().__init__(dut, **options)
+        self.writes, self.taken = [], []
 
-    async def _buffer(self):
+    async def watch(self):
         ports = [
             [getattr(self.dut, f"write_{name}__{s}") for s in ("valid", "ready", "addr", "data", "mask")]
             for name in ("act", "weight")
@@ -87,21 +58,11 @@ class Testbench:
             yield body["memory"], local, int.from_bytes(word, "little")
 
     def random_bodies(self, count, *, fills=0.2):
-        for _ in range(count):
-            body = random_copy(self.rng, self.sizes, DRAM_WORDS)
+        bodies = super().random_bodies(count)
+        for body in bodies:
             if self.rng.random() < fills:
                 body |= {"fill": 1, "fill_value": self.rng.randint(-128, 127)}
-            yield body
-
-    async def send(self, bodies):
-        await self.source.send(int.from_bytes(encode(Opcode.LOAD, **body), "little") for body in bodies)
-
-    async def finish(self, count, *, cycles=20000):
-        for _ in range(cycles):
-            if len(self.done) >= count:
-                return
-            await tick(self.dut)
-        raise AssertionError(f"{len(self.done)} of {count} instructions done after {cycles} cycles")
+        return bodies
 
     def check(self, bodies):
         """Every write in order, and each done exactly behind its last write."""
@@ -120,7 +81,7 @@ async def copies(dut):
     """Random strided copies and fills, everything stalling."""
     testbench = Testbench(dut, stall=0.3)
     await testbench.start(stall=0.3, latency=9)
-    bodies = list(testbench.random_bodies(30))
+    bodies = testbench.random_bodies(30)
     await testbench.send(bodies)
     await testbench.finish(len(bodies))
     await tick(dut, 3)
@@ -142,17 +103,11 @@ async def axi_ram(dut):
         ram = AxiRamRead(AxiReadBus.from_prefix(dut, f"dram__{index}_"), dut.clk, dut.rst, size=size)
         ram.mem.write(0, bytes(testbench.memory.data))
         for channel in (ram.ar_channel, ram.r_channel):
-            channel.set_pause_generator(iter(lambda: testbench.rng.random() < 0.2, None))
-    bodies = list(testbench.random_bodies(6))
+            channel.set_pause_generator(pauses(testbench.rng, 0.2))
+    bodies = testbench.random_bodies(6)
     await testbench.send(bodies)
     await testbench.finish(len(bodies))
     testbench.check(bodies)
-
-
-def attainable(config, latency):
-    """Words a cycle that must be reached: 0.9, or what the bursts in flight allow with 12 cycles of our own."""
-    in_flight = config.axi_outstanding * config.axi_burst_beats
-    return min(0.9, in_flight / (latency + config.axi_burst_beats + 12))
 
 
 @cocotb.test()
@@ -160,11 +115,7 @@ async def throughput(dut):
     """One word a cycle over instruction boundaries, 30 cycles of latency; short rows that join in DRAM too."""
     testbench = Testbench(dut)
     await testbench.start(latency=30)
-    line = {"count1": 1, "count2": 1, "local": 3, "memory": 0}
-    bodies = [line | {"dram": 100 + 400 * n, "count0": 400} for n in range(4)]
-    tile = {"count0": 5, "count1": 8, "count2": 10, "local": 0, "memory": 1, "dram": 77}
-    tile |= {"dram_stride1": 5, "dram_stride2": 40, "local_stride1": 6, "local_stride2": 50}
-    bodies += [tile, tile]
+    bodies = fast_bodies()
     begin = testbench.now
     await testbench.send(bodies)
     await testbench.finish(len(bodies))
@@ -172,7 +123,7 @@ async def throughput(dut):
     first = testbench.taken[0] - begin
     speed = len(testbench.taken) / (testbench.taken[-1] - testbench.taken[0] + 1)
     dut._log.info("%.3f words a cycle, first word after %d cycles", speed, first)
-    assert speed >= attainable(testbench.config, 30)
+    assert speed >= testbench.attainable(30, own=12)
 
 
 @cocotb.test()
@@ -194,57 +145,35 @@ async def latency(dut):
 
 def spoil(testbench, kind, before):
     """A copy with an error of that kind, the place of its first bad word, and the syndrome."""
-    rng, memory = testbench.rng, testbench.memory
+    rng = testbench.rng
     body = random_copy(rng, testbench.sizes, DRAM_WORDS)
-    size = testbench.sizes[body["memory"]]
-    if kind == "OPERAND":
-        body[rng.choice(["count0", "count1", "count2"])] = 0
-        return body, 0, 0
-    if kind == "WRAP":  # the sum of a row and its stride is a valid address, but for its carry
-        body |= {"local": size - body["count0"], "count1": 2}
-        body["local_stride1"] = (1 << 20) - body["local"] + 3
-    elif kind == "ADDRESS":
-        body["local"] = size - rng.randint(0, max(a for a, _ in copy_words(body)) - body["local"])
-    else:
-        used = {d for b in before if not b.get("fill") for _, d in copy_words(b)}
-        words = [d for _, d in copy_words(body)]
-        word = next((d for d in rng.sample(words, len(words)) if d not in used), None)
-        if word is None:
-            return spoil(testbench, kind, before)
-        port = rng.randrange(testbench.config.axi_ports)
-        memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
-        return body, words.index(word), port << 8 | 2
-    addresses = [a for a, _ in copy_words(body)]
-    place = next(i for i, a in enumerate(addresses) if a >= size)
-    return body, place, addresses[place]
+    if kind != "AXI_READ":
+        return body, *misplace(rng, body, testbench.sizes[body["memory"]], kind)
+    used = {d for b in before if not b.get("fill") for _, d in copy_words(b)}
+    words = [d for _, d in copy_words(body)]
+    word = next((d for d in rng.sample(words, len(words)) if d not in used), None)
+    if word is None:
+        return spoil(testbench, kind, before)
+    port = rng.randrange(testbench.config.axi_ports)
+    testbench.memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
+    return body, words.index(word), port << 8 | 2
 
 
 @cocotb.test()
 @cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND", "AXI_READ"], attempt=[0, 1, 2])
 async def errors(dut, kind, attempt):
     """Each error stops the unit at the right word, with everything before it done and nothing after."""
-    testbench = Testbench(dut, stall=0.2)
-    testbench.rng.seed(f"{testbench.rng.random()} {kind} {attempt}")
+    testbench = Testbench(dut, stall=0.2, salt=f"{kind} {attempt}")
     await testbench.start(stall=0.2)
-    before, after = list(testbench.random_bodies(attempt * 3)), list(testbench.random_bodies(3))
+    before, after = testbench.random_bodies(attempt * 3), testbench.random_bodies(3)
     body, place, syndrome = spoil(testbench, kind, before)
     sender = cocotb.start_soon(testbench.send([*before, body, *after]))
-    for _ in range(20000):
-        if dut.unit__error.value:
-            break
-        await tick(dut)
-    error = int(dut.unit__error.value)
-    seen = len(testbench.writes), len(testbench.done)
-    await tick(dut, 400)
-    assert (len(testbench.writes), len(testbench.done)) == seen, "went on after the error"
-    code = UnitError[kind.replace("WRAP", "ADDRESS")]
-    assert error == int(dut.unit__error.value) == 1 | code << 1 | syndrome << 5
+    error = await testbench.stopped(lambda: (len(testbench.writes), len(testbench.done)))
+    assert error == 1 | UnitError[kind.replace("WRAP", "ADDRESS")] << 1 | syndrome << 5
     expected = [w for b in before for w in testbench.expected(b)]
     expected += list(testbench.expected(body))[:place]
     assert testbench.writes == expected
     assert len(testbench.done) == len(before)
-    assert testbench.memory.idle, "bus left hanging"
-    assert not dut.unit__instr__ready.value
     sender.cancel()
 
 

@@ -12,7 +12,7 @@ from superlip.rtl.node import Node
 from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, registers
 from superlip.sim.runner import case, rng
-from superlip.sim.testbenches._streams import start, tick
+from superlip.sim.testbenches._streams import pauses, start, tick
 
 CASES = {
     "tiny": {"tm": 8, "tn": 8},
@@ -81,13 +81,9 @@ class Board:
             dut.link_rx__valid.value = dut.link_tx__valid.value
 
     def slow(self, chance):
-        def pauses():
-            while True:
-                yield self.random.random() < chance
-
         for read, write in zip(self.reads, self.writes, strict=True):
             for channel in (read.ar_channel, read.r_channel, write.aw_channel, write.w_channel, write.b_channel):
-                channel.set_pause_generator(pauses())
+                channel.set_pause_generator(pauses(self.random, chance))
 
     async def write(self, name, value):
         await self.master.write(self.offsets[name], value.to_bytes(4, "little"))

@@ -6,10 +6,11 @@ from cocotb.triggers import RisingEdge
 
 from superlip.rtl.isa import FORMATS, HEADER, Memory, Opcode, encode
 from superlip.rtl.link.frame import FrameKind, FrameSizes
-from superlip.rtl.ports import READ_LATENCY, UnitError
+from superlip.rtl.ports import UnitError
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._links import CONFIGS, NODE, Arrivals, LinkPair, Wire, error_of
-from superlip.sim.testbenches._streams import Source, start, tick
+from superlip.sim.testbenches._memories import Memories
+from superlip.sim.testbenches._streams import Source, start, tick, until
 
 CASES = CONFIGS
 HEADER_BITS = HEADER.width
@@ -17,37 +18,6 @@ HEADER_BITS = HEADER.width
 
 def build(config):
     return LinkPair(config, send=True)
-
-
-class Memories:
-    """Both buffers of the sending node, behind ports that grant at random. ``words``: object arrays of ints."""
-
-    def __init__(self, dut, config, *, rng, stall):
-        self.dut, self.rng, self.stall = dut, rng, stall
-        self.words = [
-            np.array([rng.getrandbits(config.word_bits) for _ in range(size)], dtype=object)
-            for size in (config.act_words, config.weight_words)
-        ]
-        names = ("valid", "ready", "addr", "data", "data_valid")
-        self.ports = [[getattr(dut, f"read_{port}__{name}") for name in names] for port in ("act", "weight")]
-        self.reads = 0
-        for _, ready, _, _, data_valid in self.ports:
-            ready.value = data_valid.value = 0
-
-    async def run(self):
-        readies = [0, 0]
-        pipes = [[None] * (READ_LATENCY - 1) for _ in range(2)]
-        while True:
-            await RisingEdge(self.dut.clk)
-            for memory, (valid, ready, address, data, data_valid) in enumerate(self.ports):
-                accepted = readies[memory] and valid.value == 1
-                pipes[memory].append(self.words[memory][int(address.value)] if accepted else None)
-                self.reads += bool(accepted)
-                word = pipes[memory].pop(0)
-                data_valid.value = int(word is not None)
-                data.value = self.rng.getrandbits(8) if word is None else word
-                readies[memory] = int(self.rng.random() >= self.stall)
-                ready.value = readies[memory]
 
 
 class Testbench:
@@ -86,13 +56,6 @@ class Testbench:
         assert all(item >> width == 0 for item in items)
         cocotb.start_soon(self.instr.send(items))
 
-    async def until(self, condition, *, cycles=60_000):
-        for _ in range(cycles):
-            await RisingEdge(self.dut.clk)
-            if condition():
-                return
-        raise AssertionError(f"not within {cycles} cycles")
-
     def error(self):
         word = int(self.dut.unit__error.value)
         return word & 1, word >> 1 & 15, word >> 5
@@ -118,7 +81,7 @@ def model(words, instruction):
     if i["count0"]:
         local = addresses(i["local"], *counts(i), i["local_stride1"], i["local_stride2"])
         remote = addresses(i["remote"], *counts(i), i["remote_stride1"], i["remote_stride2"])
-        values = words[i["memory"]][local]
+        values = [words[i["memory"]][address] for address in local]
         events = [(i["remote_memory"], int(a), v) for a, v in zip(remote, values, strict=True)]
     if i["remote_post"]:
         events.append((i["remote_unit"], i["remote_counter"]))
@@ -172,9 +135,7 @@ async def copies(dut):
     program = [random_copy(testbench.rng, testbench.config) for _ in range(25)]
     testbench.issue(program)
     expected = [event for i in program for event in model(testbench.memories.words, i)]
-    await testbench.until(
-        lambda: len(testbench.arrivals.events) >= len(expected) and len(testbench.done) >= len(program)
-    )
+    await until(dut, lambda: len(testbench.arrivals.events) >= len(expected) and len(testbench.done) >= len(program))
     await tick(dut, 200)
     assert testbench.arrivals.events == expected
     assert len(testbench.done) == len(program)
@@ -197,7 +158,7 @@ async def rows_merge(dut):
     copy = dict(count0=4, count1=rows, count2=2, local=100, local_stride1=6, local_stride2=20,
                 remote=7, remote_stride1=4, remote_stride2=4 * rows, node=NODE["b"])  # fmt: skip
     testbench.issue([copy])
-    await testbench.until(lambda: testbench.done)
+    await until(dut, lambda: testbench.done)
     await tick(dut, 300)
     assert testbench.arrivals.events == model(testbench.memories.words, copy)
     assert [header["words"] for header, _ in testbench.data_frames()] == [config.frame_words] * 4
@@ -217,7 +178,7 @@ async def done_follows_the_frame(dut):
     assert int(dut.unit__busy.value) == 1
     assert int(dut.unit__stalled.value) == 1
     testbench.wire.stall = 0.7
-    await testbench.until(lambda: len(testbench.done) == 3)
+    await until(dut, lambda: len(testbench.done) == 3)
     await tick(dut, 100)
     ends = [cycle for cycle, flits in testbench.wire.frames if len(flits) > sizes.flits(0)]
     # Two flits of the frame may still be in the transmitter's pipeline, then comes its CRC flit.
@@ -234,7 +195,7 @@ async def full_rate(dut):
     count = 10
     testbench.issue([dict(count0=config.frame_words, count1=count, count2=1, local_stride1=config.frame_words,
                       remote_stride1=config.frame_words, node=NODE["b"])])  # fmt: skip
-    await testbench.until(lambda: len(testbench.data_frames()) == count)
+    await until(dut, lambda: len(testbench.data_frames()) == count)
     ends = [cycle for cycle, flits in testbench.wire.frames if len(flits) > sizes.flits(0)]
     rate = (count - 1) * config.frame_words * sizes.word_flits / (ends[-1] - ends[0])
     dut._log.info("payload %.1f %% of cycles", 100 * rate)
@@ -270,7 +231,7 @@ async def wrong_instructions_stop(dut, wrong):
                 remote_post=1, remote_unit=1, remote_counter=6)  # fmt: skip
     instruction, code, syndrome, frames = wrong_instructions(config)[wrong]
     testbench.issue([good, instruction, good])
-    await testbench.until(lambda: testbench.error()[0])
+    await until(dut, lambda: testbench.error()[0])
     assert len(testbench.done) == 1
     await tick(dut, 600)
     assert testbench.error() == (1, code, syndrome)
@@ -294,7 +255,7 @@ async def halt_completes_the_frame(dut):
         sent = sum(len(flits) for _, flits in testbench.wire.frames)
         return len(testbench.data_frames()) == 2 and 4 < len(testbench.wire.flits) - sent < 10
 
-    await testbench.until(within_third)
+    await until(dut, within_third)
     dut.unit__halt.value = 1
     await tick(dut, 10 * sizes.flits(config.frame_words))
     assert len(testbench.data_frames()) == 3
