@@ -32,9 +32,9 @@ def main():
     for _ in range(arguments.runs):
         result = simulator.run(
             boards=arguments.boards,
-            programs=[board.frame_program for board in compiled.boards],
+            programs=[board.programs[0] for board in compiled.boards],
             init_programs=[board.init_program for board in compiled.boards],
-            memory=[board.dram.extents for board in compiled.boards],
+            dram=[board.dram.extents for board in compiled.boards],
             inputs=[compiled.input_writes(image) for image in quantize_input(graph, data.images)],
             outputs=compiled.output_ranges(),
             stripe=compiled.boards[0].dram.stripe_bytes,

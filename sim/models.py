@@ -106,18 +106,18 @@ class _State:
 
 
 class Dram:
-    """DRAM of one node: ``memory`` (a bytearray) behind ``ports`` that share its bandwidth.
+    """DRAM of one node: ``contents`` (a bytearray) behind ``ports`` that share its bandwidth.
 
     Parameters
     ----------
-    memory : bytearray
+    contents : bytearray
     timing : DramTiming
     ports, axi_bytes : int
         As in NodeConfig.
     """
 
-    def __init__(self, memory, timing, *, ports, axi_bytes):
-        self.memory, self.timing, self.axi_bytes = memory, timing, axi_bytes
+    def __init__(self, contents, timing, *, ports, axi_bytes):
+        self.contents, self.timing, self.axi_bytes = contents, timing, axi_bytes
         self.ports = [DramPort() for _ in range(ports)]
         self._states = [_State() for _ in range(ports)]
         self._balance = timing.rate
@@ -164,9 +164,9 @@ class Dram:
             return False
         burst = state.reads[0]
         self._charge(burst)
-        inside = burst.address + self.axi_bytes <= len(self.memory)
+        inside = burst.address + self.axi_bytes <= len(self.contents)
         port.rdata = (
-            bytes(self.memory[burst.address : burst.address + self.axi_bytes]) if inside else bytes(self.axi_bytes)
+            bytes(self.contents[burst.address : burst.address + self.axi_bytes]) if inside else bytes(self.axi_bytes)
         )
         port.rresp = OKAY if inside else DECERR
         port.rvalid, port.rid, port.rlast = True, burst.id, burst.beats == 1
@@ -182,10 +182,10 @@ class Dram:
         burst = state.writes[0]
         self._charge(burst)
         data, strobe = state.buffer.popleft()
-        if burst.address + self.axi_bytes <= len(self.memory):
+        if burst.address + self.axi_bytes <= len(self.contents):
             for i in range(self.axi_bytes):
                 if strobe >> i & 1:
-                    self.memory[burst.address + i] = data[i]
+                    self.contents[burst.address + i] = data[i]
         else:
             burst.resp = DECERR
         burst.address += self.axi_bytes

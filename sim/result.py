@@ -137,7 +137,7 @@ class RunResult:
     ----------
     cycles : ndarray int64, shape (images,)
         Latency of each image: cluster cycles from the cycle in which the first node takes its start command to the
-        first one in which all nodes raise ``irq``; with host steps, the sum over the segments between them. Only images
+        first one in which all nodes raise ``irq``; with host stops, the sum over the segments between them. Only images
         that ended well.
     init_cycles : int
         The same for the init programs, 0 if there are none.

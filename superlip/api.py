@@ -14,7 +14,7 @@ from superlip import golden
 from superlip.boards import Target, load_target
 from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
-from superlip.diagnose.bisect import examine
+from superlip.diagnose.bisect import first_finding
 from superlip.graph import ir
 from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
@@ -27,7 +27,7 @@ from superlip.run.accuracy import judge, judge_calibration
 from superlip.run.images import DataError, Images, calibration_file, load_images
 from superlip.run.simulate import finish, simulate
 from superlip.tools.progress import Phases
-from superlip.tools.terminal import make_console
+from superlip.tools.terminal import counted, make_console
 
 from .package import build
 
@@ -220,12 +220,12 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     given, labels, limit = chosen
     images = load_images(path if is_path(path) else None, graph, given, labels=labels, limit=limit)
     for count in sorted({1, boards} - designs.keys()):
-        say(f"planning {_boards(count)}")
+        say(f"planning {counted(count, 'board')}")
         designs[count] = plan(graph, boards=count, node=target)
     quantized = golden.quantize_input(graph, images.images)
-    say(f"golden of {_images(quantized)}")
+    say(f"golden of {counted(len(quantized), 'image')}")
     expected = golden.run(graph, quantized, progress=say.part)
-    say(f"ONNX Runtime on {_images(quantized)}")
+    say(f"ONNX Runtime on {counted(len(quantized), 'image')}")
     agreement = judge(graph, images.images, results=expected, labels=images.labels, source=images.source)
     if agreement is not None and not loading["accept_accuracy"]:
         agreement.require(images.warnings)
@@ -233,7 +233,7 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     simulator = Simulator.build(target, pure_rtl=pure_rtl, note=say, progress=say.part)
     results = {}
     for count in sorted(designs):
-        say(f"simulating {_images(quantized)} on {_boards(count)}")
+        say(f"simulating {counted(len(quantized), 'image')} on {counted(count, 'board')}")
         show = _Shown(say, designs[count].plan.cycles)
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = finish(graph, designs[boards], results[boards].outputs)
@@ -247,21 +247,14 @@ def _given(model, boards, node):
     made = len(model.compiled.boards)
     if boards not in (None, made) or (node is not None and _target(node) != model.target):
         raise PlanError(
-            f"the design is for {_boards(made)} of node {model.target.name}: leave boards and node out, or plan another"
+            f"the design is for {counted(made, 'board')} of node {model.target.name}: "
+            "leave boards and node out, or plan another"
         )
     return model.graph, {made: model}, None
 
 
 def _target(node):
     return node if isinstance(node, Target) else load_target("zcu102" if node is None else node)
-
-
-def _boards(count):
-    return f"{count} board{'s' if count > 1 else ''}"
-
-
-def _images(images):
-    return f"{len(images)} image{'s' if len(images) > 1 else ''}"
 
 
 class _Shown:
@@ -286,10 +279,10 @@ def _simulate(simulator, design, quantized, expected, progress, checkpoints):
 
     compiled = design.compiled
     result = simulate(simulator, design, quantized, progress=progress, checkpoints=checkpoints)
-    progress.say(f"comparing {_images(quantized)}")
+    progress.say(f"comparing {counted(len(quantized), 'image')}")
     if result.failure() is not None:
-        raise SimulationError(f"{result.failure()}\n{examine(design, result, expected, reference=compiled)}")
+        raise SimulationError(f"{result.failure()}\n{first_finding(design, result, expected, reference=compiled)}")
     measured = measure(design, result, expected)
     if not measured.comparison.total:
         return measured
-    return replace(measured, finding=examine(design, result, expected, reference=compiled))
+    return replace(measured, finding=first_finding(design, result, expected, reference=compiled))

@@ -179,7 +179,7 @@ def _parser():
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the plan as JSON")
     table_options(command)
-    command = model_command("build", _build, "write Verilog, programs and memory images")
+    command = model_command("build", _build, "write Verilog, programs and DRAM images")
     text = "made; or replaced, if it is empty or holds what build wrote and nothing else"
     command.add_argument("-o", "--output", required=True, metavar="DIR", help=text)
     text = "what a node takes of its FPGA: synthesise it for UltraScale+"
@@ -283,7 +283,7 @@ def _signals_interrupt():
 
 
 def _bisect(arguments, console, errors):
-    from superlip.diagnose.bisect import bisect, built_memory  # noqa: PLC0415
+    from superlip.diagnose.bisect import bisect, built_dram  # noqa: PLC0415
     from superlip.run.images import load_images  # noqa: PLC0415
     from superlip.sim.build import check_machine  # noqa: PLC0415
     from superlip.sim.cluster import Simulator  # noqa: PLC0415
@@ -291,7 +291,7 @@ def _bisect(arguments, console, errors):
     from . import api  # noqa: PLC0415
 
     check_machine()
-    memory = None if arguments.built is None else built_memory(arguments.built)
+    dram = None if arguments.built is None else built_dram(arguments.built)
     design = _design(arguments, api, errors)
     loaded = load_images(arguments.model, design.graph, arguments.data, limit=arguments.images)
     images = loaded.images
@@ -302,7 +302,7 @@ def _bisect(arguments, console, errors):
         errors.print(literal(f"superlip: {text}"), style="dim", soft_wrap=True)
 
     finding = bisect(
-        design, images, memory=memory, waves=None if arguments.no_waves else arguments.output, progress=True,
+        design, images, dram=dram, waves=None if arguments.no_waves else arguments.output, progress=True,
         simulator=Simulator.build(design.target, pure_rtl=arguments.pure_rtl, note=note),
         watchdog=arguments.watchdog, note=note,
     )  # fmt: skip

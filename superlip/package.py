@@ -198,7 +198,7 @@ def _write_board(board, folder):
     return {
         "stripe_bytes": board.dram.stripe_bytes,
         "init_program": board.init_program,
-        "frame_program": board.frame_program,
+        "frame_program": board.programs[0],
         "segments": board.programs,
         "instructions": board.instructions,
         "dram": extents,

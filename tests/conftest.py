@@ -4,6 +4,10 @@ import random
 
 import pytest
 
+from superlip.boards import TARGETS
+from superlip.sim.cluster import Simulator
+from superlip.tools.toolchain import MissingToolError
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -27,3 +31,12 @@ def seed(request):
     chosen = random.SystemRandom().randrange(1 << 32) if chosen is None else chosen
     print(f"seed {chosen}: repeat with --seed {chosen}")
     return chosen
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Simulator of the preset ``tiny``; tests that need it are skipped where it can't be built."""
+    try:
+        return Simulator.build(TARGETS["tiny"])
+    except MissingToolError as error:
+        pytest.skip(str(error))

@@ -24,7 +24,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx_models import FloatNet
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from ort_quantizer import Images
 
 from superlip import golden
 from superlip.api import plan
@@ -91,15 +92,6 @@ def _middle():
     return net, net.dense(x, 4, 8)
 
 
-class _Images(CalibrationDataReader):
-    def __init__(self, images):
-        self.left = iter(images)
-
-    def get_next(self):
-        image = next(self.left, None)
-        return None if image is None else {"x": image[None]}
-
-
 @functools.cache
 def bases():
     """Serialized models: float, QDQ and QOperator ones of each kind, with weights and with placeholders."""
@@ -114,7 +106,7 @@ def bases():
                 model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
                 kind = QuantType.QInt8 if make in (_branches, _middle) else QuantType.QUInt8
                 quantize_static(
-                    model, str(path), _Images(net.images(2)), quant_format=quant_format,
+                    model, str(path), Images("x", net.images(2)), quant_format=quant_format,
                     per_channel=make is not _layout, activation_type=kind, weight_type=QuantType.QInt8,
                 )  # fmt: skip
                 found.append(path.read_bytes())

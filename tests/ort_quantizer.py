@@ -11,7 +11,9 @@ from superlip.graph.given import Given
 from superlip.graph.onnx.load import upgrade
 
 
-class _Images(CalibrationDataReader):
+class Images(CalibrationDataReader):
+    """Images, one at a time, as ONNX Runtime's quantizer asks for them."""
+
     def __init__(self, name, images):
         self.feeds = iter([{name: image[None]} for image in images])
 
@@ -46,7 +48,7 @@ def decibels_of_onnxruntime(model, calibration, images, folder, *, everywhere=Fa
     logging.disable(logging.WARNING)
     try:
         quantize_static(
-            folder / "float.onnx", folder / "qdq.onnx", _Images(name, calibration), quant_format=QuantFormat.QDQ,
+            folder / "float.onnx", folder / "qdq.onnx", Images(name, calibration), quant_format=QuantFormat.QDQ,
             per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             op_types_to_quantize=sorted(kinds) if everywhere else None,
         )  # fmt: skip

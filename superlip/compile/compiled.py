@@ -57,11 +57,6 @@ class BoardImage:
     weight_words: int = 0
     """Words of weights loaded from DRAM for each image."""
 
-    @property
-    def frame_program(self):
-        """The program of one image: its first segment."""
-        return self.programs[0]
-
 
 @dataclass(frozen=True)
 class Piece:

@@ -1,6 +1,6 @@
 """From a planned network to programs and memory images.
 
-One frame program a board: LOAD brings the image and the weights that don't stay on chip, MATMUL and VECTOR
+One program of an image a board: LOAD brings the image and the weights that don't stay on chip, MATMUL and VECTOR
 compute layer by layer, each layer's words are sent to the boards that need them as soon as they are
 written, STORE writes what goes to DRAM. The order is sequential; `Emitter` makes it concurrent. Host operations
 between layers cut the program in segments: STORE, the host, LOAD.

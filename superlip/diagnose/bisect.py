@@ -19,12 +19,13 @@ from superlip.rtl.isa import Memory, Opcode, Unit, VectorOp
 from superlip.run.images import DataError
 from superlip.run.simulate import simulate
 from superlip.run.verify import TraceChecker
+from superlip.tools.terminal import counted
 
-from .hang import Progress, explain_hang, failing_instruction
+from .hang import Reached, explain_hang, failing_instruction
 from .image_check import ImageDifference, check_images
 from .programs import BoardPrograms, Listed, read_programs
 
-__all__ = ["Finding", "Place", "bisect", "built_memory", "examine"]
+__all__ = ["Finding", "Place", "bisect", "built_dram", "first_finding"]
 
 BEFORE, AFTER = 200, 50
 """Cycles of waveform before and behind the one that was found."""
@@ -147,7 +148,7 @@ def _cause_lines(causes):
 
 
 def bisect(
-    design, images, *, memory=None, simulator=None, waves=None, progress=False, note=None, **options
+    design, images, *, dram=None, simulator=None, waves=None, progress=False, note=None, **options
 ) -> Finding | None:
     """Simulate a design and find the first thing that goes wrong; None if all values and DRAM images are right.
 
@@ -156,8 +157,8 @@ def bisect(
     design : superlip.api.Design
     images : ndarray, shape (B, C, H, W)
         As for ``superlip.golden.quantize_input``.
-    memory : sequence of sequence of (byte offset, bytes), one for each board
-        Contents of the boards' DRAM (see `built_memory`), instead of the design's own.
+    dram : sequence of sequence of (byte offset, bytes), one for each board
+        Contents of the boards' DRAM (see `built_dram`), instead of the design's own.
     simulator : Simulator, optional
         For the first run; by default built for the design's target.
     waves : path, optional
@@ -174,39 +175,39 @@ def bisect(
     quantized = golden.quantize_input(design.graph, images)
     expected = golden.run(design.graph, quantized)
     simulator = simulator or Simulator.build(design.target, note=say)
-    say(f"simulating {len(quantized)} images on {len(design.compiled.boards)} boards")
-    memory = _memory(design, memory)
-    result = simulate(simulator, design, quantized, memory=memory, progress=progress, **options)
-    finding = examine(design, result, expected, memory=memory)
+    say(f"simulating {counted(len(quantized), 'image')} on {counted(len(design.compiled.boards), 'board')}")
+    dram = _dram(design, dram)
+    result = simulate(simulator, design, quantized, dram=dram, progress=progress, **options)
+    finding = first_finding(design, result, expected, dram=dram)
     if finding is not None and finding.kind != "files" and waves is not None:
         say("simulating again for the waveform")
         recorder = simulator if simulator.waves else Simulator.build(design.target, waves=True, note=say)
         needed = quantized[: max(finding.image, 0) + 1]
-        _record(recorder, design, needed, finding, result, Path(waves), memory, options)
+        _record(recorder, design, needed, finding, result, Path(waves), dram, options)
     return finding
 
 
-def _record(simulator, design, quantized, finding, result, folder, memory, options):
+def _record(simulator, design, quantized, finding, result, folder, dram, options):
     from superlip.sim.cluster import Waves  # noqa: PLC0415
 
     at = result.cluster_cycle(finding.image, finding.cycle)
     window = Waves(folder / "bisect.vcd", max(0, at - BEFORE), at + AFTER)
     folder.mkdir(parents=True, exist_ok=True)
-    simulate(simulator, design, quantized, memory=memory, waves=window, **options)
+    simulate(simulator, design, quantized, dram=dram, waves=window, **options)
     finding.waves = [folder / f"bisect-{n}.vcd" for n in range(result.boards)]
     finding.waves_time = TIME * at
 
 
-def _memory(design, memory):
+def _dram(design, dram):
     """Contents of the boards' DRAM: the given ones, or the design's."""
-    if memory is None:
+    if dram is None:
         return [board.dram.extents for board in design.compiled.boards]
-    if len(memory) != len(design.compiled.boards):
-        raise DataError(f"there are DRAM images of {len(memory)} boards, for {len(design.compiled.boards)} boards")
-    return memory
+    if len(dram) != len(design.compiled.boards):
+        raise DataError(f"there are DRAM images of {len(dram)} boards, for {len(design.compiled.boards)} boards")
+    return dram
 
 
-def built_memory(folder):
+def built_dram(folder):
     """Contents of the boards' DRAM from a folder that ``superlip build`` wrote, for ``bisect``.
 
     Raises
@@ -217,17 +218,17 @@ def built_memory(folder):
     folder = Path(folder)
     try:
         boards = json.loads((folder / "manifest.json").read_text())["boards"]
-        memory = []
+        dram = []
         for number, board in enumerate(boards):
             data = (folder / f"board{number}" / "dram.bin").read_bytes()
             pieces = [(s["offset"], s["file_offset"], s["length"]) for s in board["dram"]]
-            memory.append([(offset, data[at : at + length]) for offset, at, length in pieces])
+            dram.append([(offset, data[at : at + length]) for offset, at, length in pieces])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a folder that superlip build wrote: {error}") from None
-    return memory
+    return dram
 
 
-def examine(design, result, expected, *, memory=None, reference: Compiled | None = None) -> Finding | None:
+def first_finding(design, result, expected, *, dram=None, reference: Compiled | None = None) -> Finding | None:
     """Find the first thing that went wrong in a run with a trace of all images; None if nothing did.
 
     Parameters
@@ -236,18 +237,18 @@ def examine(design, result, expected, *, memory=None, reference: Compiled | None
     result : RunResult
     expected : dict of str to ndarray
         The golden's values, shape (B, C, H, W).
-    memory
+    dram
         What lay in the boards' DRAM, as for ``bisect``.
     reference : Compiled, optional
         What the compiler makes: by default it is asked again, and the DRAM images are compared. Given, they are not.
     """
-    memory = _memory(design, memory)
+    dram = _dram(design, dram)
     compiled = reference or compile_network(design.network, design.plan, design.target)
-    examination = _Examination(design, compiled, memory, result)
-    finding = examination.first(expected)
+    search = _Search(design, compiled, dram, result)
+    finding = search.first(expected)
     if reference is not None:
         return finding
-    causes = check_images(compiled, memory)
+    causes = check_images(compiled, dram)
     if finding is None and causes:
         finding = Finding("files", 0, causes[0].board, 0)
     if finding is not None:
@@ -256,8 +257,8 @@ def examine(design, result, expected, *, memory=None, reference: Compiled | None
     return finding
 
 
-class _Examination:
-    def __init__(self, design, compiled, memory, result):
+class _Search:
+    def __init__(self, design, compiled, dram, result):
         self.design, self.compiled, self.result = design, compiled, result
         self.checker = TraceChecker(compiled)
         images = [board.dram.extents for board in compiled.boards]
@@ -266,7 +267,7 @@ class _Examination:
                 read_programs(n, extents, board.init_program, board.programs)
                 for n, (extents, board) in enumerate(zip(contents, compiled.boards, strict=True))
             ]
-            for contents in (memory, images)
+            for contents in (dram, images)
         )
         self.addresses = [_addresses(programs, self.checker.tn) for programs in self.right]
 
@@ -396,20 +397,20 @@ class _Examination:
     def _failure(self, image):
         """An error of a node, or a hang."""
         result = self.result
-        progress = Progress.of(result, image)
+        reached = Reached.of(result, image)
         errors = [error for error in result.errors if error.image == image]
         details = [str(error) for error in errors]
         real = next((error for error in errors if error.unit != "watchdog"), None)
         if real is not None:
-            instruction = failing_instruction(real, progress, self.loaded[real.node], self.design.target)
+            instruction = failing_instruction(real, reached, self.loaded[real.node], self.design.target)
             details += [f"board {real.node}: {why}" for why in self.loaded[real.node].broken.values()]
             return Finding("error", image, real.node, real.cycle, instruction=instruction, details=details)
         board = errors[0].node if errors else result.late[0]
         details += [f"node {node} did not finish" for node in result.late]
-        hang = explain_hang(result.states, progress, board, self.loaded, self.right)
+        hang = explain_hang(result.states, reached, board, self.loaded, self.right)
         board = hang.instruction.board if hang.instruction is not None else board
         return Finding(
-            "hang", image, board, progress.last, instruction=hang.instruction, details=details + hang.steps,
+            "hang", image, board, reached.last, instruction=hang.instruction, details=details + hang.steps,
             culprit=hang.culprit,
         )  # fmt: skip
 

@@ -13,14 +13,14 @@ from superlip.rtl.isa import LINK_SOURCES, Memory, Opcode, Unit, VectorOp, table
 
 from .programs import BoardPrograms, Listed, source_name
 
-__all__ = ["Hang", "Progress", "explain_hang", "failing_instruction"]
+__all__ = ["Hang", "Reached", "explain_hang", "failing_instruction"]
 
 TAKEN_AHEAD = 8
 """Instructions that a unit may have taken and not done."""
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class Reached:
     """How far each unit of each board came in one image (-1: in the init programs).
 
     Parameters
@@ -78,13 +78,13 @@ class Hang:
     steps: list[str] = field(default_factory=list)
 
 
-def explain_hang(states, progress, board, loaded, reference) -> Hang:
+def explain_hang(states, reached, board, loaded, reference) -> Hang:
     """Follow a hang to its root.
 
     Parameters
     ----------
     states : list of UnitState
-    progress : Progress
+    reached : Reached
     board : int
         Where to begin.
     loaded, reference : list of BoardPrograms, one for each board
@@ -94,7 +94,7 @@ def explain_hang(states, progress, board, loaded, reference) -> Hang:
     hang, seen = Hang(), set()
     while board not in seen:
         seen.add(board)
-        oldest = _oldest(progress, board, loaded[board], by_unit)
+        oldest = _oldest(reached, board, loaded[board], by_unit)
         if oldest is None:
             hang.steps.append(f"board {board} has done all its instructions")
             break
@@ -107,7 +107,7 @@ def explain_hang(states, progress, board, loaded, reference) -> Hang:
             break
         following = None
         for name in state.lacking:
-            following = _lacking(hang, progress, oldest, _source_number(name), loaded, reference)
+            following = _lacking(hang, reached, oldest, _source_number(name), loaded, reference)
             if hang.culprit is not None:
                 return hang
         if following is None:
@@ -116,25 +116,25 @@ def explain_hang(states, progress, board, loaded, reference) -> Hang:
     return hang
 
 
-def _oldest(progress, board, programs, states):
+def _oldest(reached, board, programs, states):
     """The first instruction in a board's program that is not done. A busy FEED waits for MATMUL: it is left out."""
-    listed = programs.init if progress.init else programs.image
-    open_ = [i for i in listed if i.number >= progress.done[board, int(i.opcode)]]
+    listed = programs.init if reached.init else programs.image
+    open_ = [i for i in listed if i.number >= reached.done[board, int(i.opcode)]]
     feed = states.get((board, Unit.FEED))
     others = [i for i in open_ if i.opcode is not Opcode.FEED] if feed is not None and feed.busy else open_
     return next(iter(others or open_), None)
 
 
-def _lacking(hang, progress, waiting, source, loaded, reference):
+def _lacking(hang, reached, waiting, source, loaded, reference):
     """Say what is known of a post that is lacking; the board to go on with, or None."""
     board, unit = waiting.board, Unit(int(waiting.opcode))
-    before = loaded[board].of(unit, init=progress.init)[: waiting.number + 1]
+    before = loaded[board].of(unit, init=reached.init)[: waiting.number + 1]
     need = sum(i.waits.get(source, 0) for i in before)
     hang.source = source_name(source)
     other = board if source < len(Unit) else _sender(board, len(loaded))
-    mine, right = (_posters(programs[other], board, unit, source, progress.init) for programs in (loaded, reference))
+    mine, right = (_posters(programs[other], board, unit, source, reached.init) for programs in (loaded, reference))
     sender = Unit(source) if source < len(Unit) else Unit.SEND
-    done = progress.done[other, sender]
+    done = reached.done[other, sender]
     posted, expected = (sum(i.number < done for i in posters) for posters in (mine, right))
     hang.poster = right[need - 1] if need <= len(right) else None
     whose = sender.name if source < len(Unit) else f"board {other}'s {sender.name}"
@@ -147,7 +147,7 @@ def _lacking(hang, progress, waiting, source, loaded, reference):
         state += ", and comes behind it: the program lacks a post"
     hang.steps.append(f"the compiler's {_short(hang.poster)} gives it, and {state}")
     if posted < expected:
-        hang.culprit = _first_lost(mine, right, done, loaded[other].of(sender, init=progress.init))
+        hang.culprit = _first_lost(mine, right, done, loaded[other].of(sender, init=reached.init))
         hang.steps.append(
             f"{sender.name} has done {done} instructions; with the compiler's program it would have posted {expected} "
             f"times, with the one in DRAM {posted}: {_short(hang.culprit)} should post and does not"
@@ -193,12 +193,12 @@ def _source_number(name):
 # -- errors ------------------------------------------------------------------------------------------------
 
 
-def failing_instruction(error, progress, programs, target):
+def failing_instruction(error, reached, programs, target):
     """The instruction that raised a unit's error (NodeError), or None: the first that can have, of those not done."""
     if error.unit not in Unit.__members__:
         return None
     unit = Unit[error.unit]
-    mine = programs.of(unit, init=progress.init)[progress.done[error.node, unit] :][:TAKEN_AHEAD]
+    mine = programs.of(unit, init=reached.init)[reached.done[error.node, unit] :][:TAKEN_AHEAD]
     if error.code.name == "ADDRESS":
         suspects = (i for i in mine if any(_outside(*e, error.syndrome) for e in _extents(i, target.node)))
     elif error.code.name in ("AXI_READ", "AXI_WRITE"):

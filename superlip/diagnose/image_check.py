@@ -44,18 +44,18 @@ class ImageDifference:
         return f"board {self.board}: {self.text}"
 
 
-def check_images(reference: Compiled, memory) -> list[ImageDifference]:
+def check_images(reference: Compiled, dram) -> list[ImageDifference]:
     """Compare the contents of the boards' DRAM with what a compile makes.
 
     Parameters
     ----------
     reference : Compiled
         Made anew from the model.
-    memory : sequence of sequence of (byte offset, bytes), one for each board
+    dram : sequence of sequence of (byte offset, bytes), one for each board
         As the boards have it.
     """
     found = []
-    for number, extents in enumerate(memory):
+    for number, extents in enumerate(dram):
         found += _Board(reference, number).check(extents)
     return found
 

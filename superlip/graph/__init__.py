@@ -1,8 +1,8 @@
 """From ONNX to a quantized graph."""
 
-from superlip.graph.onnx.check import Row, check, examine
+from superlip.graph.onnx.check import NodeVerdict, check, examine
 from superlip.graph.onnx.load import load
 
 from .errors import DataError, ModelError
 
-__all__ = ["DataError", "ModelError", "Row", "check", "examine", "load"]
+__all__ = ["DataError", "ModelError", "NodeVerdict", "check", "examine", "load"]

@@ -1,12 +1,12 @@
-"""Which weights stay in the weight buffer from frame to frame."""
+"""Which weights stay in the weight buffer from image to image."""
 
 __all__ = ["Residents"]
 
 
 class Residents:
-    """Chooses which blocks stay in the weight buffer from frame to frame.
+    """Chooses which blocks stay in the weight buffer from image to image.
 
-    Blocks are offered as (key, words, uses per word and frame); those that are used least are loaded
+    Blocks are offered as (key, words, uses per word and image); those that are used least are loaded
     at the worst ratio of traffic to work, so they are kept first. If all fit, all stay.
     """
 

@@ -40,5 +40,5 @@ class Bound:
     def within(cls, macs, bytes_once, design):
         """The same for a part of a design's network."""
         target, boards = design.target, len(design.compiled.boards)
-        compute, memory = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle
-        return cls(macs, bytes_once, math.ceil(max(compute, memory) / boards))
+        compute, dram = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle
+        return cls(macs, bytes_once, math.ceil(max(compute, dram) / boards))

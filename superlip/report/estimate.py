@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from superlip.plan.lower import lower
 from superlip.plan.planner import make_plan
-from superlip.tools.terminal import print_text
+from superlip.tools.terminal import counted, print_text
 
 from .rows import LayerRow, plan_rows
 from .table import print_layers
@@ -78,7 +78,7 @@ class Estimate:
 
     def print(self, console, *, wide=False):
         """Print table and summary; with ``wide``, all columns of the table."""
-        title = f"{self.model} on {_boards(self.boards)}, node {self.target['name']}: estimate of one image"
+        title = f"{self.model} on {counted(self.boards, 'board')}, node {self.target['name']}: estimate of one image"
         print_layers(console, self.layers, title, estimated=True, wide=wide)
         print_text(console, self.summary())
 
@@ -113,7 +113,3 @@ def misfits(target):
             f"{bits >> 13:,} KiB for the buffers (act_words, weight_words), and the FPGA has {room / 8192:,.0f} KiB"
         )
     return [f"node {target.name} can't fit: it takes at least {text}" for text in found]
-
-
-def _boards(count):
-    return f"{count} board{'s' if count > 1 else ''}"

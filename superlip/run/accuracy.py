@@ -13,6 +13,7 @@ from superlip import golden
 from superlip.graph import ModelError
 from superlip.graph.errors import one_line
 from superlip.graph.given import Given, GivenError
+from superlip.tools.terminal import counted
 
 __all__ = ["judge", "judge_calibration", "onnxruntime_quantized"]
 
@@ -43,7 +44,7 @@ def judge_calibration(graph, progress=None):
         return None
     count = int(np.clip(_WORK / max(1.0, golden.work_of(graph)), 1, _MOST))
     images = graph.calibration[:count]
-    source = f"{len(images)} calibration image{'s' if len(images) > 1 else ''}"
+    source = counted(len(images), "calibration image")
     return judge(graph, images, source=source, progress=progress)
 
 

@@ -23,19 +23,19 @@ class Simulated:
     outputs: dict[str, np.ndarray]
 
 
-def simulate(simulator, design, quantized, *, memory=None, **options):
+def simulate(simulator, design, quantized, *, dram=None, **options):
     """Run a design on images (int8, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
 
-    ``memory``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
+    ``dram``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
     """
     compiled = design.compiled
     works = [HostWork(compiled, image) for image in quantized]
     return simulator.run(
         boards=len(compiled.boards),
         programs=[board.programs[0] for board in compiled.boards],
-        host=[_host_step(compiled, works, segment) for segment in range(1, compiled.segments)],
+        host=[_host_stop(compiled, works, segment) for segment in range(1, compiled.segments)],
         init_programs=[board.init_program for board in compiled.boards],
-        memory=[board.dram.extents for board in compiled.boards] if memory is None else memory,
+        dram=[board.dram.extents for board in compiled.boards] if dram is None else dram,
         inputs=[work.begin() for work in works],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,
@@ -62,11 +62,11 @@ def compare(design, result, expected):
     return Simulated(result, comparison, outputs)
 
 
-def _host_step(compiled, works, segment):
-    from superlip.sim.cluster import HostStep  # noqa: PLC0415 - the simulator's tools are an extra
+def _host_stop(compiled, works, segment):
+    from superlip.sim.cluster import HostStop  # noqa: PLC0415 - the simulator's tools are an extra
 
     models = [step.node.model for step in compiled.network.segment_steps(segment)]
-    return HostStep(
+    return HostStop(
         reads=compiled.host_ranges(segment),
         compute=lambda image, raw: works[image].between(segment, [part.tobytes() for part in raw]),
         programs=[board.programs[segment] for board in compiled.boards],

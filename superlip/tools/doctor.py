@@ -13,7 +13,7 @@ from pathlib import Path
 from .cache import CacheError, cache_dir, check_private
 from .toolchain import OLDEST_VERILATOR, MissingToolError, find_toolchain, install_command
 
-__all__ = ["Row", "doctor"]
+__all__ = ["ToolStatus", "doctor"]
 
 _RUN = "superlip run"
 _BUILD_BYTES = 500 << 20
@@ -23,7 +23,7 @@ _COMPILERS = ("g++", "clang++", "c++")
 
 
 @dataclass(frozen=True)
-class Row:
+class ToolStatus:
     """One tool.
 
     Parameters
@@ -54,7 +54,7 @@ def doctor():
 
     Returns
     -------
-    rows : list of Row
+    rows : list of ToolStatus
     ok : bool
         Whether ``superlip run`` can work: every required tool was found.
     """
@@ -78,7 +78,7 @@ def doctor():
 
 
 def _row(tool, detail, needed_for, install, *, found, required):
-    return Row(tool, found, detail, needed_for, "" if found else install, required)
+    return ToolStatus(tool, found, detail, needed_for, "" if found else install, required)
 
 
 def _python():

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 __all__ = [
-    "Column", "Fit", "OutputClosed", "Row", "clean", "drop_output", "flush_output", "literal", "make_console",
-    "open_streams", "print_table", "print_text", "shortened",
+    "Column", "Fit", "OutputClosed", "Row", "clean", "counted", "drop_output", "flush_output", "literal",
+    "make_console", "open_streams", "print_table", "print_text", "shortened",
 ]  # fmt: skip
 
 
@@ -28,6 +28,11 @@ class _Console(Console):
 
     def on_broken_pipe(self):
         raise OutputClosed
+
+
+def counted(count, noun):
+    """``2 boards``, ``1 board``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def make_console(*, stderr=False):

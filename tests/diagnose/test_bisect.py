@@ -13,24 +13,15 @@ from rich.console import Console
 from superlip import api, golden
 from superlip.boards import TARGETS
 from superlip.cli import main
-from superlip.diagnose.bisect import bisect, built_memory
+from superlip.diagnose.bisect import bisect, built_dram
 from superlip.diagnose.image_check import check_images
 from superlip.diagnose.programs import read_programs
 from superlip.rtl.config import ADDRESS_BITS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, decode, encode
 from superlip.run.images import DataError, Images
-from superlip.sim.cluster import Cut, SimulationError, Simulator
-from superlip.tools.toolchain import MissingToolError
+from superlip.sim.cluster import Cut, SimulationError
 
 TINY = TARGETS["tiny"]
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    try:
-        return Simulator.build(TINY)
-    except MissingToolError as error:
-        pytest.skip(str(error))
 
 
 def network():
@@ -58,29 +49,29 @@ def programs(design, board=0):
     return read_programs(board, image.dram.extents, image.init_program, image.programs)
 
 
-def at(memory, board, address, length):
+def at(dram, board, address, length):
     """The bytes at an address in a board's DRAM, as a view that can be written."""
-    for offset, data in memory[board]:
+    for offset, data in dram[board]:
         if offset <= address < offset + len(data):
             return memoryview(data)[address - offset : address - offset + length]
     raise AssertionError(f"nothing lies at {address:#x}")
 
 
-def change(memory, listed, *, header=None, **body):
+def change(dram, listed, /, *, header=None, **body):
     """Change fields of an instruction."""
     opcode, old, fields = decode(listed.raw)
     old |= header or {}
     waits = {s: old[f"wait_{s}"] for s in range(8)}
     raw = encode(opcode, tag=old["tag"], waits=waits, post=old["post"], **(fields | body))
-    at(memory, listed.board, listed.address, INSTRUCTION_BYTES)[:] = raw
+    at(dram, listed.board, listed.address, INSTRUCTION_BYTES)[:] = raw
 
 
 def index(name, design=DESIGNS[1]):
     return next(i for i, op in enumerate(design.network.ops) if op.name == name)
 
 
-def find(tiny, memory, boards=1, **options):
-    finding = bisect(DESIGNS[boards], IMAGE[None], memory=memory, simulator=tiny, **options)
+def find(tiny, dram, boards=1, **options):
+    finding = bisect(DESIGNS[boards], IMAGE[None], dram=dram, simulator=tiny, **options)
     print(finding)
     return finding
 
@@ -99,17 +90,17 @@ def test_nothing_to_find(tiny, boards):
 
 @pytest.mark.parametrize("name", ["conv0", "conv4"])
 def test_a_wrong_requantization_constant(tiny, name):
-    design, memory = DESIGNS[1], contents(DESIGNS[1])
+    design, dram = DESIGNS[1], contents(DESIGNS[1])
     op = design.network.ops[index(name)]
     user = next(i for i in programs(design).of(Unit.VECTOR) if i.tag == index(name) + 1 and i.body["load_params"])
     (load,) = conv_loads(name, Memory.ACT)
     word = load.body["dram"] + user.body["params"] - load.body["local"]
     m = max(range(8), key=lambda m: len(np.unique(GOLDEN[op.node.output][0, m])))  # one that clip leaves alone
-    scale = at(memory, 0, TINY.node.axi_bytes * word + m * 8 + 4, 4)
+    scale = at(dram, 0, TINY.node.axi_bytes * word + m * 8 + 4, 4)
     right = np.frombuffer(bytes(scale), "<f4")[0]
     assert right == op.node.scale[m]
     scale[:] = np.float32(3 * right).tobytes()
-    finding = find(tiny, memory)
+    finding = find(tiny, dram)
     assert finding.kind == "value" and finding.place.layer == name
     assert (finding.place.tile, finding.place.channel) == (0, m) and finding.place.got != finding.place.expected
     assert 0 < finding.differing <= 64 and finding.values == op.output.channels * 64
@@ -133,8 +124,8 @@ def test_a_swapped_weight(tiny, name, m):
         op, node=dataclasses.replace(op.node, weights=wrong.reshape(op.node.weights.shape))
     )
     other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
-    memory = [board.dram.extents for board in other.boards]
-    finding = find(tiny, memory)
+    dram = [board.dram.extents for board in other.boards]
+    finding = find(tiny, dram)
     assert finding.kind == "value" and finding.place.layer == name
     assert (finding.place.tile, finding.place.channel) == (m // 8, m)
     # The pixel: the first in which a golden with these weights differs, and its value.
@@ -154,25 +145,25 @@ def test_a_swapped_weight(tiny, name, m):
 
 
 def test_a_table_and_a_factor(tiny):
-    design, memory = DESIGNS[1], contents(DESIGNS[1])
+    design, dram = DESIGNS[1], contents(DESIGNS[1])
     (load,) = conv_loads("conv4", Memory.ACT)
     users = {i.tag - 1: i for i in programs(design).of(Unit.VECTOR) if i.body["load_params"]}
     add, conv = users[index("add2")], users[index("conv4")]
     for user, byte in ((add, 2 * 8 + 2), (conv, 64 + 256 - 2)):
         word = load.body["dram"] + user.body["params"] - load.body["local"]
-        at(memory, 0, TINY.node.axi_bytes * word + byte, 1)[0] ^= 0x40
-    texts = [str(cause) for cause in check_images(design.compiled, memory)]
+        at(dram, 0, TINY.node.axi_bytes * word + byte, 1)[0] ^= 0x40
+    texts = [str(cause) for cause in check_images(design.compiled, dram)]
     assert any("constant of layer add2, lane 2: factor a is" in text for text in texts)
     assert any("table of layer conv4, entry for -2: it is" in text for text in texts)
-    assert find(tiny, memory).place.layer == "add2"
+    assert find(tiny, dram).place.layer == "add2"
 
 
 def test_a_lost_post(tiny):
-    design, memory = DESIGNS[1], contents(DESIGNS[1])
+    design, dram = DESIGNS[1], contents(DESIGNS[1])
     matmuls = [i for i in programs(design).of(Unit.MATMUL) if i.posts_to(Unit.VECTOR)]
     lost = matmuls[len(matmuls) // 2]
-    change(memory, lost, header={"post": lost.header["post"] & ~(1 << Unit.VECTOR)})
-    finding = find(tiny, memory, watchdog=3000)
+    change(dram, lost, header={"post": lost.header["post"] & ~(1 << Unit.VECTOR)})
+    finding = find(tiny, dram, watchdog=3000)
     assert finding.kind == "hang" and finding.instruction.opcode is Opcode.VECTOR
     assert finding.culprit.opcode is Opcode.MATMUL and finding.culprit.number == lost.number
     assert "VECTOR waits at" in str(finding) and "for post" in str(finding) and "of MATMUL" in str(finding)
@@ -182,11 +173,11 @@ def test_a_lost_post(tiny):
 
 def test_a_lost_post_to_another_board(tiny):
     """A SEND that moves its words and does not say so."""
-    memory = contents(DESIGNS[2])
+    dram = contents(DESIGNS[2])
     sends = [i for i in programs(DESIGNS[2], 1).of(Unit.SEND) if i.body["remote_post"]]
     lost = sends[0]
-    change(memory, lost, remote_post=0)
-    finding = find(tiny, memory, 2, watchdog=3000)
+    change(dram, lost, remote_post=0)
+    finding = find(tiny, dram, 2, watchdog=3000)
     assert finding.kind == "hang" and finding.instruction.board == 0
     assert finding.instruction.opcode == lost.body["remote_unit"]
     assert (finding.culprit.board, finding.culprit.number) == (1, lost.number)
@@ -200,10 +191,10 @@ def test_a_cut_link_is_no_fault_of_the_files(tiny):
 
 
 def test_an_address_outside(tiny):
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     matmul = next(i for i in programs(DESIGNS[1]).of(Unit.MATMUL) if i.tag == index("conv3") + 1)
-    change(memory, matmul, act=TINY.node.act_words + 10)
-    finding = find(tiny, memory)
+    change(dram, matmul, act=TINY.node.act_words + 10)
+    finding = find(tiny, dram)
     assert finding.kind == "error"
     assert (finding.instruction.opcode, finding.instruction.number) == (Opcode.MATMUL, matmul.number)
     assert "MATMUL: address" in str(finding) and "outside the memory" in str(finding)
@@ -213,10 +204,10 @@ def test_an_address_outside(tiny):
 
 def test_a_shifted_source(tiny):
     """MATMUL reads one word too far: its layer is wrong, those behind are not named."""
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     matmul = next(i for i in programs(DESIGNS[1]).of(Unit.MATMUL) if i.tag == index("conv3") + 1)
-    change(memory, matmul, act=matmul.body["act"] + 1)
-    finding = find(tiny, memory)
+    change(dram, matmul, act=matmul.body["act"] + 1)
+    finding = find(tiny, dram)
     assert finding.kind == "value" and finding.place.layer == "conv3"
     assert finding.fed_by[0].number == matmul.number
     assert f"field act is {matmul.body['act'] + 1}, should be {matmul.body['act']}" in str(finding.causes[0])
@@ -225,62 +216,62 @@ def test_a_shifted_source(tiny):
 @pytest.mark.parametrize("boards", [1, 2])
 def test_a_shifted_result(tiny, boards):
     """Right values in the wrong place: found where they are written, not where they are missed."""
-    memory, board = contents(DESIGNS[boards]), boards - 1
+    dram, board = contents(DESIGNS[boards]), boards - 1
     vector = [i for i in programs(DESIGNS[boards], board).of(Unit.VECTOR) if i.tag == index("pool1") + 1][1]
-    change(memory, vector, dest=vector.body["dest"] + 2)
-    finding = find(tiny, memory, boards)
+    change(dram, vector, dest=vector.body["dest"] + 2)
+    finding = find(tiny, dram, boards)
     assert finding.kind == "address" and finding.place.layer == "pool1" and finding.board == board
     assert finding.instruction.number == vector.number
     assert f"the compiler's program writes word {vector.body['dest']}" in str(finding)
 
 
 def test_a_store_to_the_wrong_place(tiny):
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     store = programs(DESIGNS[1]).of(Unit.STORE)[-1]
-    change(memory, store, dram=store.body["dram"] + 1)
-    finding = find(tiny, memory)
+    change(dram, store, dram=store.body["dram"] + 1)
+    finding = find(tiny, dram)
     assert finding.kind == "output" and finding.place.layer == "pool5"
     assert finding.instruction.opcode is Opcode.STORE and finding.instruction.address == store.address
 
 
 def test_a_row_that_is_left_out(tiny):
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     vector = programs(DESIGNS[1]).of(Unit.VECTOR)[-1]
-    change(memory, vector, rows=vector.body["rows"] - 1)
-    finding = find(tiny, memory)
+    change(dram, vector, rows=vector.body["rows"] - 1)
+    finding = find(tiny, dram)
     assert finding.kind == "missing" and finding.place.layer == "pool5" and finding.place.got is None
     assert finding.instruction.number == vector.number
 
 
 def test_an_unknown_opcode(tiny):
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     listed = programs(DESIGNS[1]).image[7]
-    at(memory, 0, listed.address, 1)[0] |= 15
-    at(memory, 0, listed.address, 1)[0] &= 0xF9
-    finding = find(tiny, memory, watchdog=3000)
+    at(dram, 0, listed.address, 1)[0] |= 15
+    at(dram, 0, listed.address, 1)[0] &= 0xF9
+    finding = find(tiny, dram, watchdog=3000)
     assert finding.kind == "error" and "unknown opcode 9" in str(finding)
     assert "instruction 7" in str(finding) and "its opcode is 9, unknown" in str(finding.causes[0])
 
 
 def test_a_fault_in_the_init_program(tiny):
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     load = programs(DESIGNS[1]).init[1]
-    change(memory, load, local=1 << 18)
-    finding = find(tiny, memory)
+    change(dram, load, local=1 << 18)
+    finding = find(tiny, dram)
     assert (finding.kind, finding.image) == ("error", -1) and finding.instruction.address == load.address
     assert "the init programs: a node stopped" in str(finding)
 
 
 def test_only_the_second_image_is_wrong(tiny):
     """The first image is all zeros, which hides a wrong weight (one that never meets the padding)."""
-    memory = contents(DESIGNS[1])
+    dram = contents(DESIGNS[1])
     load = conv_loads("conv0", Memory.WEIGHT)[0]
-    at(memory, 0, TINY.node.axi_bytes * load.body["dram"], 8)[4] ^= 0x7F
+    at(dram, 0, TINY.node.axi_bytes * load.body["dram"], 8)[4] ^= 0x7F
     images = np.stack([np.zeros_like(IMAGE), IMAGE])
-    finding = bisect(DESIGNS[1], images, memory=memory, simulator=tiny)
+    finding = bisect(DESIGNS[1], images, dram=dram, simulator=tiny)
     assert finding.image == 1 and finding.place.layer == "conv0"
     assert "output channel 0, input channel 0, kernel (1, 1)" in str(finding.causes[0])
-    finding = bisect(DESIGNS[1], images[:1], memory=memory, simulator=tiny)
+    finding = bisect(DESIGNS[1], images[:1], dram=dram, simulator=tiny)
     assert finding.kind == "files" and "kernel (1, 1)" in str(finding.causes[0])
 
 
@@ -290,37 +281,37 @@ def test_behind_a_host_operation(tiny):
     x = net.host(net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1)))
     graph = net.graph(net.conv(x, 16, (1, 1)))
     design = api.plan(graph, boards=2, node=TINY)
-    memory = contents(design)
+    dram = contents(design)
     image = net.image()[None]
     matmul = next(i for i in programs(design, 1).of(Unit.MATMUL) if i.segment == 1)
-    change(memory, matmul, accumulate=1)
-    finding = bisect(design, image, memory=memory, simulator=tiny)
+    change(dram, matmul, accumulate=1)
+    finding = bisect(design, image, dram=dram, simulator=tiny)
     assert finding.place.layer == "conv2" and finding.board == 1 and finding.fed_by[0].address == matmul.address
     assert (finding.instruction.segment, finding.causes[0].op) == (1, 1)
     assert "of program 1 (MATMUL" in str(finding) and "field accumulate is 1, should be 0" in str(finding)
-    memory = contents(design)
-    change(memory, matmul, header={"post": 0})
-    finding = bisect(design, image, memory=memory, simulator=tiny, watchdog=3000)
+    dram = contents(design)
+    change(dram, matmul, header={"post": 0})
+    finding = bisect(design, image, dram=dram, simulator=tiny, watchdog=3000)
     assert finding.kind == "hang" and finding.culprit.address == matmul.address and finding.culprit.segment == 1
 
 
 def test_a_built_folder(tiny, tmp_path):
     folder = api.build(DESIGNS[1], tmp_path / "built")
-    assert built_memory(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.extents]]
-    assert bisect(DESIGNS[1], IMAGE[None], memory=built_memory(folder), simulator=tiny) is None
+    assert built_dram(folder) == [[(o, bytes(d)) for o, d in DESIGNS[1].compiled.boards[0].dram.extents]]
+    assert bisect(DESIGNS[1], IMAGE[None], dram=built_dram(folder), simulator=tiny) is None
     with pytest.raises(DataError, match="DRAM images of 1 boards, for 2"):
-        bisect(DESIGNS[2], IMAGE[None], memory=built_memory(folder), simulator=tiny)
+        bisect(DESIGNS[2], IMAGE[None], dram=built_dram(folder), simulator=tiny)
     with pytest.raises(DataError, match="not a folder that superlip build wrote"):
-        built_memory(tmp_path)
+        built_dram(tmp_path)
 
 
 @pytest.mark.slow
 def test_the_waveform(tiny, tmp_path):
     """It shows the write that was found, at the time that the finding says."""
-    memory = contents(DESIGNS[2])
+    dram = contents(DESIGNS[2])
     matmul = programs(DESIGNS[2]).of(Unit.MATMUL)[0]
-    change(memory, matmul, act=matmul.body["act"] + 1)
-    finding = find(tiny, memory, 2, waves=tmp_path)
+    change(dram, matmul, act=matmul.body["act"] + 1)
+    finding = find(tiny, dram, 2, waves=tmp_path)
     assert finding.waves == [tmp_path / "bisect-0.vcd", tmp_path / "bisect-1.vcd"]
     text = finding.waves[0].read_text()
     times = [int(time) for time in re.findall(r"^#(\d+)$", text, re.MULTILINE)]
@@ -354,15 +345,15 @@ def test_command(tiny, tmp_path, monkeypatch, capsys):
 
 def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     """`superlip run`: a difference is looked into without being asked."""
-    memory = contents(DESIGNS[2])
+    dram = contents(DESIGNS[2])
     vector = programs(DESIGNS[2], 1).of(Unit.VECTOR)[0]
-    change(memory, vector, high=vector.body["low"] + 1)
+    change(dram, vector, high=vector.body["low"] + 1)
     compile_network = api.compile_network
 
     def wrong(network, plan, target):
         compiled = compile_network(network, plan, target)
         if len(compiled.boards) == 2:
-            for board, extents in zip(compiled.boards, memory, strict=True):
+            for board, extents in zip(compiled.boards, dram, strict=True):
                 board.dram.extents = extents
         return compiled
 
@@ -374,6 +365,6 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     report.print(console)
     assert report.finding in console.file.getvalue()
     lost = programs(DESIGNS[2]).of(Unit.MATMUL)[0]
-    change(memory, lost, header={"post": 0})
+    change(dram, lost, header={"post": 0})
     with pytest.raises(SimulationError, match=r"(?s)watchdog.*VECTOR waits at .* the program lacks a post"):
         api.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))

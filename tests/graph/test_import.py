@@ -24,7 +24,8 @@ from float_nets import (
 )
 from onnx import TensorProto, helper
 from onnx_models import FloatNet, model, node
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from ort_quantizer import Images
 from paths import LIGHT
 
 from superlip import golden, graph
@@ -79,20 +80,12 @@ def test_check_agrees_with_load(make):
 
 
 def quantized(float_model, net, folder, quant_format, kind):
-    class Images(CalibrationDataReader):
-        def __init__(self):
-            self.left = iter(net.images(4))
-
-        def get_next(self):
-            image = next(self.left, None)
-            return None if image is None else {"x": image[None]}
-
     logging.getLogger().setLevel(logging.ERROR)
     path = Path(folder) / "quantized.onnx"
     fixed = onnx.ModelProto.FromString(float_model.SerializeToString())
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     quantize_static(
-        fixed, str(path), Images(), quant_format=quant_format, per_channel=True, activation_type=kind,
+        fixed, str(path), Images("x", net.images(4)), quant_format=quant_format, per_channel=True, activation_type=kind,
         weight_type=QuantType.QInt8,
     )  # fmt: skip
     return path

@@ -14,14 +14,8 @@ from superlip.report.measured import measure
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, decode
 from superlip.run.images import load_images
 from superlip.run.simulate import finish, simulate
-from superlip.sim.cluster import Simulator
 
 TINY = TARGETS["tiny"]
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return Simulator.build(TINY)
 
 
 @pytest.fixture(scope="module")

@@ -119,8 +119,8 @@ class Board:
     def __init__(self, dut, number, tx, rx):
         self.dut, self.number, self.tx, self.rx = dut, number, tx, rx
         config = TARGET.node
-        self.memory = bytearray(TARGET.dram.megabytes << 20)
-        self.dram = Dram(self.memory, timing(TARGET.dram, config), ports=config.axi_ports, axi_bytes=config.axi_bytes)
+        self.contents = bytearray(TARGET.dram.megabytes << 20)
+        self.dram = Dram(self.contents, timing(TARGET.dram, config), ports=config.axi_ports, axi_bytes=config.axi_bytes)
         self.throttle = LinkThrottle(link_rate(TARGET.link), config.link_bytes)
         self.host = HostBus()
         self.offsets = {r.name: r.offset for r in registers(config)}
@@ -284,15 +284,17 @@ class Cluster:
         """The init programs, then those of each image: by image what ``run`` gives, and the outputs' bytes."""
         for board, image in zip(self.boards, compiled.boards, strict=True):
             for offset, data in image.dram.extents:
-                board.memory[offset : offset + len(data)] = bytes(data)
+                board.contents[offset : offset + len(data)] = bytes(data)
         await self.begin(compiled.boards[0].dram.stripe_bytes)
         runs, outputs = {}, []
         runs[-1] = await self.run(-1, [board.init_program for board in compiled.boards])
         for number, image in enumerate(images):
             for board, offset, data in compiled.input_writes(image):
-                self.boards[board].memory[offset : offset + len(data)] = bytes(data)
-            runs[number] = await self.run(number, [board.frame_program for board in compiled.boards])
-            outputs.append([bytes(self.boards[n].memory[o : o + length]) for n, o, length in compiled.output_ranges()])
+                self.boards[board].contents[offset : offset + len(data)] = bytes(data)
+            runs[number] = await self.run(number, [board.programs[0] for board in compiled.boards])
+            outputs.append(
+                [bytes(self.boards[n].contents[o : o + length]) for n, o, length in compiled.output_ranges()]
+            )
         return runs, outputs
 
     async def check(self, board):

@@ -17,18 +17,9 @@ from superlip import api
 from superlip.boards import TARGETS
 from superlip.run.host import HostWork
 from superlip.sim.checkpoint import Checkpoints, SimulationInterrupted
-from superlip.sim.cluster import Delay, HostStep, SimulationError, Simulator
-from superlip.tools.toolchain import MissingToolError
+from superlip.sim.cluster import Delay, HostStop, SimulationError
 
 TINY = TARGETS["tiny"]
-
-
-@pytest.fixture(scope="module")
-def simulator():
-    try:
-        return Simulator.build(TINY)
-    except MissingToolError as error:
-        pytest.skip(str(error))
 
 
 def network(rng):
@@ -43,7 +34,7 @@ def network(rng):
 
 
 def workload(design, images, asked=None):
-    """Arguments of ``Simulator.run``; ``asked`` collects (image, segment) of the host's steps."""
+    """Arguments of ``Simulator.run``; ``asked`` collects (image, segment) of the host's stops."""
     compiled = design.compiled
     works = [HostWork(compiled, image) for image in images]
 
@@ -54,14 +45,14 @@ def workload(design, images, asked=None):
             return works[image].between(segment, [part.tobytes() for part in raw])
 
         programs = [board.programs[segment] for board in compiled.boards]
-        return HostStep(compiled.host_ranges(segment), compute, programs)
+        return HostStop(compiled.host_ranges(segment), compute, programs)
 
     return {
         "boards": len(compiled.boards),
         "programs": [board.programs[0] for board in compiled.boards],
         "host": [host(segment) for segment in range(1, compiled.segments)],
         "init_programs": [board.init_program for board in compiled.boards],
-        "memory": [board.dram.extents for board in compiled.boards],
+        "dram": [board.dram.extents for board in compiled.boards],
         "inputs": [work.begin() for work in works],
         "outputs": compiled.output_ranges(),
         "stripe": compiled.boards[0].dram.stripe_bytes,
@@ -76,38 +67,38 @@ def same(a, b):
             np.testing.assert_equal(getattr(a, field.name), getattr(b, field.name), err_msg=field.name)
 
 
-def run_in_pieces(simulator, arguments, folder, stops, **options):
+def run_in_pieces(tiny, arguments, folder, stops, **options):
     """Interrupt a run in some cycles; returns its result and the cycles where it was interrupted."""
     seen = []
     for stop in sorted(stops):
         notes = []
         checkpoints = Checkpoints(folder, stop_at=stop, note=notes.append, **options)
         with pytest.raises(SimulationInterrupted) as caught:
-            simulator.run(**arguments, checkpoints=checkpoints)
+            tiny.run(**arguments, checkpoints=checkpoints)
         assert caught.value.cycle >= stop
         assert notes == ([f"going on from cycle {seen[-1]:,}"] if seen else [])
         seen.append(caught.value.cycle)
-    result = simulator.run(**arguments, checkpoints=Checkpoints(folder, **options))
+    result = tiny.run(**arguments, checkpoints=Checkpoints(folder, **options))
     assert not any(folder.iterdir()), "a run that has ended leaves nothing"
     return result, seen
 
 
 @pytest.mark.parametrize("boards", [1, 2])
-def test_an_interrupted_run_gives_the_same_result(simulator, boards, seed, tmp_path):
+def test_an_interrupted_run_gives_the_same_result(tiny, boards, seed, tmp_path):
     rng = np.random.default_rng(seed)
     graph, image = network(rng)
     arguments = workload(api.plan(graph, boards=boards, node=TINY), [image, image[:, ::-1].copy(), image])
     if boards == 2:
         arguments["faults"] = [Delay(1, 1000)]
-    whole = simulator.run(**arguments).check()
+    whole = tiny.run(**arguments).check()
     last = int(whole.starts[-1] + whole.cycles[-1] - 200)
     stops = np.unique(rng.integers(0, last, 12))
-    pieces, seen = run_in_pieces(simulator, arguments, tmp_path, [int(stop) for stop in stops])
+    pieces, seen = run_in_pieces(tiny, arguments, tmp_path, [int(stop) for stop in stops])
     same(pieces, whole)
     assert len(whole.trace) and len(whole.profile) and len(seen) == len(stops)
 
 
-def test_host_steps_are_asked_again(simulator, seed, tmp_path):
+def test_host_stops_are_asked_again(tiny, seed, tmp_path):
     """A process that goes on has to know what the one before it has computed for this image."""
     rng = np.random.default_rng(seed)
     net = Builder(rng, (5, 9, 8))
@@ -116,13 +107,13 @@ def test_host_steps_are_asked_again(simulator, seed, tmp_path):
     x = net.conv(net.host(x), 20, (1, 1))
     design = api.plan(net.graph(x), boards=2, node=TINY)
     images = [net.image(), net.image()]
-    whole = simulator.run(**workload(design, images)).check()
+    whole = tiny.run(**workload(design, images)).check()
     stops = rng.integers(0, int(whole.starts[-1] + whole.cycles[-1] - 500), 8)
     for stop in map(int, sorted(stops)):
         with pytest.raises(SimulationInterrupted):  # new objects each time, as in a new process
-            simulator.run(**workload(design, images), checkpoints=Checkpoints(tmp_path, stop_at=stop))
+            tiny.run(**workload(design, images), checkpoints=Checkpoints(tmp_path, stop_at=stop))
     asked = []
-    same(simulator.run(**workload(design, images, asked), checkpoints=Checkpoints(tmp_path)), whole)
+    same(tiny.run(**workload(design, images, asked), checkpoints=Checkpoints(tmp_path)), whole)
     assert asked[-1] == (1, 2)
     arguments = workload(design, images)
 
@@ -131,9 +122,9 @@ def test_host_steps_are_asked_again(simulator, seed, tmp_path):
 
     arguments["host"][1] = dataclasses.replace(arguments["host"][1], compute=interrupt)
     with pytest.raises(SimulationInterrupted):
-        simulator.run(**arguments, checkpoints=Checkpoints(tmp_path))
+        tiny.run(**arguments, checkpoints=Checkpoints(tmp_path))
     asked = []
-    same(simulator.run(**workload(design, images, asked), checkpoints=Checkpoints(tmp_path)), whole)
+    same(tiny.run(**workload(design, images, asked), checkpoints=Checkpoints(tmp_path)), whole)
     assert asked == [(0, 1), (0, 2), (1, 1), (1, 2)], "also the one that was answered before"
 
 
@@ -143,14 +134,14 @@ def small(seed):
     return workload(api.plan(graph, boards=1, node=TINY), [image])
 
 
-def interrupted(simulator, arguments, folder, cycle=500):
+def interrupted(tiny, arguments, folder, cycle=500):
     with pytest.raises(SimulationInterrupted) as caught:
-        simulator.run(**arguments, checkpoints=Checkpoints(folder, stop_at=cycle))
+        tiny.run(**arguments, checkpoints=Checkpoints(folder, stop_at=cycle))
     return caught.value.cycle
 
 
-def test_a_checkpoint_belongs_to_one_job(simulator, small, tmp_path):
-    interrupted(simulator, small, tmp_path)
+def test_a_checkpoint_belongs_to_one_job(tiny, small, tmp_path):
+    interrupted(tiny, small, tmp_path)
     notes = []
     node, offset, data = small["inputs"][0][0]
     changed = bytearray(data)
@@ -162,30 +153,30 @@ def test_a_checkpoint_belongs_to_one_job(simulator, small, tmp_path):
     ]
     for other in others:
         with pytest.raises(SimulationInterrupted):
-            simulator.run(**other, checkpoints=Checkpoints(tmp_path, stop_at=500, note=notes.append))
+            tiny.run(**other, checkpoints=Checkpoints(tmp_path, stop_at=500, note=notes.append))
     assert notes == []
     assert len(list(tmp_path.iterdir())) == 1 + len(others)
 
 
-def test_fresh_begins_anew(simulator, small, tmp_path):
-    interrupted(simulator, small, tmp_path)
+def test_fresh_begins_anew(tiny, small, tmp_path):
+    interrupted(tiny, small, tmp_path)
     notes = []
-    simulator.run(**small, checkpoints=Checkpoints(tmp_path, fresh=True, note=notes.append)).check()
+    tiny.run(**small, checkpoints=Checkpoints(tmp_path, fresh=True, note=notes.append)).check()
     assert notes == [] and not list(tmp_path.iterdir())
 
 
-def test_the_number_of_threads_may_change(simulator, seed, tmp_path):
+def test_the_number_of_threads_may_change(tiny, seed, tmp_path):
     graph, image = network(np.random.default_rng(seed))
     arguments = workload(api.plan(graph, boards=2, node=TINY), [image])
-    whole = simulator.run(**arguments, threads=1)
-    interrupted(simulator, arguments | {"threads": 2}, tmp_path)
-    same(simulator.run(**arguments, threads=1, checkpoints=Checkpoints(tmp_path)), whole)
+    whole = tiny.run(**arguments, threads=1)
+    interrupted(tiny, arguments | {"threads": 2}, tmp_path)
+    same(tiny.run(**arguments, threads=1, checkpoints=Checkpoints(tmp_path)), whole)
 
 
 @pytest.mark.parametrize("damage", ["short", "garbage", "no outputs", "short trace"])
-def test_a_damaged_checkpoint_is_not_used(simulator, small, tmp_path, damage):
-    whole = simulator.run(**small).check()
-    interrupted(simulator, small, tmp_path, int(whole.starts[0] + whole.cycles[0] - 100))
+def test_a_damaged_checkpoint_is_not_used(tiny, small, tmp_path, damage):
+    whole = tiny.run(**small).check()
+    interrupted(tiny, small, tmp_path, int(whole.starts[0] + whole.cycles[0] - 100))
     (folder,) = tmp_path.iterdir()
     match damage:
         case "short":
@@ -197,58 +188,58 @@ def test_a_damaged_checkpoint_is_not_used(simulator, small, tmp_path, damage):
         case "short trace":
             os.truncate(folder / "trace-0.bin.partial", 1)
     notes = []
-    result = simulator.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append))
+    result = tiny.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append))
     same(result, whole)
     assert len(notes) == 1 and notes[0].startswith("beginning anew: the checkpoint can't be used")
 
 
-def test_a_full_disk_is_a_warning(simulator, small, tmp_path):
+def test_a_full_disk_is_a_warning(tiny, small, tmp_path):
     """/dev/full takes nothing: what is to become the checkpoint is a link to it."""
     small |= {"inputs": 20 * small["inputs"]}
-    whole = simulator.run(**small)
+    whole = tiny.run(**small)
     folder = tmp_path / "runs"
-    interrupted(simulator, small, folder)
+    interrupted(tiny, small, folder)
     (run,) = folder.iterdir()
     (run / "checkpoint.bin").unlink()
     (run / "checkpoint.bin.partial").symlink_to("/dev/full")
     notes = []
-    result = simulator.run(**small, checkpoints=Checkpoints(folder, seconds=0, note=notes.append))
+    result = tiny.run(**small, checkpoints=Checkpoints(folder, seconds=0, note=notes.append))
     assert notes and all(re.fullmatch("no checkpoint: can't write .*: No space left on device", note) for note in notes)
     same(result, whole)
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(simulator, small, tmp_path):
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tiny, small, tmp_path):
     """Nothing but what is written now and then."""
     small |= {"inputs": 60 * small["inputs"]}
-    whole = simulator.run(**small)
+    whole = tiny.run(**small)
 
     def kill(progress):
         if progress.images_done > 5 and any(tmp_path.glob("*/checkpoint.bin")):
-            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "simulator"], capture_output=True, check=False)
+            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "tiny"], capture_output=True, check=False)
             os.kill(int(children.stdout), signal.SIGKILL)
 
     with pytest.raises(SimulationError, match="SIGKILL"):
-        simulator.run(**small, checkpoints=Checkpoints(tmp_path, seconds=0.001), progress=kill)
+        tiny.run(**small, checkpoints=Checkpoints(tmp_path, seconds=0.001), progress=kill)
     notes = []
-    same(simulator.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append)), whole)
+    same(tiny.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append)), whole)
     assert len(notes) == 1 and notes[0].startswith("going on from cycle")
 
 
-def test_results_are_kept_until_forgotten(simulator, small, tmp_path):
+def test_results_are_kept_until_forgotten(tiny, small, tmp_path):
     checkpoints = Checkpoints(tmp_path, keep_results=True)
-    whole = simulator.run(**small, checkpoints=checkpoints)
+    whole = tiny.run(**small, checkpoints=checkpoints)
     again = Checkpoints(tmp_path, keep_results=True, stop_at=0)  # it would be interrupted if it ran
-    same(simulator.run(**small, checkpoints=again), whole)
+    same(tiny.run(**small, checkpoints=again), whole)
     again.forget()
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_goes_on(tmp_path, simulator):
+def test_the_command_goes_on(tmp_path, tiny):
     """``superlip run``, stopped on two boards, when one board is done; then the same command again."""
     command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny"]
     command += ["--boards", "2", "--images", "100"]
     environment = os.environ | {"SUPERLIP_CACHE": str(tmp_path)}
-    (tmp_path / "simulators").symlink_to(simulator.program.parent.parent)
+    (tmp_path / "simulators").symlink_to(tiny.executable.parent.parent)
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in first.stderr:
         if "on 2 boards" in line:
@@ -268,21 +259,21 @@ def test_the_command_goes_on(tmp_path, simulator):
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_the_same_run_twice_at_once(simulator, small, tmp_path):
+def test_the_same_run_twice_at_once(tiny, small, tmp_path):
     notes = []
     outer = Checkpoints(tmp_path)
-    whole = simulator.run(**small)
-    interrupted(simulator, small, tmp_path)
+    whole = tiny.run(**small)
+    interrupted(tiny, small, tmp_path)
     (run,) = tmp_path.iterdir()
     with outer.open(run.name):
-        result = simulator.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append))
+        result = tiny.run(**small, checkpoints=Checkpoints(tmp_path, note=notes.append))
     same(result, whole)
     assert "another process runs the same" in notes[0]
 
 
-def test_old_checkpoints_go(simulator, small, tmp_path):
+def test_old_checkpoints_go(tiny, small, tmp_path):
     old = tmp_path / "forgotten"
     old.mkdir()
     os.utime(old, (0, 0))
-    simulator.run(**small, checkpoints=Checkpoints(tmp_path))
+    tiny.run(**small, checkpoints=Checkpoints(tmp_path))
     assert not old.exists()

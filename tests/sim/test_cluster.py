@@ -14,7 +14,7 @@ from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, encode
 from superlip.rtl.ports import UnitError
 from superlip.sim.build import BuildError, build_simulator, shape_header, top_ports, wrapper
-from superlip.sim.cluster import Cut, Delay, Flip, HostStep, Progress, SimulationError, Simulator, Waves
+from superlip.sim.cluster import Cut, Delay, Flip, HostStop, Progress, SimulationError, Simulator, Waves
 from superlip.sim.result import _node_error, trace_dtype
 from superlip.tools.toolchain import MissingToolError, find_toolchain
 
@@ -62,12 +62,12 @@ def test_an_interrupt_ends_the_program_and_leaves_nothing(tmp_path, monkeypatch)
 
     def interrupt(progress):
         assert progress == Progress(0, 1, 100)
-        assert processes_of(sim.program)
+        assert processes_of(sim.executable)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         sim.run(boards=1, programs=[0], progress=interrupt)
-    assert not processes_of(sim.program)
+    assert not processes_of(sim.executable)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["simulator", "simulator.py"]
 
 
@@ -84,7 +84,7 @@ def test_the_child_is_in_a_session_of_its_own(tmp_path):
     [
         ({"boards": 3}, "boards must be 1 to 2, not 3"),
         ({"programs": [0]}, "programs must have one item for each of 2 boards, not 1"),
-        ({"memory": [[(64 << 20, b"x")], []]}, "memory of node 0: bytes 67108864 to 67108865 are outside"),
+        ({"dram": [[(64 << 20, b"x")], []]}, "DRAM of node 0: bytes 67108864 to 67108865 are outside"),
         ({"outputs": [(2, 0, 8)]}, "output: there is no node 2"),
         ({"inputs": [[(0, -1, b"xx")]]}, "input of image 0: bytes -1 to 1 are outside"),
         ({"waves": Waves("x.vcd", 0, 9)}, "waves=True"),
@@ -158,14 +158,6 @@ def test_a_build_that_fails_names_its_log(tmp_path, monkeypatch):
         build_simulator(VERILOG.replace("endmodule", "always @(negedge clk) c <= 0;\nendmodule"), TINY.node)
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    try:
-        return Simulator.build(TINY)
-    except MissingToolError as error:
-        pytest.skip(str(error))
-
-
 def exchange(node, *, words=WORDS, source=SOURCE):
     """Program of a node that sends ``words`` words of its DRAM to the other, which stores them in its own."""
     other = 1 - node
@@ -190,7 +182,7 @@ def run_exchange(sim, *, images=3, programs=None, **options):
     result = sim.run(
         boards=2,
         programs=[PROGRAM, PROGRAM],
-        memory=[[(PROGRAM, program)] for program in programs],
+        dram=[[(PROGRAM, program)] for program in programs],
         inputs=[[(n, SOURCE, image[n]) for n in range(2)] for image in data],
         outputs=[(n, RESULT, WORDS * TN) for n in range(2)],
         **options,
@@ -256,7 +248,7 @@ def test_one_board_and_init_programs(tiny):
     frame = encode(Opcode.STORE, count0=1, count1=1, count2=1, dram=RESULT // TN) + encode(Opcode.END)
     result = tiny.run(
         boards=1, programs=[PROGRAM + 4096], init_programs=[PROGRAM], outputs=[(0, RESULT, TN)], inputs=[[]] * 2,
-        memory=[[(PROGRAM, init), (PROGRAM + 4096, frame), (5 * TN, b"superlip")]],
+        dram=[[(PROGRAM, init), (PROGRAM + 4096, frame), (5 * TN, b"superlip")]],
     ).check()  # fmt: skip
     assert [bytes(image[0]) for image in result.outputs] == [b"superlip"] * 2
     assert result.init_cycles > TINY.dram.latency * 2
@@ -270,8 +262,8 @@ def test_the_host_computes_between_programs(tiny):
         assert image in range(3) and [len(part) for part in raw] == [WORDS * TN] * 2
         return [(node, SOURCE, part + np.uint8(1)) for node, part in enumerate(raw)]
 
-    step = HostStep([(n, RESULT, WORDS * TN) for n in range(2)], compute, [PROGRAM, PROGRAM])
-    data, result = run_exchange(tiny, host=[step])
+    stop = HostStop([(n, RESULT, WORDS * TN) for n in range(2)], compute, [PROGRAM, PROGRAM])
+    data, result = run_exchange(tiny, host=[stop])
     result.check()
     for image, outputs in zip(data, result.outputs, strict=True):
         np.testing.assert_array_equal(outputs, image + np.uint8(1))
@@ -286,25 +278,25 @@ def test_the_host_computes_between_programs(tiny):
         assert once.cycles.min() * 0.9 < record["first_taken"] < record["last_done"] < result.cycles[record["image"]]
 
 
-def test_what_a_host_step_may_not_do(tiny):
+def test_what_a_host_stop_may_not_do(tiny):
     def wrong(image, raw):
         raise ZeroDivisionError
 
-    outside = HostStep([], lambda image, raw: [(2, 0, b"12345678")], [PROGRAM, PROGRAM])
-    with pytest.raises(ValueError, match="result of host step 0: there is no node 2"):
+    outside = HostStop([], lambda image, raw: [(2, 0, b"12345678")], [PROGRAM, PROGRAM])
+    with pytest.raises(ValueError, match="result of host stop 0: there is no node 2"):
         run_exchange(tiny, host=[outside])
     with pytest.raises(ZeroDivisionError):
-        run_exchange(tiny, host=[HostStep([], wrong, [PROGRAM, PROGRAM])])
-    with pytest.raises(ValueError, match="programs of host step 0 must have one item for each of 2 boards"):
-        run_exchange(tiny, host=[HostStep([], wrong, [PROGRAM])])
-    assert not processes_of(tiny.program)
+        run_exchange(tiny, host=[HostStop([], wrong, [PROGRAM, PROGRAM])])
+    with pytest.raises(ValueError, match="programs of host stop 0 must have one item for each of 2 boards"):
+        run_exchange(tiny, host=[HostStop([], wrong, [PROGRAM])])
+    assert not processes_of(tiny.executable)
 
 
-def test_a_failure_behind_a_host_step(tiny):
+def test_a_failure_behind_a_host_stop(tiny):
     """Its cycle counts from the start of the image."""
     bad = encode(Opcode.STORE, memory=Memory.ACT, local=1 << 19, count0=1, count1=1, count2=1) + encode(Opcode.END)
-    step = HostStep([], lambda image, raw: [(0, PROGRAM, bad)], [PROGRAM, PROGRAM])
-    _, result = run_exchange(tiny, images=1, host=[step], watchdog=2000)
+    stop = HostStop([], lambda image, raw: [(0, PROGRAM, bad)], [PROGRAM, PROGRAM])
+    _, result = run_exchange(tiny, images=1, host=[stop], watchdog=2000)
     _, once = run_exchange(tiny, images=1)
     assert result.errors[0].node == 0 and result.errors[0].unit == "STORE" and result.errors[0].cycle > once.cycles[0]
     assert not len(result.cycles)
@@ -361,7 +353,7 @@ def test_a_full_disk_is_reported(tiny, tmp_path):
     (tmp_path / "end.bin").write_bytes(encode(Opcode.END))
     (tmp_path / "job.txt").write_text(job + f"memory 0 0 {INSTRUCTION_BYTES} 0\n")
     (tmp_path / "bytes.bin").write_bytes(encode(Opcode.END))
-    command = f"trap '' XFSZ; ulimit -f 100; exec {tiny.program} job.txt bytes.bin ."
+    command = f"trap '' XFSZ; ulimit -f 100; exec {tiny.executable} job.txt bytes.bin ."
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "can't write" in done.stderr and "File too large" in done.stderr

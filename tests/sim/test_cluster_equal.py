@@ -17,9 +17,9 @@ def test_native_equals_cocotb(case, seed, tmp_path):
     _, images, compiled = testbench.workload(**testbench.CASES[case], seed=seed)
     native = Simulator.build(testbench.TARGET).run(
         boards=testbench.BOARDS,
-        programs=[board.frame_program for board in compiled.boards],
+        programs=[board.programs[0] for board in compiled.boards],
         init_programs=[board.init_program for board in compiled.boards],
-        memory=[board.dram.extents for board in compiled.boards],
+        dram=[board.dram.extents for board in compiled.boards],
         inputs=[compiled.input_writes(image) for image in images],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,

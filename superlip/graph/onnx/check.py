@@ -6,11 +6,11 @@ from superlip.graph.errors import ModelError
 
 from .load import Loader
 
-__all__ = ["check", "examine", "Row"]
+__all__ = ["check", "examine", "NodeVerdict"]
 
 
 @dataclass(frozen=True)
-class Row:
+class NodeVerdict:
     """One node of the model: ``verdict`` is accelerator, rewritten, folded, host, unsupported or, where another node is
     unsupported and this one was not looked at, unknown."""
 
@@ -28,7 +28,7 @@ def check(path, *, calibrate=None, random_weights=0, input_shape=None):
 
     Returns
     -------
-    list of Row
+    list of NodeVerdict
         In the model's order. ``load`` raises ModelError if and only if one of them is unsupported.
 
     Raises
@@ -61,11 +61,11 @@ def examine(path, *, calibrate=None, random_weights=0, input_shape=None):
 def _row(name, op, fate, verdicts, unexamined):
     imported = verdicts.get(name)
     if imported is not None and imported[0] in ("host", "unsupported"):
-        return Row(name, op, *imported)
+        return NodeVerdict(name, op, *imported)
     if name in fate:
-        return Row(name, op, *fate[name])
+        return NodeVerdict(name, op, *fate[name])
     if imported is not None:
-        return Row(name, op, *imported)
+        return NodeVerdict(name, op, *imported)
     if unexamined:
-        return Row(name, op, "unknown", unexamined)
-    return Row(name, op, "folded", "nothing takes its result")
+        return NodeVerdict(name, op, "unknown", unexamined)
+    return NodeVerdict(name, op, "folded", "nothing takes its result")
