@@ -8,7 +8,7 @@ from .isa import PARAM_WORDS, VectorOp, table_words
 from .ports import UnitError
 from .requantize import Requantize
 
-__all__ = ["VectorState", "model", "operand_error"]
+__all__ = ["Fields", "Places", "VectorState", "model", "operand_error"]
 
 _WINDOW_OPS = (VectorOp.REQUANTIZE, VectorOp.MAX, VectorOp.SUM)
 
@@ -50,23 +50,22 @@ def model(config, act_memory, acc_memory, state, instruction):
     ValueError
         If an operation needs parameters or a table and none was ever loaded.
     """
-    body = _Fields(instruction)
+    body = Fields(instruction)
     error = operand_error(config, body)
     if error is not None:
         return UnitError.OPERAND, error
     error = _load(config, act_memory, state, body)
     if error is not None:
         return UnitError.ADDRESS, error
-    places = _Places(config, body)
+    places = Places(config, body)
     error, count = places.first_error()
     values = _values(act_memory, acc_memory, state, body, places, count, config.element)
     if body.use_table:
         values = config.element.look_up(_need(state.table, "table"), values)
     lanes = slice(body.lane_first, body.lane_last + 1)
-    for dest, value in zip(places.dest[:count], values, strict=True):  # in order: the last one counts
-        act_memory[dest, lanes] = value[lanes]
-        if body.zero_above:
-            act_memory[dest, lanes.stop :] = 0
+    act_memory[places.dest[:count], lanes] = values[:, lanes]  # in order: the last one counts
+    if body.zero_above:
+        act_memory[places.dest[:count], lanes.stop :] = 0
     return (UnitError.NONE, 0) if error is None else (UnitError.ADDRESS, error)
 
 
@@ -85,8 +84,8 @@ def operand_error(config, body):
     return None
 
 
-class _Fields:
-    """Fields of an instruction by name."""
+class Fields:
+    """Fields of an instruction by name, those left out as 0."""
 
     def __init__(self, instruction):
         self.instruction = instruction
@@ -95,7 +94,7 @@ class _Fields:
         return self.instruction.get(name, 0)
 
 
-class _Places:
+class Places:
     """Addresses of an instruction, in its order.
 
     ``source``, ``present``: shape (results, window); ``source_b``, ``dest``: shape (results,).

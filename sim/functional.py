@@ -3,7 +3,8 @@
 Every unit takes its instructions in order and starts one when its counters allow it; which of the units that may
 start is next is drawn at random. So a program that lacks a wait gives wrong bits here for some seed, and one that waits
 for a post that never comes is reported with the units that wait. It is the quick check of the compiler; cycles
-come from the RTL.
+come from the RTL. What MATMUL and VECTOR compute is what the RTL's numpy twins say: the independent second computation
+is the golden, which the tests hold the results against (docs/decisions/0012-instruction-simulator.md).
 """
 
 import random
@@ -17,15 +18,15 @@ from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,
     LINK_SOURCES,
-    PARAM_WORDS,
     Memory,
     Opcode,
     Unit,
-    VectorOp,
     decode,
-    table_words,
 )
-from superlip.rtl.requantize import Requantize, round_half_even
+from superlip.rtl.matmul import model as matmul
+from superlip.rtl.ports import UnitError
+from superlip.rtl.vector_model import Fields, Places, VectorState
+from superlip.rtl.vector_model import model as vector
 
 __all__ = ["Deadlock", "FunctionalCluster"]
 
@@ -46,8 +47,7 @@ class _Board:
     counters: np.ndarray
     queues: list
     sets: deque = field(default_factory=deque)
-    params: np.ndarray | None = None
-    table: np.ndarray | None = None
+    vector: VectorState = field(default_factory=VectorState)
     written: list = field(default_factory=list)
     """(tag, addresses, words) of each VECTOR instruction, in order."""
 
@@ -194,90 +194,19 @@ class FunctionalCluster:
         del header
         words = board.weight[body["weights"] : body["weights"] + body["sets"] * body["rows"]]
         for weights in words.reshape(body["sets"], body["rows"], -1):
-            board.sets.append(weights.astype(np.int32))
-
-    @staticmethod
-    def _folded(x, groups, cols):
-        """Lane group g of column c is that of column c + g; ``x`` has shape (rows, cols + groups - 1, lanes)."""
-        return np.concatenate([part[:, g : g + cols] for g, part in enumerate(np.split(x, groups, axis=2))], axis=2)
-
-    @staticmethod
-    def _window(body, rows, cols, ky, kx, dilation=(1, 1)):
-        """Source rows and columns of all output pixels for one kernel position, and which of them exist."""
-        iy = body["y0"] + np.arange(rows)[:, None] * body["stride_y"] + ky * dilation[0]
-        ix = body["x0"] + np.arange(cols) * body["stride_x"] + kx * dilation[1]
-        inside = (iy >= 0) & (iy < body["height"]) & (ix >= 0) & (ix < body["width"])
-        return np.where(inside, iy * body["pitch"] + ix, 0), inside
+            whole = np.full((self.config.tm, self.config.tn), 0x55, np.int8)  # other columns give nonsense
+            whole[: len(weights)] = weights
+            board.sets.append(whole)
 
     def _matmul(self, board, header, body):
         del header
-        rows, cols = body["rows"], body["cols"]
-        sums = np.zeros((rows * cols, self.config.tm), np.int32)
-        dilation, groups = (body["dilation_y"], body["dilation_x"]), 1 << body["fold"]
-        for n in range(body["n_tiles"]):
-            for ky in range(body["kh"]):
-                for kx in range(body["kw"]):
-                    weights = board.sets.popleft()
-                    offset, inside = self._window(body, rows, cols + groups - 1, ky, kx, dilation)
-                    x = board.act[(body["act"] + n * body["plane"] + offset) % len(board.act)]
-                    x = np.where(inside[:, :, None], x, body["zero_point"])
-                    x = self._folded(x, groups, cols).reshape(rows * cols, -1)
-                    sums[:, : len(weights)] += x.astype(np.int32) @ weights.T
-        at = slice(body["acc"], body["acc"] + rows * cols)
-        board.acc[at] = sums + (board.acc[at] if body["accumulate"] else 0)
+        count = body["n_tiles"] * body["kh"] * body["kw"]
+        sets = np.stack([board.sets.popleft() for _ in range(count)])
+        board.acc = matmul(body, board.act, sets, board.acc)
 
     def _vector(self, board, header, body):
-        self._vector_params(board, body)
-        addresses, results = [], []
-        for group in range(body["groups"]):
-            base = body["source"] + group * body["plane"]
-            values = self._vector_values(board, body, base, group).reshape(-1, self.config.tm)
-            result = np.clip(values, body["low"], body["high"]).astype(np.int8)
-            if body["use_table"]:
-                result = board.table[result.view(np.uint8)]
-            rows = np.arange(body["rows"])[:, None] * body["dest_pitch"]
-            cols = np.arange(body["cols"]) * body["dest_step"]
-            addresses.append((body["dest"] + group * body["dest_plane"] + rows + cols).ravel())
-            results.append(result)
-        addresses, results = np.concatenate(addresses), np.concatenate(results)
-        lanes = slice(body["lane_first"], body["lane_last"] + 1)
-        board.act[addresses, lanes] = results[:, lanes]
-        if body["zero_above"]:
-            board.act[addresses, lanes.stop :] = 0
-        board.written.append((header["tag"], addresses, board.act[addresses].copy()))
-
-    def _vector_params(self, board, body):
-        at = body["params"]
-        if body["load_params"]:
-            board.params = board.act[at : at + PARAM_WORDS].reshape(-1).copy().view("<i4").reshape(-1, 2)
-            at += PARAM_WORDS
-        if body["load_table"]:
-            board.table = board.act[at : at + table_words(self.config.tn)].reshape(-1)[:256].copy()
-
-    def _vector_values(self, board, body, base, group):
-        """Results before the clip, int64, shape (rows, cols, tm)."""
-        rows, cols, op = body["rows"], body["cols"], VectorOp(body["op"])
-        memory = board.acc if op is VectorOp.REQUANTIZE else board.act
-        start = {VectorOp.MAX: -128, VectorOp.REQUANTIZE: -(1 << 31)}.get(op, 0)
-        values = np.full((rows, cols, self.config.tm), start, np.int64)
-        for ky in range(body["kh"]):
-            for kx in range(body["kw"]):
-                offset, inside = self._window(body, rows, cols, ky, kx)
-                x = memory[(base + offset) % len(memory)].astype(np.int64)
-                if op is VectorOp.REQUANTIZE or op is VectorOp.MAX:
-                    values = np.where(inside[:, :, None], np.maximum(values, x), values)
-                else:
-                    values = values + np.where(inside[:, :, None], x - body["zp_a"], 0)
-        if op is VectorOp.MAX:
-            return values
-        if op in (VectorOp.ADD, VectorOp.MUL):
-            base_b = body["source_b"] + group * body["plane_b"]
-            b = board.act[base_b + np.arange(rows)[:, None] * body["pitch_b"] + np.arange(cols)].astype(np.int64)
-            b = b - body["zp_b"]
-            if op is VectorOp.ADD:
-                total = values * board.params[:, 0].astype(np.int64) + b * board.params[:, 1].astype(np.int64)
-                return round_half_even(total, body["shift"]) + body["zp_out"]
-            values = values * b
-        bias, scale = board.params[:, 0], np.ascontiguousarray(board.params[:, 1]).view(np.float32)
-        sums = (values + bias).astype(np.int32)
-        return Requantize.model(sums, scale, body["zp_out"], body["low"], body["high"]).astype(np.int64)
+        error, syndrome = vector(self.config, board.act, board.acc, board.vector, body)
+        if error is not UnitError.NONE:
+            raise ValueError(f"VECTOR (tag {header['tag']}) stops with {error.name}, {syndrome:#x}")
+        addresses = Places(self.config, Fields(body)).dest
+        board.written.append((header["tag"], addresses, board.act[addresses]))
