@@ -1,14 +1,11 @@
 """Programs run instruction by instruction in random order: every word that VECTOR writes equals the golden's."""
 
-import dataclasses
-
 import numpy as np
 
 from superlip.boards import TARGETS
 from superlip.compile.compiler import compile_network
 from superlip.golden.run import run as run_golden
 from superlip.plan.lower import lower
-from superlip.plan.partition import Split
 from superlip.plan.planner import make_plan
 from superlip.run.host import HostWork
 from superlip.sim.functional import FunctionalCluster
@@ -31,10 +28,7 @@ def run_frame(cluster, compiled, image, seed):
 def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
     network = lower(graph, target.node.tn)
-    uniform = split if isinstance(split, Split) else None
-    plan = make_plan(network, target, boards, split=uniform)
-    if isinstance(split, list):
-        plan = dataclasses.replace(plan, splits=split)
+    plan = make_plan(network, target, boards, split=split)
     compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])
     for seed in seeds:

@@ -1,8 +1,9 @@
 """What the compiler makes: programs, memory images, and how to read the results."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superlip.boards import Target
 from superlip.ops.layout import pack_words, unpack_words
@@ -10,6 +11,7 @@ from superlip.plan.network import Network
 
 from .dram import DramImage
 from .liveness import Liveness
+from .runs import stretches
 
 __all__ = ["BoardImage", "Compiled", "Piece", "Written"]
 
@@ -38,23 +40,23 @@ class Written:
         return rows[:, None], self.col0 + np.arange(self.cols) * self.col_step
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class BoardImage:
     """One board's part: DRAM, programs, and where the host's inputs and outputs lie."""
 
     dram: DramImage
-    init_program: int | None = None
+    init_program: int
     """Byte address of the program that loads what stays on chip; run once."""
-    programs: list[int] = field(default_factory=list)
+    programs: list[int]
     """Byte addresses of the programs of one image: one for each segment, host steps between them."""
-    base: dict[str, int] = field(default_factory=dict)
+    base: dict[str, int]
     """Word address of each storage that has a place in DRAM."""
-    written: list[Written] = field(default_factory=list)
+    written: list[Written]
     """VECTOR instructions of one image, in order."""
-    for_input: list[np.ndarray] = field(default_factory=list)
-    """For each segment ndarray bool: does that MATMUL instruction, if it waits for VECTOR, wait for its input?"""
-    instructions: int = 0
-    weight_words: int = 0
+    for_input: list[NDArray[np.bool_]]
+    """For each segment: does that MATMUL instruction, if it waits for VECTOR, wait for its input?"""
+    instructions: int
+    weight_words: int
     """Words of weights loaded from DRAM for each image."""
 
 
@@ -84,7 +86,7 @@ class Compiled:
     """Storage that the host writes -> rows that lie in each board's DRAM: ndarray bool, shape (boards, height)."""
     owners: dict[str, np.ndarray]
     """Storage that the host reads -> board that stores each (group, row): ndarray int, shape (groups, height)."""
-    in_dram: set[str]
+    in_dram: frozenset[str]
     """Storages that do not fit on chip."""
     liveness: Liveness | None = None
     """What was proved of the programs: that they end."""
@@ -154,7 +156,7 @@ class Compiled:
 
     def _pieces(self, storage, board, group, mask):
         image = self.boards[board]
-        for first, end in _stretches(mask):
+        for first, end in stretches(np.flatnonzero(mask)):
             base = image.base[storage.name] + (group * storage.height + first) * storage.width
             yield Piece(board, group, first, end - first, image.dram.ranges(base, (end - first) * storage.width))
 
@@ -175,9 +177,3 @@ class Compiled:
                 words[piece.group, piece.row : piece.row + piece.rows] = joined.reshape(piece.rows, *words.shape[2:])
             result[name] = unpack_words(words, place.offset, place.channels)
         return result
-
-
-def _stretches(mask):
-    """(first, end) of each stretch of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

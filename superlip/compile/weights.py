@@ -7,7 +7,7 @@ from superlip.ops.operation import Op
 from superlip.ops.params import lane_params, table_block
 from superlip.plan.blocks import Tile
 
-__all__ = ["tile_params", "tile_words"]
+__all__ = ["parameter_blocks", "tile_words"]
 
 
 def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> list[NDArray[np.int8]]:
@@ -48,13 +48,20 @@ def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> l
     return result
 
 
-def tile_params(op: Op, tile: Tile) -> NDArray[np.int8]:
-    """Parameter block of one tile: bias and scale of every lane, and the table where the convolution has one.
+def parameter_blocks(op: Op, tiles: list[Tile] | None, tn: int) -> dict[int, NDArray[np.int8]]:
+    """Words of an operation's parameter blocks, by the keys of `plan.blocks.parameter_words`.
 
     Returns
     -------
-    ndarray int8, shape (`parameter_words`, tn)
+    dict of int to ndarray int8, shape (words, tn)
     """
+    if tiles is None:
+        return dict(enumerate(op.vector.params(op, tn)))
+    return {tile.group: _tile_params(op, tile) for tile in tiles}
+
+
+def _tile_params(op: Op, tile: Tile) -> NDArray[np.int8]:
+    """Bias and scale of every lane of a tile, and the table where the convolution has one."""
     conv, tn = op.conv, op.output.storage.tn
     bias, scale = np.zeros(tn, np.int32), np.zeros(tn, np.float32)
     held = slice(tile.first_lane, tile.first_lane + tile.end_channel - tile.first_channel)

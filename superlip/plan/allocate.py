@@ -30,11 +30,11 @@ class Allocator:
         time, since a bank serves one reader a cycle. Without it, at the lowest address.
     """
 
-    def __init__(self, words, bank_words=None, most=0):
+    def __init__(self, words: int, bank_words: int | None = None, most: int = 0) -> None:
         self.words, self.bank_words, self.most = words, bank_words, most
-        self._blocks = []
+        self._blocks: list[_Block] = []
 
-    def place(self, words, first, last, name=""):
+    def place(self, words: int, first: int, last: int, name: str = "") -> int:
         """Address of ``words`` words, free during steps ``first`` to ``last``.
 
         Raises
@@ -44,9 +44,9 @@ class Allocator:
         """
         busy = sorted((b.base, b.base + b.words) for b in self._blocks if b.first <= last and first <= b.last)
         starts = [0, *(high for _, high in busy)]
-        spread = self.bank_words is not None and words <= self.most
-        if spread:
-            starts += range(0, self.words, self.bank_words)
+        spread = self.bank_words if words <= self.most else None
+        if spread is not None:
+            starts += range(0, self.words, spread)
         free = [
             base
             for base in sorted(set(starts))
@@ -56,12 +56,12 @@ class Allocator:
             raise DoesNotFit(
                 f"{name}: {words} words do not fit beside {sum(h - low for low, h in busy)} of {self.words}"
             )
-        base = min(free, key=lambda base: self._shared(base, words, busy)) if spread else free[0]
+        base = free[0] if spread is None else min(free, key=lambda base: _shared(base, words, busy, spread))
         self._blocks.append(_Block(base, words, first, last))
         return base
 
-    def _shared(self, base, words, busy):
-        """How many buffers lie in the banks of a range."""
-        size = self.bank_words
-        first, last = base // size, (base + words - 1) // size
-        return sum(low // size <= last and first <= (high - 1) // size for low, high in busy)
+
+def _shared(base: int, words: int, busy: list[tuple[int, int]], bank_words: int) -> int:
+    """How many buffers lie in the banks of a range."""
+    first, last = base // bank_words, (base + words - 1) // bank_words
+    return sum(low // bank_words <= last and first <= (high - 1) // bank_words for low, high in busy)

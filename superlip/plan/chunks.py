@@ -1,8 +1,12 @@
 """Cuts a part of a layer in chunks that fit the accumulators, and in strips whose input fits a stage."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from superlip.ops.layout import Part
+from superlip.ops.operation import Op
+
+from .partition import divide
 from .timing import pass_pixels
 
 __all__ = ["Chunk", "Strip", "chunks_of", "strips_of"]
@@ -18,15 +22,15 @@ class Chunk:
     col1: int
 
     @property
-    def results(self):
+    def results(self) -> int:
         """Pixels of the grid."""
         return (self.row1 - self.row0) * (self.col1 - self.col0)
 
-    def sums(self, op):
+    def sums(self, op: Op) -> int:
         """Accumulators it takes."""
         return pass_pixels(op, self.row0, self.row1, self.col0, self.col1)
 
-    def pixels(self, op, fold):
+    def pixels(self, op: Op, fold: int) -> int:
         """Pixels that a pass over it reads: those ahead of each row, which a fold needs, included."""
         return pass_pixels(op, self.row0, self.row1, self.col0, self.col1, fold)
 
@@ -40,34 +44,33 @@ class Strip:
     chunks: tuple[Chunk, ...]
 
 
-def _even(first, end, most):
-    """Edges of as few pieces of at most ``most`` as there can be, as even as can be."""
-    count = -(-(end - first) // most)
-    return [first + (end - first) * i // count for i in range(count + 1)]
+def _even(first: int, end: int, most: int) -> list[tuple[int, int]]:
+    """As few ranges of at most ``most`` as there can be, as even as can be."""
+    return [(first + a, first + b) for a, b in divide(end - first, -(-(end - first) // most))]
 
 
-def chunks_of(op, part, accumulators):
+def chunks_of(op: Op, part: Part, accumulators: int) -> list[Chunk]:
     """Chunks of a convolution's part, row by row; whole rows where one fits ``accumulators``."""
     cols = op.grid[1]
     (py, px), (sy, sx) = op.pooling, op.pool.strides if op.pool is not None else (1, 1)
-    width = op.sums_size[1] if op.pool is not None else cols
+    width = op.sums_size[1] if op.sums_size is not None else cols
     if py * width > accumulators:
-        edges = _even(0, cols, (accumulators // py - px) // sx + 1)
-        return [Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in pairwise(edges)]
-    edges = _even(part.row0, part.row1, (accumulators // width - py) // sy + 1)
-    return [Chunk(a, b, 0, cols) for a, b in pairwise(edges)]
+        ranges = _even(0, cols, (accumulators // py - px) // sx + 1)
+        return [Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in ranges]
+    return [Chunk(a, b, 0, cols) for a, b in _even(part.row0, part.row1, (accumulators // width - py) // sy + 1)]
 
 
-def strips_of(chunks, fits):
-    """Join chunks, in order, in strips as long as ``fits(row0, row1)`` says that the rows' input has room.
+def strips_of(chunks: Sequence[Chunk], words: Callable[[int, int], int], limit: int) -> list[Strip]:
+    """Join chunks, in order, in strips of rows whose input, ``words(row0, row1)``, takes at most ``limit`` words.
 
-    A strip has at least the chunks of one row. Returns a list of Strip.
+    A strip has at least the chunks of one row.
     """
-    strips, current = [], []
+    strips: list[list[Chunk]] = []
+    current: list[Chunk] = []
     for chunk in chunks:
-        if current and chunk.row0 >= current[-1].row1 and not fits(current[0].row0, chunk.row1):
+        if current and chunk.row0 >= current[-1].row1 and words(current[0].row0, chunk.row1) > limit:
             strips.append(current)
             current = []
         current.append(chunk)
     strips.append(current)
-    return [Strip(chunks[0].row0, chunks[-1].row1, tuple(chunks)) for chunks in strips]
+    return [Strip(strip[0].row0, strip[-1].row1, tuple(strip)) for strip in strips]

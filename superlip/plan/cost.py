@@ -5,10 +5,19 @@ compute, memory and link - with what that leaves out: halo rows, passes shorter 
 exchange of activations between layers, and the latency with which a layer starts.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from superlip.boards import Target
+from superlip.ops.layout import Part
+from superlip.ops.operation import Op
+from superlip.rtl.config import NodeConfig
+
+from .network import Network
 from .partition import Split, part_of, sends, storage_masks
 from .residency import Residents
 from .timing import dram_cycles, link_cycles, matmul_cycles, pass_pixels, start_cycles, vector_cycles
@@ -32,11 +41,11 @@ class LayerCost:
     link_bytes: int
 
     @property
-    def cycles(self):
+    def cycles(self) -> float:
         return max(self.compute, self.vector, self.dram, self.link) + self.start
 
     @property
-    def bound(self):
+    def bound(self) -> str:
         """The resource that limits: "compute", "vector", "dram" or "link"."""
         return max(("compute", "vector", "dram", "link"), key=lambda name: getattr(self, name))
 
@@ -50,26 +59,26 @@ class Estimator:
         Part of a weight-shared block that a board loads itself.
     """
 
-    def __init__(self, network, share, target, boards):
+    def __init__(self, network: Network, share: float, target: Target, boards: int) -> None:
         self.network, self.share, self.target, self.boards = network, share, target, boards
         self.given = network.given()
         self.writers, self.users = network.writers(), network.users()
-        self.storages = {storage.name: storage for storage in self.given}
-        for op in network.ops:
-            self.storages |= {place.storage.name: place.storage for place in (*op.inputs, op.output)}
-        self._parts, self._traffic = {}, {}
+        self.storages = network.storages()
+        self._parts: dict[tuple[int, Split], _Parts] = {}
+        self._traffic: dict[tuple, tuple[NDArray[np.int_], NDArray[np.int_]]] = {}
 
-    def parts(self, index, split):
-        """What each board computes of an operation, with its words of weights and its cycles of MATMUL and VECTOR."""
+    def parts(self, index: int, split: Split) -> "_Parts":
+        """What each board computes of an operation."""
         if (index, split) not in self._parts:
             op, node = self.network.ops[index], self.target.node
             parts = [part_of(op, split, board, self.boards) for board in range(self.boards)]
             compute, vector = max(_compute(op, p, node) for p in parts), max(_vector(op, p) for p in parts)
-            self._parts[index, split] = parts, [_weights(op, part) for part in parts], compute, vector
+            self._parts[index, split] = _Parts(parts, [_weights(op, part) for part in parts], compute, vector)
         return self._parts[index, split]
 
-    def traffic(self, name, splits):
-        """Words that each board sends to each of a storage (ndarray), and words that each is given by the host."""
+    def traffic(self, name: str, splits: Sequence[Split]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Words of a storage that each board sends to each, shape (boards, boards), and that each makes or is given,
+        shape (boards,)."""
         writers, users = self.writers.get(name, []), self.users.get(name, [])
         key = name, *(splits[index] for index in (*writers, *users))
         if key not in self._traffic:
@@ -81,16 +90,11 @@ class Estimator:
             self._traffic[key] = words, produced.sum(axis=(1, 2)) * storage.width
         return self._traffic[key]
 
-    def estimate(self, splits):
-        """Cost of every op under a plan: list of LayerCost.
-
-        Parameters
-        ----------
-        splits : list of Split
-        """
+    def estimate(self, splits: Sequence[Split]) -> list[LayerCost]:
+        """Cost of every operation, divided by its split."""
         target, node, boards, share = self.target, self.target.node, self.boards, self.share
         parts = [self.parts(index, split) for index, split in enumerate(splits)]
-        streamed = _streamed([weights for _, weights, _, _ in parts], [p for p, _, _, _ in parts], node, boards)
+        streamed = _streamed(parts, node, boards)
         costs = []
         for index, (op, split) in enumerate(zip(self.network.ops, splits, strict=True)):
             shared = split is Split.ROWS and share < 1
@@ -103,11 +107,10 @@ class Estimator:
             if shared:
                 sent += np.array(streamed[index]) * (1 - share) * node.tn
             exchanged = any(self.traffic(place.storage.name, splits)[0].any() for place in op.inputs)
-            _, _, compute, vector = parts[index]
             costs.append(
                 LayerCost(
-                    compute=compute,
-                    vector=vector,
+                    compute=parts[index].compute,
+                    vector=parts[index].vector,
                     dram=dram_cycles(max(loaded), target),
                     link=link_cycles(max(sent), target),
                     start=start_cycles(exchanged, target),
@@ -118,22 +121,31 @@ class Estimator:
         return costs
 
 
-def _weights(op, part):
-    """Words of weights that a part needs."""
+class _Parts(NamedTuple):
+    """What the boards compute of an operation: by board, with words of weights; cycles of the slowest one."""
+
+    parts: list[Part]
+    weights: list[int]
+    compute: int
+    vector: int
+
+
+def _weights(op: Op, part: Part) -> int:
+    """Words of weights that a part needs, about: as if the last group's channels were not held several times."""
     if not op.is_conv or part.empty:
         return 0
     lanes = sum(lane1 for group, _, lane1, *_ in op.output.tiles() if part.group0 <= group < part.group1)
     return lanes * op.kernel_passes
 
 
-def _streamed(weights, parts, node, boards):
-    """Words of weights that each board loads for each image, an op."""
-    result = [[0] * boards for _ in weights]
+def _streamed(parts: Sequence[_Parts], node: NodeConfig, boards: int) -> list[list[int]]:
+    """Words of weights that boards load for each image, by operation and board: a layer stays as a whole or not."""
+    result = [[0] * boards for _ in parts]
     for board in range(boards):
         offers = [
-            (i, row[board], (parts[i][board].row1 - parts[i][board].row0))
-            for i, row in enumerate(weights)
-            if row[board]
+            (index, row.weights[board], row.parts[board].row1 - row.parts[board].row0)
+            for index, row in enumerate(parts)
+            if row.weights[board]
         ]
         kept = Residents(offers, node.weight_words, node.weight_words // 2).address
         for index, words, _ in offers:
@@ -142,7 +154,7 @@ def _streamed(weights, parts, node, boards):
     return result
 
 
-def _compute(op, part, node):
+def _compute(op: Op, part: Part, node: NodeConfig) -> int:
     """Cycles of MATMUL, in as many chunks as the accumulators of all pixels fill banks."""
     if not op.is_conv or part.empty:
         return 0
@@ -151,17 +163,17 @@ def _compute(op, part, node):
     return matmul_cycles((part.group1 - part.group0) * op.kernel_passes, pixels, chunks, node.tm)
 
 
-def _vector(op, part):
+def _vector(op: Op, part: Part) -> int:
     """Cycles of VECTOR."""
     groups = part.group1 - part.group0
     return 0 if part.empty else vector_cycles(op, groups * (part.row1 - part.row0) * op.grid[1], groups)
 
 
-def total_cycles(costs):
+def total_cycles(costs: Iterable[LayerCost]) -> float:
     """Latency of one image: layers one after the other."""
     return float(np.sum([cost.cycles for cost in costs]))
 
 
-def score(costs):
+def score(costs: Sequence[LayerCost]) -> float:
     """What the planner minimizes: the latency, and a little for traffic, which never hides quite as well as hoped."""
     return total_cycles(costs) + TRAFFIC_WEIGHT * float(np.sum([cost.dram + cost.link for cost in costs]))

@@ -1,11 +1,13 @@
 """What a cluster computes: operations of the node on words, in order, with the host's steps between them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superlip.graph import ir
-from superlip.ops.layout import Placement, pack_words
+from superlip.ops.layout import Placement, Storage, pack_words
 from superlip.ops.operation import Op
 
 from .folding import Taps
@@ -44,32 +46,32 @@ class Network:
     host: list[ir.Host] = field(default_factory=list)
     steps: list[HostStep] = field(default_factory=list)
 
-    def prepare(self, images):
+    def prepare(self, images: NDArray[np.int8]) -> NDArray[np.int8]:
         """Images (int8, shape (B, C, H, W)) as they lie in DRAM (int8, shape (B, C', H', W'))."""
         return images if self.taps is None else self.taps(images)
 
     @property
-    def cuts(self):
+    def cuts(self) -> list[int]:
         """Positions at which segments 1, 2, ... begin."""
         return sorted({step.position for step in self.steps if step.position})
 
-    def segment_steps(self, segment):
+    def segment_steps(self, segment: int) -> list[HostStep]:
         """Host steps with which a segment begins."""
         position = [0, *self.cuts][segment]
         return [step for step in self.steps if step.position == position]
 
-    def host_reads(self, segment):
+    def host_reads(self, segment: int) -> list[str]:
         """Values that the host reads from DRAM before a segment: what it did not make itself."""
         known = {self.graph.input, *(step.node.output for step in self.steps)}
         names = [name for step in self.segment_steps(segment) for name in step.node.inputs]
         return list(dict.fromkeys(name for name in names if name not in known))
 
-    def given(self):
+    def given(self) -> dict[Storage, int]:
         """Storages that the host writes -> position at which it does: the image, and the results of host steps."""
         results = {self.places[step.node.output].storage: step.position for step in self.steps}
         return {self.input.storage: 0, **results}
 
-    def words(self, name, values):
+    def words(self, name: str, values: Mapping[str, NDArray[np.int8]]) -> NDArray[np.int8]:
         """What a storage holds when all its writers are done, from all values by name (ndarray int8, shape (C, H, W)).
 
         Returns
@@ -85,17 +87,24 @@ class Network:
             words[-1] = np.tile(words[-1][..., : tn // copies], copies)
         return words
 
-    def users(self):
+    def storages(self) -> dict[str, Storage]:
+        """All storages, by name."""
+        storages = {storage.name: storage for storage in self.given()}
+        for op in self.ops:
+            storages |= {place.storage.name: place.storage for place in (*op.inputs, op.output)}
+        return storages
+
+    def users(self) -> dict[str, list[int]]:
         """Storage name -> indices of the ops that read it."""
-        users = {}
+        users: dict[str, list[int]] = {}
         for index, op in enumerate(self.ops):
             for place in op.inputs:
                 users.setdefault(place.storage.name, []).append(index)
         return users
 
-    def writers(self):
+    def writers(self) -> dict[str, list[int]]:
         """Storage name -> indices of the ops that write it."""
-        writers = {}
+        writers: dict[str, list[int]] = {}
         for index, op in enumerate(self.ops):
             writers.setdefault(op.output.storage.name, []).append(index)
         return writers

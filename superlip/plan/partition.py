@@ -2,21 +2,24 @@
 
 import enum
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from superlip.ops.layout import Part
+from superlip.ops.layout import Part, Storage
+from superlip.ops.operation import Op
+
+from .network import Network
 
 __all__ = [
-    "Split",
-    "divide",
-    "masks",
-    "part_of",
-    "possible_splits",
-    "rows_written",
-    "sends",
+    "Exchange", "Mask", "Split", "divide", "exchange_of", "part_of", "possible_splits", "rows_written", "sends",
     "storage_masks",
-]
+]  # fmt: skip
+
+Mask = NDArray[np.bool_]
+"""Words of a storage, as (board, group, row): ndarray bool, shape (boards, groups, height)."""
 
 
 class Split(enum.Enum):
@@ -30,13 +33,27 @@ class Split(enum.Enum):
     """Every board computes everything: for a layer too small to divide."""
 
 
-def divide(count, boards):
-    """``count`` things in ``boards`` contiguous ranges, as even as can be: list of (first, end)."""
-    edges = [count * b // boards for b in range(boards + 1)]
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Which words (group, row) of each storage, by its name, which board makes, reads and sends.
+
+    ``sends`` [a, b] are those that board a sends to board b: ndarray bool, shape (boards, boards, groups, height).
+    """
+
+    produced: dict[str, Mask]
+    """What the host writes (image, results of host operations) is produced where a board's DRAM is given it; where
+    several operations write lanes of one word, only a board that did them all has produced it."""
+    needed: dict[str, Mask]
+    sends: dict[str, NDArray[np.bool_]]
+
+
+def divide(count: int, parts: int) -> list[tuple[int, int]]:
+    """``count`` things in ``parts`` contiguous ranges, as even as can be: list of (first, end)."""
+    edges = [count * number // parts for number in range(parts + 1)]
     return list(itertools.pairwise(edges))
 
 
-def possible_splits(op, boards):
+def possible_splits(op: Op, boards: int) -> list[Split]:
     """Splits that give every board something to do."""
     if boards == 1:
         return [Split.ALL]
@@ -54,7 +71,7 @@ def possible_splits(op, boards):
     return splits
 
 
-def part_of(op, split, board, boards):
+def part_of(op: Op, split: Split, board: int, boards: int) -> Part:
     """What ``board`` computes of ``op``: groups of its output's storage, rows of its grid."""
     place = op.output
     groups, rows = (place.first_group, place.end_group), (0, op.grid[0])
@@ -66,37 +83,34 @@ def part_of(op, split, board, boards):
     return Part(*groups, *rows)
 
 
-def rows_written(op, part):
+def rows_written(op: Op, part: Part) -> slice:
     """Rows of its output's storage that ``op`` writes for a part: a slice."""
     return slice(part.row0, part.row1) if op.is_plain else slice(None)
 
 
-def masks(network, splits, boards):
-    """Which words (group, row) each board computes and which it needs.
-
-    Parameters
-    ----------
-    splits : list of Split, one an op
-
-    Returns
-    -------
-    produced, needed : dict of storage name to ndarray bool, shape (boards, groups, height)
-        What the host writes (image, results of host operations) counts as produced where a board's DRAM is given it.
-        Where several operations write lanes of one word, only a board that did them all has produced it.
-    """
+def exchange_of(network: Network, splits: Sequence[Split], boards: int) -> Exchange:
+    """What the boards make, read and send of each storage, where operation i is divided by ``splits[i]``."""
     writers, users, given = network.writers(), network.users(), network.given()
-    storages = {storage.name: storage for storage in given}
-    for op in network.ops:
-        storages |= {place.storage.name: place.storage for place in (*op.inputs, op.output)}
     produced, needed = {}, {}
-    for name, storage in storages.items():
+    for name, storage in network.storages().items():
         mine, theirs = writers.get(name, []), users.get(name, [])
         produced[name], needed[name] = storage_masks(network, storage, mine, theirs, splits, boards, storage in given)
-    return produced, needed
+    return Exchange(produced, needed, {name: sends(produced[name], needed[name]) for name in produced})
 
 
-def storage_masks(network, storage, writers, users, splits, boards, is_given):
-    """`masks` of one storage, from the operations (indices) that write and read it."""
+def storage_masks(
+    network: Network,
+    storage: Storage,
+    writers: Sequence[int],
+    users: Sequence[int],
+    splits: Sequence[Split],
+    boards: int,
+    is_given: bool,
+) -> tuple[Mask, Mask]:
+    """(``produced``, ``needed``) of one storage, from the operations (indices) that write and read it.
+
+    ``is_given``: the host writes it.
+    """
     shape = boards, storage.groups, storage.height
     writes, needed, written = np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape[1:], np.int32)
     for index in writers:
@@ -118,7 +132,7 @@ def storage_masks(network, storage, writers, users, splits, boards, is_given):
     return produced, needed
 
 
-def _divide_given(readers, produced, needed):
+def _divide_given(readers: Sequence[Split], produced: Mask, needed: Mask) -> None:
     """Rows that each board is given by the host: those it needs where readers divide rows, else every P-th."""
     boards = len(produced)
     if boards == 1 or all(split is Split.ROWS for split in readers):
@@ -128,7 +142,7 @@ def _divide_given(readers, produced, needed):
             produced[board, :, board::boards] = True
 
 
-def sends(produced, needed):
+def sends(produced: Mask, needed: Mask) -> NDArray[np.bool_]:
     """Which words cross links.
 
     Parameters

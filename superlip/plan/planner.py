@@ -1,85 +1,155 @@
-"""Chooses the partition of every layer."""
+"""Decides all that a compiler needs not decide: who computes what, where it lies, and in which order it comes."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .cost import Estimator, score, total_cycles
-from .partition import Split, possible_splits
+from superlip.boards import Target
+from superlip.ops.layout import Part
+from superlip.rtl.config import NodeConfig
 
-__all__ = ["Plan", "PlanError", "make_plan"]
+from .activations import plan_activations
+from .allocate import DoesNotFit
+from .bands import Band, bands_of
+from .blocks import Tile, conv_tiles, parameter_words
+from .board_buffer import ActivationPlan
+from .cost import LayerCost
+from .network import Network
+from .partition import Exchange, Split, exchange_of, part_of
+from .residency import Load, WeightPlan, plan_weights
+from .schedule import order
+from .search import Division, divide_network
+from .tasks import Task, tasks_of
+
+__all__ = ["Plan", "PlanError", "expected_cycles", "make_plan"]
 
 
 class PlanError(ValueError):
-    """A plan that can't be made; the message says what can."""
+    """A plan that can't be made; the message names what does not go, and what can."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Partition of every op over ``boards`` boards, and what it is expected to cost.
+    """What each of some boards does for an image, when, and where everything lies in its buffers.
 
-    ``share`` is the part of each weight-shared block that a board loads itself: 1 / boards is the published
-    equal split, D / (D + L) balances DRAM bandwidth D against link bandwidth L, 1 means no sharing.
+    Operations go by their number in the network, storages by their name. It needs no weights: only their shapes.
     """
 
-    boards: int
-    splits: list[Split]
-    share: float
-    costs: list
+    division: Division
+    parts: list[list[Part]]
+    """What each board computes, by operation and board."""
+    exchange: Exchange
+    """Words that boards compute, need and send."""
+    tiles: list[list[Tile] | None]
+    """How each convolution's weights are cut."""
+    parameter_words: list[dict[int, int]]
+    """Words of each operation's parameter blocks, by key."""
+    activations: list[ActivationPlan]
+    """The activation buffer, by board."""
+    order: list[Task]
+    """All tasks of an image, in the order in which they are emitted."""
+    weights: list[WeightPlan]
+    """The weight buffer, by board."""
+    loads: list[list[Load | None]]
+    """For each task what its weight steps load; None: the block stays on chip."""
+    bands: dict[int, list[Band]]
+    """What the host writes, when so many operations are done, in the order in which it is loaded."""
 
     @property
-    def cycles(self):
+    def boards(self) -> int:
+        """How many boards it is for."""
+        return self.division.boards
+
+    @property
+    def splits(self) -> list[Split]:
+        """How each operation is divided."""
+        return self.division.splits
+
+    @property
+    def share(self) -> float:
+        """Part of each weight-shared block that a board loads itself."""
+        return self.division.share
+
+    @property
+    def costs(self) -> list[LayerCost]:
+        """What each operation is expected to cost."""
+        return self.division.costs
+
+    @property
+    def cycles(self) -> float:
         """Estimated latency of one image."""
-        return total_cycles(self.costs)
+        return self.division.cycles
+
+    @property
+    def in_dram(self) -> frozenset[str]:
+        """Storages that do not stay on chip."""
+        return self.activations[0].trial.in_dram
 
 
-def make_plan(network, target, boards, *, split=None):
+def make_plan(network: Network, target: Target, boards: int, *, split: Split | Sequence[Split] | None = None) -> Plan:
     """The plan with the least estimated latency.
-
-    Starts from each uniform partition and changes single layers while that helps.
 
     Parameters
     ----------
     network : Network
     target : Target
     boards : int
-    split : Split, optional
-        Use this split wherever it is possible, instead of choosing.
+    split : Split, or list of Split by operation, optional
+        Divide so instead of choosing; one for all is used wherever it is possible.
+
+    Raises
+    ------
+    PlanError
+        If ``boards`` is not what the target can join, or what must be on chip at once does not fit the node.
+    """
+    _require_boards(target, boards)
+    division = divide_network(network, target, boards, split)
+    try:
+        return _plan(network, division, target.node)
+    except DoesNotFit as error:
+        raise PlanError(f"{network.graph.name} on node {target.name}: {error}") from error
+
+
+def expected_cycles(network: Network, target: Target, boards: int) -> float:
+    """Estimated latency of one image with the best plan, in cycles; whether all fits the node is not looked at.
 
     Raises
     ------
     PlanError
         If ``boards`` is not what the target can join.
     """
+    _require_boards(target, boards)
+    return divide_network(network, target, boards).cycles
+
+
+def _require_boards(target: Target, boards: int) -> None:
     if not 1 <= boards <= target.max_boards:
         can = " or ".join(str(n) for n in range(1, target.max_boards + 1))
         raise PlanError(f"{boards} boards asked for; node {target.name} can be joined {can} at a time today")
-    share = balanced_share(target) if boards > 1 else 1.0
-    options = [possible_splits(op, boards) for op in network.ops]
-    estimator = Estimator(network, share, target, boards)
-    if split is not None:
-        splits = [split if split in choice else choice[0] for choice in options]
-        return Plan(boards, splits, share, estimator.estimate(splits))
-
-    def cost(splits):
-        return score(estimator.estimate(splits))
-
-    best = None
-    for start in Split:
-        splits = [start if start in choice else choice[0] for choice in options]
-        cycles = cost(splits)
-        improved = boards > 1
-        while improved:
-            improved = False
-            for index, choice in enumerate(options):
-                for other in choice:
-                    trial = [*splits[:index], other, *splits[index + 1 :]]
-                    if other is not splits[index] and (new := cost(trial)) < cycles:
-                        splits, cycles, improved = trial, new, True
-        if best is None or cycles < best[0]:
-            best = cycles, splits
-    return Plan(boards, best[1], share, estimator.estimate(best[1]))
 
 
-def balanced_share(target):
-    """D / (D + L): the share at which DRAM and link finish a block together (two boards)."""
-    dram, link = target.dram.bytes_per_cycle, target.link.bytes_per_cycle
-    return dram / (dram + link)
+def _plan(network: Network, division: Division, node: NodeConfig) -> Plan:
+    ops, boards = network.ops, division.boards
+    parts = [
+        [part_of(op, split, board, boards) for board in range(boards)]
+        for op, split in zip(ops, division.splits, strict=True)
+    ]
+    exchange = exchange_of(network, division.splits, boards)
+    tiles = [conv_tiles(op, node.weight_words) if op.is_conv else None for op in ops]
+    words = [parameter_words(op, mine, node.tn) for op, mine in zip(ops, tiles, strict=True)]
+    activations = plan_activations(network, parts, exchange, words, node)
+    tasks = order(network, tasks_of(network, parts, tiles, activations, node), activations[0].trial.after)
+    _require_whole_rows(network, tasks, activations)
+    weights, loads = plan_weights(tasks, boards, node.weight_words)
+    bands = bands_of(network, exchange, activations[0].trial.in_dram)
+    return Plan(division, parts, exchange, tiles, words, activations, tasks, weights, loads, bands)
+
+
+def _require_whole_rows(network: Network, tasks: Iterable[Task], activations: Sequence[ActivationPlan]) -> None:
+    """Results that go to DRAM are stored as whole rows, every pixel of them written."""
+    for task in tasks:
+        op = network.ops[task.op]
+        blocks = [(step.board, chunk.col0, chunk.col1) for step in task.weight_steps for chunk in step.chunks]
+        blocks += [(at.board, at.step.col0, at.step.col1) for at in task.vector_steps]
+        for board, *cols in blocks:
+            if task.op in activations[board].slots and not (op.is_plain and cols == [0, op.grid[1]]):
+                raise PlanError(f"{op.name}: rows of {op.grid[1]} pixels do not fit the accumulators and the buffer")

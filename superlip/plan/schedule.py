@@ -7,45 +7,18 @@ decided once, with a simple model of the two units, and the program is emitted i
 `Emitter` sees to that the order is kept where it matters.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from .network import Network
+from .tasks import Task
 from .timing import RESULT_LATENCY
 
-__all__ = ["Task", "order", "starts_after"]
+__all__ = ["order", "starts_after"]
 
 
-@dataclass(eq=False)
-class Task:
-    """A part of an operation that all boards do at the same time.
-
-    Parameters
-    ----------
-    op : int
-    steps : list
-        What the compiler emits for it: of a convolution the boards' weight steps, else (board, strip, step).
-    needs : list of (storage name, group0, group1, row0, row1)
-        What it reads.
-    makes : list of (group0, group1, rows)
-        What of the operation's output it completes; ``rows`` an index array. Nothing for a part of the sums.
-    matmul, vector : int
-        Cycles of the slowest board.
-    leaves_open : bool
-        Sums are still to be added to: no other convolution may come in between, since it would take their place. The
-        task with which such sums begin needs all that they are made of.
-    """
-
-    op: int
-    steps: list
-    needs: list
-    makes: list
-    matmul: int
-    vector: int
-    leaves_open: bool = False
-
-
-def starts_after(network, depths, barriers=()):
+def starts_after(depths: Sequence[int], barriers: Collection[int] = ()) -> list[int]:
     """For each operation the last one that must be complete before it begins (-1: none).
 
     Parameters
@@ -62,12 +35,13 @@ def starts_after(network, depths, barriers=()):
     return result
 
 
-class _Progress:
+class _Completion:
     """What the tasks so far have completed: for each word (group, row) of each operation's output, and when."""
 
-    def __init__(self, network, tasks):
+    def __init__(self, network: Network, tasks: Sequence[Sequence[Task]]) -> None:
         self.writers = network.writers()
-        self.left, self.time = [], []
+        self.left: list[np.ndarray] = []
+        self.time: list[np.ndarray] = []
         for op, mine in zip(network.ops, tasks, strict=True):
             storage = op.output.storage
             left = np.zeros((storage.groups, storage.height), np.int32)
@@ -77,7 +51,7 @@ class _Progress:
             self.left.append(left)
             self.time.append(np.zeros(left.shape))
 
-    def ready(self, task):
+    def ready(self, task: Task) -> float | None:
         """When the inputs of a task are complete; None if tasks that make them are still to come."""
         latest = 0.0
         for name, group0, group1, row0, row1 in task.needs:
@@ -89,7 +63,7 @@ class _Progress:
                 latest = max(latest, self.time[writer][group0:group1, row0:row1].max(initial=0.0))
         return latest
 
-    def done(self, task, time):
+    def done(self, task: Task, time: float) -> None:
         """A task is complete at ``time``."""
         for group0, group1, rows in task.makes:
             self.left[task.op][group0:group1, rows] -= 1
@@ -97,7 +71,7 @@ class _Progress:
             times[group0:group1, rows] = np.maximum(times[group0:group1, rows], time)
 
 
-def order(network, tasks, after):
+def order(network: Network, tasks: Sequence[Sequence[Task]], after: Sequence[int]) -> list[Task]:
     """All tasks in the order of the program.
 
     Among the convolutions that may come, the one that MATMUL can begin first, the earlier operation on a tie; in front
@@ -114,16 +88,18 @@ def order(network, tasks, after):
     -------
     list of Task
     """
-    progress = _Progress(network, tasks)
+    completion = _Completion(network, tasks)
     at = [0] * len(tasks)
-    result, total = [], sum(map(len, tasks))
+    result: list[Task] = []
+    total = sum(map(len, tasks))
     matmul = vector = 0.0
     banks = [0.0, 0.0]  # when VECTOR has emptied the accumulators of the last two convolution tasks
     first, unfinished = 0, None
     while len(result) < total:
         while at[first] == len(tasks[first]):
             first += 1
-        conv = own = None
+        conv: tuple[float, Task] | None = None
+        own: tuple[float, Task] | None = None
         for index in range(first, len(tasks)):
             if after[index] >= first:
                 break
@@ -137,7 +113,7 @@ def order(network, tasks, after):
             best = conv if is_conv else own
             if best is not None and best[0] <= free:
                 continue
-            ready = progress.ready(task)
+            ready = completion.ready(task)
             if ready is None:
                 continue
             start = max(free, ready)
@@ -149,20 +125,22 @@ def order(network, tasks, after):
         if own is not None and (conv is None or (own[0] < conv[0] + conv[1].matmul and not _collide(own[1], conv[1]))):
             start, task = own
             vector = start + task.vector
-            progress.done(task, vector + RESULT_LATENCY)
+            completion.done(task, vector + RESULT_LATENCY)
         else:
+            # Of the first unfinished operation's tasks one can always come.
+            assert conv is not None
             start, task = conv
             unfinished = task.op if task.leaves_open else None
             matmul = start + task.matmul
             if task.vector:
                 vector = max(vector, matmul) + task.vector
                 banks = [banks[1], vector]
-            progress.done(task, max(vector, matmul) + RESULT_LATENCY)
+            completion.done(task, max(vector, matmul) + RESULT_LATENCY)
         at[task.op] += 1
         result.append(task)
     return result
 
 
-def _collide(own, conv):
+def _collide(own: Task, conv: Task) -> bool:
     """Whether both read one storage, so most likely one bank, where MATMUL comes first."""
     return not {name for name, *_ in own.needs}.isdisjoint(name for name, *_ in conv.needs)

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass, field
 
 from superlip.plan.lower import lower
-from superlip.plan.planner import make_plan
+from superlip.plan.planner import expected_cycles
 from superlip.tools.terminal import counted, print_text
 
 from .rows import LayerRow, plan_rows
@@ -43,7 +43,7 @@ class Estimate:
         rows, target, boards = plan_rows(design), design.target, design.plan.boards
         cycles = single = round(design.plan.cycles)
         if boards > 1:
-            single = round(make_plan(lower(design.graph, target.node.tn), target, 1).cycles)
+            single = round(expected_cycles(lower(design.graph, target.node.tn), target, 1))
         warnings = misfits(target)
         if cycles > single:
             warnings.append(f"{boards} boards are slower than one here: sending takes longer than what it saves")
