@@ -34,4 +34,4 @@ class AddSpec(VectorSpec[ir.Add]):
         node = self.node
         a, b = (x.astype(np.int64) - s.zero_point for x, s in zip(inputs, sources, strict=True))
         total = round_half_even_shift(a * node.mult_a + b * node.mult_b, node.shift) + result.zero_point
-        return np.clip(total, node.low, node.high).astype(np.int8)
+        return np.clip(total, node.low, node.high).astype(result.element.dtype)

@@ -1,11 +1,14 @@
-"""The arithmetic that operators share: exact integer convolution, rescaling, rounding, tables."""
+"""The arithmetic that operators share: exact integer convolution, rescaling, rounding."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["convolve", "is_rising", "lookup", "requantize", "round_half_even_shift"]
+from superlip.element import INT8, ElementType
+from superlip.graph.ir import Elements
+
+__all__ = ["convolve", "is_rising", "requantize", "round_half_even_shift"]
 
 _CHUNK_BYTES = 64 << 20
 _EXACT_FLOAT32 = 1 << 24
@@ -13,8 +16,8 @@ _EXACT_FLOAT64 = 1 << 53
 
 
 def convolve(
-    x: NDArray[np.int8],
-    weights: NDArray[np.int8],
+    x: Elements,
+    weights: Elements,
     bias: NDArray[np.int32],
     *,
     strides: tuple[int, int],
@@ -31,8 +34,8 @@ def convolve(
 
     Parameters
     ----------
-    x : ndarray int8, shape (B, N, H, W)
-    weights : ndarray int8, shape (M, N / groups, kh, kw)
+    x : ndarray of elements, shape (B, N, H, W)
+    weights : ndarray of elements, shape (M, N / groups, kh, kw)
     bias : ndarray int32, shape (M,)
     pad_value : int
         What padding pixels hold.
@@ -44,7 +47,7 @@ def convolve(
     m, n_group, kh, kw = weights.shape
     matrix = weights.reshape(groups, m // groups, n_group * kh * kw)
     largest_x = max(int(np.max(x, initial=0)), -int(np.min(x, initial=0)), abs(pad_value))
-    bound = int(np.abs(matrix.astype(np.int16)).sum(axis=-1, dtype=np.int64).max(initial=0)) * largest_x
+    bound = int(np.abs(matrix.astype(np.int32)).sum(axis=-1, dtype=np.int64).max(initial=0)) * largest_x
     if bound >= _EXACT_FLOAT64:  # more than 2**39 products: no network has such a layer
         raise ValueError(f"a sum of {matrix.shape[-1]} products is too long to be exact")
     dtype = np.float32 if bound < _EXACT_FLOAT32 else np.float64
@@ -68,7 +71,7 @@ def convolve(
 
 
 def _columns(
-    x: NDArray[np.int8],
+    x: Elements,
     kernel: tuple[int, int],
     strides: tuple[int, int],
     dilations: tuple[int, int],
@@ -94,23 +97,33 @@ def _columns(
     return columns.reshape(batch, groups, channels // groups * kh * kw, rows * cols)
 
 
-def requantize(acc: ArrayLike, scale: ArrayLike, zero_point: int, low: int = -128, high: int = 127) -> NDArray[np.int8]:
+def requantize(
+    acc: ArrayLike,
+    scale: ArrayLike,
+    zero_point: int,
+    low: int | None = None,
+    high: int | None = None,
+    element: ElementType = INT8,
+) -> Elements:
     """clip(rint(float32(acc) * scale) + zero_point), all in float32, ties to even.
 
     Parameters
     ----------
     acc : ndarray of integers (any type that holds int32 exactly)
     scale : float32, or an ndarray float32 that broadcasts against ``acc``
+    low, high : int, optional
+        Without: those of the element.
 
     Returns
     -------
-    ndarray int8
+    ndarray of elements
     """
     value = np.asarray(acc).astype(np.float32)
     value *= np.asarray(scale, np.float32)
     np.rint(value, out=value)
     value += np.float32(zero_point)
-    return np.clip(value, low, high, out=value).astype(np.int8)
+    bounds = element.low if low is None else low, element.high if high is None else high
+    return np.clip(value, *bounds, out=value).astype(element.dtype)
 
 
 def round_half_even_shift(value: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
@@ -123,11 +136,6 @@ def round_half_even_shift(value: NDArray[np.int64], shift: int) -> NDArray[np.in
     return floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
 
 
-def is_rising(table: NDArray[np.int8] | None) -> bool:
+def is_rising(table: Elements | None) -> bool:
     """Whether a table (or none) keeps the order of numbers."""
     return table is None or bool((np.diff(np.roll(table.astype(int), len(table) // 2)) >= 0).all())
-
-
-def lookup(table: NDArray[np.int8], x: NDArray[np.int8]) -> NDArray[np.int8]:
-    """``table`` (shape (256,), by byte pattern) of each element of x."""
-    return table[x.view(np.uint8)]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from superlip.element import INT8
+from superlip.element import ElementType
 from superlip.graph import ir
 
-from .arithmetic import convolve, is_rising, lookup, requantize
+from .arithmetic import convolve, is_rising, requantize
 from .layout import Part
 from .spec import OpSpec, Tensor, Window, register
 
@@ -49,13 +49,12 @@ class ConvSpec(OpSpec[ir.Conv]):
     def takes_table(self) -> bool:
         return self.node.table is None
 
-    @property
-    def keeps_order(self) -> bool:
+    def keeps_order(self, element: ElementType) -> bool:
         """Requantization, clip and a rising table keep the order of sums that don't wrap."""
         node = self.node
-        return is_rising(node.table) and bool((node.scale > 0).all()) and self._never_wraps()
+        return is_rising(node.table) and bool((node.scale > 0).all()) and self._never_wraps(element)
 
-    def _never_wraps(self) -> bool:
+    def _never_wraps(self, element: ElementType) -> bool:
         """Whether no sum leaves int32, before its bias is added or behind.
 
         Additions modulo 2**32 may come in any order; the maximum of sums and the addition of a bias only without
@@ -63,7 +62,7 @@ class ConvSpec(OpSpec[ir.Conv]):
         """
         weights = self.node.weights.reshape(len(self.node.weights), -1).astype(np.int64)
         bias = self.node.bias.astype(np.int64)
-        low, high = INT8.bounds
+        low, high = element.bounds
         lowest = np.minimum(low * weights, high * weights).sum(axis=1)
         highest = np.maximum(low * weights, high * weights).sum(axis=1)
         int32 = np.iinfo(np.int32)
@@ -94,7 +93,7 @@ class ConvSpec(OpSpec[ir.Conv]):
 
     @property
     def weight_bytes(self) -> int:
-        return self.node.weights.size
+        return self.node.weights.nbytes
 
     def work(self, result: ir.Value) -> int:
         return math.prod(result.shape) * math.prod(self.node.weights.shape[1:])
@@ -112,5 +111,5 @@ class ConvSpec(OpSpec[ir.Conv]):
             pad_value=sources[0].zero_point,
         )
         zero_point = result.zero_point if node.table is None else node.table_zero_point
-        y = requantize(acc, node.scale.reshape(1, -1, 1, 1), zero_point, node.low, node.high)
-        return y if node.table is None else lookup(node.table, y)
+        y = requantize(acc, node.scale.reshape(1, -1, 1, 1), zero_point, node.low, node.high, result.element)
+        return y if node.table is None else result.element.look_up(node.table, y)

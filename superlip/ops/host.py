@@ -1,4 +1,4 @@
-"""Nodes that stay on the host: small ONNX models around int8 tensors."""
+"""Nodes that stay on the host: small ONNX models around tensors of elements."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def _session(model: bytes) -> Any:
 
 @register(ir.Host)
 class HostSpec(OpSpec[ir.Host]):
-    """A node that ONNX Runtime runs; its model takes int8 tensors (1, C, H, W) and gives one tensor (1, C, H, W)."""
+    """A node that ONNX Runtime runs; its model takes tensors (1, C, H, W) and gives one tensor (1, C, H, W)."""
 
     def on_host(self, values: dict[str, ir.Value]) -> ir.Host | None:
         return self.node

@@ -19,7 +19,7 @@ def identity(
     dest: Placement,
     *,
     order: Sequence[int] | NDArray[np.integer] | None = None,
-    table: NDArray[np.int8] | None = None,
+    table: ir.Elements | None = None,
     grid: tuple[int, int] | None = None,
     step: tuple[int, int] = (1, 1),
     origin: tuple[int, int] = (0, 0),
@@ -39,7 +39,7 @@ def identity(
         Which pixel goes where: as of `Op` and of a 1x1 convolution.
     """
     order = np.arange(dest.channels) if order is None else np.asarray(order)
-    weights = np.zeros((dest.channels, source.channels, 1, 1), np.int8)
+    weights = np.zeros((dest.channels, source.channels, 1, 1), dest.storage.element.dtype)
     weights[np.arange(dest.channels), order] = 1
     conv = identity_conv(name, dest, weights, table=table, strides=strides, pads=pads)
     grid = dest.size if grid is None else grid
@@ -49,11 +49,11 @@ def identity(
 def identity_conv(
     name: str,
     dest: Placement,
-    weights: NDArray[np.int8],
+    weights: ir.Elements,
     *,
     strides: tuple[int, int],
     pads: tuple[int, int, int, int] = (0, 0, 0, 0),
-    table: NDArray[np.int8] | None = None,
+    table: ir.Elements | None = None,
 ) -> ir.Conv:
     """A convolution whose results are its sums: with one 1 a channel in its weights, elements of its input."""
     return ir.Conv(

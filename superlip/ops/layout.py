@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superlip.element import INT8, ElementType
+from superlip.graph.ir import Elements
+
 __all__ = ["Part", "Placement", "Storage", "View", "pack_words", "unpack_words"]
 
 
@@ -22,6 +25,7 @@ class Storage:
     height: int
     width: int
     tn: int
+    element: ElementType = INT8
 
     @property
     def groups(self) -> int:
@@ -117,26 +121,26 @@ class View:
         return (self.base + groups[:, None, None] + rows[:, None] + cols).ravel()
 
 
-def pack_words(values: NDArray[np.int8], offset: int, groups: int, tn: int, fill: int = 0) -> NDArray[np.int8]:
+def pack_words(values: Elements, offset: int, groups: int, tn: int, fill: int = 0) -> Elements:
     """Channels to words.
 
     Parameters
     ----------
-    values : ndarray int8, shape (..., C, H, W)
+    values : ndarray of elements, shape (..., C, H, W)
     offset : int
         Channel of the storage at which they begin.
 
     Returns
     -------
-    ndarray int8, shape (..., groups, H, W, tn); ``fill`` in lanes that hold no channel.
+    ndarray of elements, shape (..., groups, H, W, tn); ``fill`` in lanes that hold no channel.
     """
     *batch, c, h, w = values.shape
-    padded = np.full((*batch, groups * tn, h, w), fill, np.int8)
+    padded = np.full((*batch, groups * tn, h, w), fill, values.dtype)
     padded[..., offset : offset + c, :, :] = values
     return np.ascontiguousarray(np.moveaxis(padded.reshape(*batch, groups, tn, h, w), -3, -1))
 
 
-def unpack_words(words: NDArray[np.int8], offset: int, channels: int) -> NDArray[np.int8]:
+def unpack_words(words: Elements, offset: int, channels: int) -> Elements:
     """The inverse of pack_words: words (..., groups, H, W, tn) to (..., channels, H, W)."""
     *batch, groups, h, w, tn = words.shape
     flat = np.moveaxis(words, -1, -3).reshape(*batch, groups * tn, h, w)

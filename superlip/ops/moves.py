@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import reshape_model
 from superlip.graph.onnx.views import LARGEST_STEP, progressions
 
-from .arithmetic import lookup
 from .identity import identity, identity_conv
 from .lowering import Lowering, LoweringError
 from .operation import Op
@@ -26,7 +24,7 @@ class ConcatSpec(OpSpec[ir.Concat]):
     """A concatenation is no operation: its inputs are written where it lies, or moved there."""
 
     @property
-    def joins(self) -> list[tuple[str, NDArray[np.int8] | None]]:
+    def joins(self) -> list[tuple[str, ir.Elements | None]]:
         return list(zip(self.node.inputs, self.node.tables, strict=True))
 
     def can_write(self, offset: int, tn: int) -> bool:
@@ -42,8 +40,10 @@ class ConcatSpec(OpSpec[ir.Concat]):
                 lowering.add(identity(f"{self.node.name}.{number}", source, part, table=table))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
-        tables = self.node.tables
-        parts = [x if table is None else lookup(table, x) for x, table in zip(inputs, tables, strict=True)]
+        parts = [
+            x if table is None else source.element.look_up(table, x)
+            for x, source, table in zip(inputs, sources, self.node.tables, strict=True)
+        ]
         return np.concatenate(parts, axis=1)
 
 
@@ -155,7 +155,7 @@ class SpaceToDepthSpec(OpSpec[ir.SpaceToDepth]):
         node, b = self.node, self.node.block
         source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
         channels = np.arange(source.channels)
-        weights = np.zeros((b, b, len(channels), len(channels), b, b), np.int8)
+        weights = np.zeros((b, b, len(channels), len(channels), b, b), dest.storage.element.dtype)
         for y in range(b):
             for x in range(b):
                 weights[y, x, channels, channels, y, x] = 1

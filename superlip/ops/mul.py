@@ -36,4 +36,4 @@ class MulSpec(VectorSpec[ir.Mul]):
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         node = self.node
         a, b = (x.astype(np.int32) - s.zero_point for x, s in zip(inputs, sources, strict=True))
-        return requantize(a * b, node.scale, result.zero_point, node.low, node.high)
+        return requantize(a * b, node.scale, result.zero_point, node.low, node.high, result.element)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superlip.element import ElementType
 from superlip.graph import ir
 
 from .layout import Part, Placement
@@ -99,6 +100,11 @@ class Op:
     def is_conv(self) -> bool:
         """Whether MATMUL runs it, with weights."""
         return self.spec.is_conv
+
+    @property
+    def element(self) -> ElementType:
+        """What the lanes of the output's words hold."""
+        return self.output.storage.element
 
     @property
     def is_plain(self) -> bool:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from superlip.element import INT8
+from superlip.element import ElementType
 from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
@@ -37,22 +37,21 @@ class PoolSpec(VectorSpec[ir.Pool]):
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         node, x = self.node, inputs[0]
         if node.kind == "max":
-            return np.clip(reduce(np.maximum, self._pixels(x, -128)), node.low, node.high).astype(np.int8)
+            return np.clip(reduce(np.maximum, self._pixels(x, sources[0].element.low)), node.low, node.high)
         assert node.scale is not None
         total = reduce(np.add, self._pixels(x.astype(np.int32) - sources[0].zero_point, 0))
         if node.count_include_pad:
             count = np.full((1, 1, *total.shape[2:]), node.kernel[0] * node.kernel[1])
         else:
             count = reduce(np.add, self._pixels(np.ones((1, 1, *x.shape[2:]), np.int32), 0))
-        return requantize(total, node.scale[count], result.zero_point, node.low, node.high)
+        return requantize(total, node.scale[count], result.zero_point, node.low, node.high, result.element)
 
     def can_write(self, offset: int, tn: int) -> bool:
         """VECTOR pools all lanes of a word."""
         return offset % tn == 0
 
-    @property
-    def pool_of_sums(self) -> ir.Pool | None:
-        is_plain = self.node.kind == "max" and self.node.kernel != (1, 1) and self.clip == INT8.bounds
+    def pool_of_sums(self, element: ElementType) -> ir.Pool | None:
+        is_plain = self.node.kind == "max" and self.node.kernel != (1, 1) and self.clip(element) == element.bounds
         return self.node if is_plain else None
 
     def params(self, op: Op, tn: int) -> list[Words]:

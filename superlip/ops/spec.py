@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
+from superlip.element import ElementType
 from superlip.graph import ir
 
 from .layout import Part
@@ -23,7 +23,7 @@ __all__ = ["OpSpec", "Tensor", "Window", "apply", "register", "spec_of"]
 N = TypeVar("N", bound=ir.Node)
 
 Tensor = NDArray[Any]
-"""A batch of one activation: int8, shape (B, C, H, W); of another type where a host computes in floating point."""
+"""A batch of one activation: elements, shape (B, C, H, W); reals where a host computes in floating point."""
 
 
 class Window(NamedTuple):
@@ -62,14 +62,14 @@ class OpSpec(ABC, Generic[N]):
 
         Parameters
         ----------
-        inputs : list of ndarray int8, shape (B, C, H, W)
+        inputs : list of ndarray of elements, shape (B, C, H, W)
             In the order of ``node.inputs``.
         sources, result
             Scales, zero points and shapes of the inputs and of the output.
 
         Returns
         -------
-        ndarray int8, shape (B, C, H, W)
+        ndarray of elements, shape (B, C, H, W)
         """
 
     @property
@@ -103,7 +103,7 @@ class OpSpec(ABC, Generic[N]):
         return None
 
     @property
-    def joins(self) -> list[tuple[str, NDArray[np.int8] | None]]:
+    def joins(self) -> list[tuple[str, ir.Elements | None]]:
         """Of a result that is only its inputs one after another: each input, and the table that rescales it."""
         return []
 
@@ -116,8 +116,7 @@ class OpSpec(ABC, Generic[N]):
         """Whether VECTOR can put a table behind the node on its way."""
         return False
 
-    @property
-    def keeps_order(self) -> bool:
+    def keeps_order(self, element: ElementType) -> bool:
         """Of a convolution: whether the largest result is of the largest sum, with or without its bias."""
         return False
 
@@ -130,8 +129,7 @@ class OpSpec(ABC, Generic[N]):
         """The node for an input whose channels are (n, ky, kx), what its window sees: 1x1. None where there is none."""
         return None
 
-    @property
-    def pool_of_sums(self) -> ir.Pool | None:
+    def pool_of_sums(self, element: ElementType) -> ir.Pool | None:
         """The node, where it is a pooling that VECTOR can do on a convolution's sums, if that ``keeps_order``."""
         return None
 
@@ -149,7 +147,7 @@ class OpSpec(ABC, Generic[N]):
 
     @property
     def weight_bytes(self) -> int:
-        """int8 weights of the model, without padding."""
+        """Bytes of the model's weights, without padding."""
         return 0
 
     def work(self, result: ir.Value) -> int:
@@ -190,13 +188,13 @@ def apply(node: ir.Node, inputs: Sequence[Tensor], values: dict[str, ir.Value]) 
     Parameters
     ----------
     node : ir.Node
-    inputs : list of ndarray int8, shape (B, C, H, W)
+    inputs : list of ndarray of elements, shape (B, C, H, W)
         In the order of ``node.inputs``.
     values : dict of str to ir.Value
         Of the graph: scales and zero points.
 
     Returns
     -------
-    ndarray int8, shape (B, C, H, W); of another type where a Host node's output is a host value
+    ndarray of elements, shape (B, C, H, W); reals where a Host node's output is a host value
     """
     return spec_of(node).compute(inputs, [values[name] for name in node.inputs], values[node.output])

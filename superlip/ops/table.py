@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
-from .arithmetic import lookup
 from .layout import View
 from .operation import Op
 from .params import Words, table_block
@@ -17,7 +16,7 @@ __all__ = ["TableSpec"]
 
 @register(ir.Table)
 class TableSpec(VectorSpec[ir.Table]):
-    """A function of one element, by its 256 results: a copy, with the table behind it."""
+    """A function of one element, by the result for each bit pattern: a copy, with the table behind it."""
 
     vector_op = VectorOp.MAX
     loads = {"load_table": 1}
@@ -29,4 +28,4 @@ class TableSpec(VectorSpec[ir.Table]):
         return super().body(op, step, views) | {"use_table": 1}
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
-        return lookup(self.node.table, inputs[0])
+        return sources[0].element.look_up(self.node.table, inputs[0])

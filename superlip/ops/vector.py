@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from superlip.element import INT8
+from superlip.element import ElementType
 from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
@@ -52,10 +52,9 @@ class VectorSpec(OpSpec[N]):
     def vector_op(self) -> VectorOp:
         """What VECTOR does with a pixel; a class attribute, where all nodes have the same."""
 
-    @property
-    def clip(self) -> tuple[int, int]:
+    def clip(self, element: ElementType) -> tuple[int, int]:
         """Smallest and largest result."""
-        return (self.node.low, self.node.high) if isinstance(self.node, ir.Clipped) else INT8.bounds
+        return (self.node.low, self.node.high) if isinstance(self.node, ir.Clipped) else element.bounds
 
     def lower(self, lowering: Lowering) -> None:
         lowering.elementwise(self.node)
@@ -78,7 +77,7 @@ class VectorSpec(OpSpec[N]):
         """
         source, first_group = views[0], op.output.first_group
         (kh, kw), (sy, sx), (top, left, *_), _ = self.window
-        low, high = self.clip
+        low, high = self.clip(op.element)
         body = {
             "op": self.vector_op,
             "source": source.address(step.group + op.inputs[0].first_group - first_group, source.row0),

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from superlip.graph import ir
 from superlip.ops import OpSpec, spec_of
 from superlip.ops.arithmetic import is_rising
@@ -15,12 +12,12 @@ from .pooling import Fusion
 __all__ = ["place_concatenations"]
 
 
-def place_concatenations(nodes: list[ir.Node], places: Places, fusion: Fusion) -> dict[str, NDArray[np.int8]]:
+def place_concatenations(nodes: list[ir.Node], places: Places, fusion: Fusion) -> dict[str, ir.Elements]:
     """Give the inputs of concatenations their place in it, where what makes them can write there.
 
     Returns
     -------
-    dict of str to ndarray int8, shape (256,)
+    dict of str to table
         Values that are written through a table on their way into a concatenation.
     """
     makers = {node.output: node for node in nodes}
@@ -45,9 +42,7 @@ def place_concatenations(nodes: list[ir.Node], places: Places, fusion: Fusion) -
     return tables
 
 
-def _writer(
-    makers: dict[str, ir.Node], name: str, table: NDArray[np.int8] | None, fusion: Fusion
-) -> OpSpec[Any] | None:
+def _writer(makers: dict[str, ir.Node], name: str, table: ir.Elements | None, fusion: Fusion) -> OpSpec[Any] | None:
     """What writes a value: the convolution that a pooling is fused into, else the node that makes it."""
     maker = makers.get(name)
     if maker is None:

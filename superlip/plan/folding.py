@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from superlip.graph import ir
 from superlip.ops import Window, spec_of
@@ -21,7 +20,7 @@ from superlip.rtl.isa import MAX_FOLD
 
 __all__ = ["Taps", "fold_columns", "fold_input", "most_copies"]
 
-Images = NDArray[np.int8]
+Images = ir.Elements
 """Shape (B, C, H, W)."""
 
 
@@ -77,7 +76,7 @@ class Taps:
         (kh, kw), (sy, sx), (top, left, bottom, right), (dy, dx) = self.window
         rows, cols = self.rows, self.cols
         edges = ((0, 0), (0, 0), (top, bottom), (left, right))
-        padded = np.pad(images, edges, constant_values=np.int8(self.pad_value))
+        padded = np.pad(images, edges, constant_values=self.pad_value)
         taps = [
             padded[:, :, ky * dy : ky * dy + (rows - 1) * sy + 1 : sy, kx * dx : kx * dx + (cols - 1) * sx + 1 : sx]
             for ky in range(kh)

@@ -40,5 +40,6 @@ class Places:
     def storage(self, name: str, value: str, lane: int) -> Placement:
         """A storage of its own name for (a copy of) a value, beginning at a lane of its first word."""
         channels, height, width = self.values[value].shape
+        storage = Storage(name, lane + channels, height, width, self.tn, self.values[value].element)
         self.contents[name] = value, lane
-        return Placement(Storage(name, lane + channels, height, width, self.tn), lane, channels)
+        return Placement(storage, lane, channels)

@@ -58,8 +58,11 @@ class Fusion:
 
 def _fusable(values: dict[str, ir.Value], conv: ir.Node, node: ir.Node, tn: int) -> ir.Pool | None:
     """The node, where it is a pooling that can be done on the sums of another one, a convolution, and pays."""
-    pool = spec_of(node).pool_of_sums
-    return pool if pool is not None and spec_of(conv).keeps_order and _pays(values, conv, pool, tn) else None
+    element = values[conv.output].element
+    pool = spec_of(node).pool_of_sums(element)
+    if pool is None or not spec_of(conv).keeps_order(element):
+        return None
+    return pool if _pays(values, conv, pool, tn) else None
 
 
 def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) -> bool:
