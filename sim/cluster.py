@@ -355,6 +355,7 @@ class Simulator:
                 stdin=subprocess.PIPE if host else subprocess.DEVNULL, stderr=errors, start_new_session=True, text=True,
             )  # fmt: skip
             try:
+                assert child.stdout is not None  # a pipe
                 for line in child.stdout:
                     key, *values = line.split()
                     if key == "progress":
@@ -434,7 +435,9 @@ def _write_job(folder, lines, dram, inputs):
 def _append(blob, offset, data):
     """Write a piece behind those before it; returns the rest of its line."""
     place = blob.tell()
-    view = memoryview(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data).cast("B")
+    if isinstance(data, np.ndarray):
+        data = np.ascontiguousarray(data).data
+    view = memoryview(data).cast("B")
     blob.write(view)
     return f"{offset} {len(view)} {place}"
 

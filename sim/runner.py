@@ -227,7 +227,7 @@ def _build(tools, component, waves, stand_ins):
     text = to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
     extra = {path.name: path.read_text() for path in StandIns.sources if stand_ins}
     extra |= {path.name: path.read_text() for path in StandIns.headers if stand_ins}
-    definitions = platform.definitions if stand_ins else {}
+    definitions = platform.definitions if platform else {}
     cocotb = importlib.metadata.version("cocotb")
     parts = (text, waves, OPT_FAST, tools.version, cocotb, sys.version, definitions, extra)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 __all__ = ["PackageError", "build", "place_of"]
 
@@ -212,7 +213,9 @@ def _write_host_models(design, folder):
     read from DRAM; others are the image or results of operations before. A result has pieces where it is written there.
     """
     compiled, network = design.compiled, design.network
-    items = [(segment, step.node) for segment in range(compiled.segments) for step in network.segment_steps(segment)]
+    items: list[tuple[int | None, Any]] = [
+        (segment, step.node) for segment in range(compiled.segments) for step in network.segment_steps(segment)
+    ]
     items += [(None, node) for node in network.host]
     read = {name for segment in range(1, compiled.segments) for name in network.host_reads(segment)} | set(
         network.outputs

@@ -21,7 +21,7 @@ import dataclasses
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
@@ -91,7 +91,7 @@ def _read(path):
 
 def _partial(name, hints):
     """A schema of settings, none of which has to be there; an element type is known by its name."""
-    fields = {key: (str if hint is ElementType else hint, None) for key, hint in hints.items()}
+    fields: dict[str, Any] = {key: (str if hint is ElementType else hint, None) for key, hint in hints.items()}
     return create_model(name, __config__=_STRICT, **fields)
 
 

@@ -5,6 +5,7 @@ one in the program of a board that is not done is where a hang begins; if it wai
 there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -199,13 +200,14 @@ def failing_instruction(error, reached, programs, target):
         return None
     unit = Unit[error.unit]
     mine = programs.of(unit, init=reached.init)[reached.done[error.node, unit] :][:TAKEN_AHEAD]
+    suspects: Iterator[Listed]
     if error.code.name == "ADDRESS":
         suspects = (i for i in mine if any(_outside(*e, error.syndrome) for e in _extents(i, target.node)))
     elif error.code.name in ("AXI_READ", "AXI_WRITE"):
         size = (target.dram.megabytes << 20) // target.node.tn
         suspects = (i for i in mine if _last(i.body, "dram") >= size)
     else:
-        suspects = iter(())
+        suspects = iter(mine)
     return next(suspects, mine[0] if mine else None)
 
 
@@ -220,7 +222,7 @@ def _last(body, place):
     return body[place] + rows * strides[0] + planes * strides[1] + max(body["count0"], 1) - 1
 
 
-def _extents(instruction, node):
+def _extents(instruction, node) -> list[tuple[int, int, int]]:
     """(words of the memory, first, last word) of what an instruction reads and writes on chip."""
     body = instruction.body
     sizes = {Memory.ACT: node.act_words, Memory.WEIGHT: node.weight_words}

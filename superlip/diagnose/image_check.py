@@ -68,7 +68,7 @@ class _Board:
         self.board = reference.boards[number]
         self.node = reference.target.node
         self.ops = reference.network.ops
-        self.places = None
+        self.places: list[tuple[int, int, int, int, int]] | None = None
         self.positions = {}
 
     def check(self, extents):
@@ -160,7 +160,7 @@ class _Board:
 
     def _describe(self, address, word, lane, values, at):
         """(what it is, its difference) of one byte."""
-        for first, end, op, tile, block in self.places:
+        for first, end, op, tile, block in self.places or ():
             if first <= word < end:
                 have, want = (int(part[at]) for part in values)
                 text = self._weight(op, tile, block, word - first, lane)

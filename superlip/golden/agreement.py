@@ -158,7 +158,7 @@ class Agreement:
         lines += [f"  {output}" for output in self.outputs]
         if self.same_class is not None:
             lines.append(f"  same class for {100 * self.same_class:.2f} % of {images}")
-        if self.accuracy is not None:
+        if self.accuracy is not None and self.accuracy_given is not None:
             given = f"model as given: {100 * self.accuracy_given:.2f} %"
             lines.append(f"  accuracy {100 * self.accuracy:.2f} % of {images} ({given})")
         return lines
@@ -225,8 +225,9 @@ def agreement_of(graph, ours, theirs, *, labels=None, source="images"):
     for name, tensor in zip(graph.outputs, graph.onnx_outputs, strict=True):
         value = graph.values[name]
         pair = [_reals(array, value) for array in (ours[tensor], theirs[tensor])]
-        reals.append([array.reshape(len(array), -1) for array in pair])
-        outputs.append(_output(tensor, *reals[-1], None if value.is_float else value.scale))
+        mine, given = (array.reshape(len(array), -1) for array in pair)
+        reals.append((mine, given))
+        outputs.append(_output(tensor, mine, given, None if value.is_float else value.scale))
     classes = [array.argmax(axis=1) for array in reals[0]]
     is_classifier = labels is not None or _is_classifier(graph, theirs[graph.onnx_outputs[0]].shape)
     return Agreement(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -154,12 +155,14 @@ class Report:
 
     def to_json(self):
         """The report as JSON text, without the outputs' values."""
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "outputs"}
+        content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "outputs"}
         for name, value in content.items():
             if isinstance(value, Agreement):
                 content[name] = value.to_dict()
             elif isinstance(value, list):
-                content[name] = [asdict(item) if is_dataclass(item) else item for item in value]
+                content[name] = [
+                    asdict(item) if is_dataclass(item) and not isinstance(item, type) else item for item in value
+                ]
         return json.dumps(content, indent=1) + "\n"
 
     def write_json(self, path):

@@ -1,6 +1,7 @@
 """Rows of a table of layers: measured, or as the planner expects them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from superlip.graph.onnx.macs import host_macs
 from superlip.rtl.isa import Unit
@@ -46,7 +47,7 @@ def layer_rows(design, result, comparison):
     image = int(result.cycles.argmax())
     profile = result.profile[result.profile["image"] == image]
     columns = attribute(design, result, image)
-    everything = [("input", None, "-", 0)]
+    everything: list[tuple[str, int | None, str, int]] = [("input", None, "-", 0)]
     everything += [
         (op.name, index, split.value, op.macs)
         for index, (op, split) in enumerate(zip(design.network.ops, design.plan.splits, strict=True))
@@ -80,7 +81,7 @@ def _with_host(design, rows, *, first, measured):
     ``measured``: fields of a host operation's row that are known because the boards were watched.
     """
     compiled, network = design.compiled, design.network
-    steps = [
+    steps: list[tuple[int, int | None, Any]] = [
         (step.position, segment, step.node)
         for segment in range(compiled.segments)
         for step in network.segment_steps(segment)
@@ -123,7 +124,7 @@ def _bound(moves, cycles):
             int((moves[u]["busy"] - (moves[u]["stalled"] if name == "compute" else 0)).max(initial=0)) for u in units
         ]
         work[name] = max(active)
-    best = max(work, key=work.get)
+    best = max(work, key=lambda name: work[name])
     return best if 2 * work[best] >= cycles else "latency"
 
 

@@ -63,7 +63,7 @@ def _columns(config, width):
     return PEArray(width, config.tn, config.mac)
 
 
-PARTS = (
+PARTS: tuple[tuple[str, tuple[str, ...], Slices | None], ...] = (
     # name, instances (patterns of paths below the node), slices
     ("PE array", ("core.matrix.array",), Slices(_columns, lambda c: c.tm, (4, 8))),
     ("accumulators", ("core.matrix.accumulators",), None),
@@ -307,15 +307,15 @@ def _plans(config):
         roots = [p for p, owner in owners.items() if owner == part and owners.get(_parent(p)) != part]
         if not roots:
             continue
-        width = slices and slices.width(config)
+        width = slices.width(config) if slices else 0
         if slices and width > slices.widths[1]:
             small, large = slices.widths
             texts = [(to_verilog(slices.make(config, n)), 1) for n in slices.widths]
             origin = f"slices of {small} and {large}, scaled to {width}"
             plans.append(_Plan(name, texts, origin, _scaling(small, large, width)))
             continue
-        texts = Counter(_text(root, modules, owners) for root in roots)
-        plans.append(_Plan(name, list(texts.items()), "", _sum))
+        counts = Counter(_text(root, modules, owners) for root in roots)
+        plans.append(_Plan(name, list(counts.items()), "", _sum))
     return plans
 
 
