@@ -94,7 +94,8 @@ class Node(wiring.Component):
         return m
 
     def _isolate(self, m, core, supervisor):
-        config, guards = self.config, []
+        config = self.config
+        guards: list[IsolateRead | IsolateWrite] = []
         for p in range(config.axi_ports):
             m.submodules[f"isolate_read_{p}"] = read = IsolateRead(config.axi_bytes)
             write = IsolateWrite(config.axi_bytes, outstanding=config.axi_outstanding)

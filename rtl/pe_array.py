@@ -85,7 +85,7 @@ class SingleMAC:
         return (total,)
 
 
-MACS = {"packed": PackedMAC, "single": SingleMAC}
+MACS: dict[str, type[PackedMAC] | type[SingleMAC]] = {"packed": PackedMAC, "single": SingleMAC}
 
 
 class PEArray(wiring.Component):

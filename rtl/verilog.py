@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from typing import Any
 
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Const, Value
@@ -88,7 +89,7 @@ def _start_processes(module):
 @contextmanager
 def _no_zero_init():
     """Amaranth 0.5 has no option for this; with a version that works differently, the text is just longer."""
-    emitter = getattr(rtlil, "ModuleEmitter", None)
+    emitter: Any = getattr(rtlil, "ModuleEmitter", None)
     emit_memory = getattr(emitter, "emit_memory", None)
     if emit_memory is None:
         yield
