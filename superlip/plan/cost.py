@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superlip.boards import Target
-from superlip.ops.layout import Part
+from superlip.ops.layout import Part, Storage
 from superlip.ops.operation import Op
 from superlip.rtl.config import NodeConfig
 
@@ -64,6 +64,8 @@ class Estimator:
         self.given = network.given()
         self.writers, self.users = network.writers(), network.users()
         self.storages = network.storages()
+        self._related = [self._find_related(index) for index in range(len(network.ops))]
+        self._costs: dict[tuple, LayerCost] = {}
         self._parts: dict[tuple[int, Split], _Parts] = {}
         self._traffic: dict[tuple, tuple[NDArray[np.int_], NDArray[np.int_]]] = {}
 
@@ -92,33 +94,52 @@ class Estimator:
 
     def estimate(self, splits: Sequence[Split]) -> list[LayerCost]:
         """Cost of every operation, divided by its split."""
-        target, node, boards, share = self.target, self.target.node, self.boards, self.share
-        parts = [self.parts(index, split) for index, split in enumerate(splits)]
-        streamed = _streamed(parts, node, boards)
+        streamed = _streamed(
+            [self.parts(index, split) for index, split in enumerate(splits)], self.target.node, self.boards
+        )
+        names = [split.value for split in splits]  # which are hashed faster
         costs = []
-        for index, (op, split) in enumerate(zip(self.network.ops, splits, strict=True)):
-            shared = split is Split.ROWS and share < 1
-            loaded = [words * (share if shared else 1) * node.tn for words in streamed[index]]
-            sent = self.traffic(op.output.storage.name, splits)[0].sum(axis=1) * float(node.tn)
-            for storage in (s for s, position in self.given.items() if position == index):  # its exchange comes first
-                words, given = self.traffic(storage.name, splits)
-                sent += words.sum(axis=1) * node.tn
-                loaded = [bytes_ + int(count) * node.tn for bytes_, count in zip(loaded, given, strict=True)]
-            if shared:
-                sent += np.array(streamed[index]) * (1 - share) * node.tn
-            exchanged = any(self.traffic(place.storage.name, splits)[0].any() for place in op.inputs)
-            costs.append(
-                LayerCost(
-                    compute=parts[index].compute,
-                    vector=parts[index].vector,
-                    dram=dram_cycles(max(loaded), target),
-                    link=link_cycles(max(sent), target),
-                    start=start_cycles(exchanged, target),
-                    dram_bytes=round(sum(loaded)),
-                    link_bytes=round(sum(sent)),
-                )
-            )
+        for index, related in enumerate(self._related):
+            key = index, tuple(streamed[index]), tuple(names[other] for other in related)
+            if key not in self._costs:
+                self._costs[key] = self._cost(index, splits, streamed[index])
+            costs.append(self._costs[key])
         return costs
+
+    def _find_related(self, index: int) -> list[int]:
+        """Operations whose splits an operation's cost depends on, beside the weights that are streamed."""
+        op = self.network.ops[index]
+        names = {place.storage.name for place in (*op.inputs, op.output)}
+        names |= {storage.name for storage in self._given_before(index)}
+        return sorted({i for name in names for i in (*self.writers.get(name, ()), *self.users.get(name, ()))})
+
+    def _given_before(self, index: int) -> list[Storage]:
+        """What the host writes before an operation: its exchange comes first."""
+        return [storage for storage, position in self.given.items() if position == index]
+
+    def _cost(self, index: int, splits: Sequence[Split], streamed: Sequence[int]) -> LayerCost:
+        """Cost of one operation, of which boards load so many words of weights for each image."""
+        target, share, op = self.target, self.share, self.network.ops[index]
+        tn, parts = target.node.tn, self.parts(index, splits[index])
+        shared = splits[index] is Split.ROWS and share < 1
+        loaded = [words * (share if shared else 1) * tn for words in streamed]
+        sent = self.traffic(op.output.storage.name, splits)[0].sum(axis=1) * float(tn)
+        for storage in self._given_before(index):
+            words, given = self.traffic(storage.name, splits)
+            sent += words.sum(axis=1) * tn
+            loaded = [bytes_ + int(count) * tn for bytes_, count in zip(loaded, given, strict=True)]
+        if shared:
+            sent += np.array(streamed) * (1 - share) * tn
+        exchanged = any(self.traffic(place.storage.name, splits)[0].any() for place in op.inputs)
+        return LayerCost(
+            compute=parts.compute,
+            vector=parts.vector,
+            dram=dram_cycles(max(loaded), target),
+            link=link_cycles(max(sent), target),
+            start=start_cycles(exchanged, target),
+            dram_bytes=round(sum(loaded)),
+            link_bytes=round(sum(sent)),
+        )
 
 
 class _Parts(NamedTuple):
