@@ -37,7 +37,7 @@ class Deadlock(RuntimeError):
 
 @dataclass(eq=False)
 class _Board:
-    """State of one board; memories as int8 words (words, tn), accumulators as int32 (words, tm)."""
+    """State of one board; memories as words of elements (words, tn), accumulators as int32 (words, tm)."""
 
     config: object
     dram: np.ndarray
@@ -72,10 +72,10 @@ class FunctionalCluster:
         for extents in images:
             board = _Board(
                 config,
-                np.zeros((dram_words, config.tn), np.int8),
+                np.zeros((dram_words, config.tn), config.element.dtype),
                 # What nothing has written is not zero on a board either.
-                np.full((config.act_words, config.tn), 0x55, np.int8),
-                np.full((config.weight_words, config.tn), 0x55, np.int8),
+                np.full((config.act_words, config.tn), 0x55, config.element.dtype),
+                np.full((config.weight_words, config.tn), 0x55, config.element.dtype),
                 np.full((config.acc_words, config.tm), 0x5555, np.int32),
                 np.zeros((len(Unit), COUNTERS), np.int64),
                 [deque() for _ in Unit],
@@ -90,16 +90,23 @@ class FunctionalCluster:
         size = self.config.axi_bytes
         if at % size or len(data) % size:
             raise ValueError(f"offset {offset} or length {len(data)} is no multiple of {size} bytes")
-        words = np.frombuffer(data, np.int8).reshape(-1, size)
+        words = np.frombuffer(data, self.config.element.dtype).reshape(-1, self._port_lanes)
         first = at // size
-        self.boards[board].dram[first : first + len(words), port * size : (port + 1) * size] = words
+        self.boards[board].dram[first : first + len(words), self._lanes_of(port)] = words
 
     def read(self, board, offset, length):
         """Read bytes of DRAM."""
         port, at = divmod(offset, self.stripe_bytes)
         size = self.config.axi_bytes
-        words = self.boards[board].dram[at // size : (at + length) // size, port * size : (port + 1) * size]
-        return words.tobytes()
+        return self.boards[board].dram[at // size : (at + length) // size, self._lanes_of(port)].tobytes()
+
+    @property
+    def _port_lanes(self):
+        """Lanes of a word that one port carries."""
+        return self.config.tn // self.config.axi_ports
+
+    def _lanes_of(self, port):
+        return slice(port * self._port_lanes, (port + 1) * self._port_lanes)
 
     def run(self, programs, seed=0):
         """Run one program on each board to its end.
@@ -194,7 +201,8 @@ class FunctionalCluster:
         del header
         words = board.weight[body["weights"] : body["weights"] + body["sets"] * body["rows"]]
         for weights in words.reshape(body["sets"], body["rows"], -1):
-            whole = np.full((self.config.tm, self.config.tn), 0x55, np.int8)  # other columns give nonsense
+            # Other columns give nonsense.
+            whole = np.full((self.config.tm, self.config.tn), 0x55, words.dtype)
             whole[: len(weights)] = weights
             board.sets.append(whole)
 

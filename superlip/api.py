@@ -88,7 +88,7 @@ def predict(model, images, *, calibrate=None, random_weights=None, input_shape=N
     Returns
     -------
     dict of str to ndarray, shape (N, ...)
-        By the model's output names: float32, or int8 or uint8 where the model's output is of that type.
+        By the model's output names: float32, or the model's own integers where its output has them.
 
     Raises
     ------

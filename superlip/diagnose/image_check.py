@@ -120,7 +120,7 @@ class _Board:
             address = offset + int(at)
             port, rest = divmod(address, self.board.dram.stripe_bytes)
             word, byte = divmod(rest, size)
-            values = [np.frombuffer(part, np.int8) for part in (have, want)]
+            values = [np.frombuffer(part, self.node.element.dtype) for part in (have, want)]
             key, difference = self._describe(address, word, port * size + byte, values, int(at))
             found.setdefault(key, difference)
         return found.values()
@@ -222,7 +222,7 @@ class _Board:
         if entry >= length * self.node.tn:
             entry -= length * self.node.tn
             have, want = (int(part[at]) for part in values)
-            pattern = entry - 256 if entry > 127 else entry
+            pattern = self.node.element.by_pattern()[entry]
             whose = f"table of layer {op.name}, entry for {pattern}"
             text = f"{whose}: it is {have}, the model says {want} (DRAM {address:#x})"
             return address, ImageDifference(self.number, "table", number, text, address)

@@ -1,9 +1,15 @@
 """How far the outputs of the quantized network are from those of the model as the user gave it."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superlip.graph import ir
+from superlip.graph.given import Given
 
 from .loss import Loss, find_loss
 from .predict import own_outputs
@@ -12,7 +18,7 @@ from .run import own_numbers, quantize_input, run
 __all__ = ["AccuracyError", "Agreement", "OutputAgreement", "agree", "agreement_of", "decibels"]
 
 WARN_DB, FAIL_DB = 20.0, 10.0
-"""Signal to error of an output. Healthy int8 networks have 30 to 40 dB."""
+"""Signal to error of an output. Healthy 8-bit networks have 30 to 40 dB."""
 WARN_CLASS, FAIL_CLASS = 0.95, 0.80
 """Share of images that a classifier must put in the same class as the model as given does."""
 BEST_DB = 120.0
@@ -29,12 +35,12 @@ class AccuracyError(ValueError):
     exit_status = 1  # of the command: the answer is no
 
 
-def decibels(signal, error):
+def decibels(signal: NDArray, error: NDArray) -> float:
     """20 log10 of root mean squares, within +-BEST_DB."""
-    signal, error = (math.sqrt(float(np.mean(np.square(a, dtype=np.float64)))) for a in (signal, error))
-    if error == 0:
+    of_signal, of_error = (math.sqrt(float(np.mean(np.square(a, dtype=np.float64)))) for a in (signal, error))
+    if of_error == 0:
         return BEST_DB
-    return max(-BEST_DB, min(BEST_DB, 20 * math.log10(max(signal, 1e-300) / error)))
+    return max(-BEST_DB, min(BEST_DB, 20 * math.log10(max(of_signal, 1e-300) / of_error)))
 
 
 @dataclass(frozen=True)
@@ -107,17 +113,17 @@ class Agreement:
     loss: Loss | None = None
 
     @property
-    def decibels(self):
+    def decibels(self) -> float:
         """Of the worst output."""
         return min(output.decibels for output in self.outputs)
 
     @property
-    def is_poor(self):
+    def is_poor(self) -> bool:
         """Below what a user should take without a look: under 20 dB, or under 95 % in the same class."""
         return self.decibels < WARN_DB or self._differs_in_class(WARN_CLASS, 1)
 
     @property
-    def is_useless(self):
+    def is_useless(self) -> bool:
         """Under 10 dB, or under 80 % (two images at least) in the same class; never so with made-up weights.
 
         Those are ours, not the user's: whatever they compute, a Softmax of it may be anything.
@@ -126,13 +132,13 @@ class Agreement:
             return False
         return self.decibels < FAIL_DB or self._differs_in_class(FAIL_CLASS, 2)
 
-    def _differs_in_class(self, share, least):
+    def _differs_in_class(self, share: float, least: int) -> bool:
         if self.same_class is None or self.has_random_weights:
             return False
         return self.same_class < share and round(self.images * (1 - self.same_class)) >= least
 
     @property
-    def warning(self):
+    def warning(self) -> str | None:
         """One line for a user where ``is_poor``, else None."""
         if not self.is_poor:
             return None
@@ -142,15 +148,16 @@ class Agreement:
         why = f"; {self.loss}" if self.loss else ""
         return f"the quantized network is far from the {self.kind} model as given ({self.source}): {what}{why}"
 
-    def require(self, hints=()):
+    def require(self, hints: Sequence[str] = ()) -> None:
         """Raise AccuracyError where ``is_useless``; ``hints`` are sentences on the images, which may be the reason."""
         if self.is_useless:
+            why = ". ".join([str(self.warning), *hints])
             raise AccuracyError(
-                f"{'. '.join([self.warning, *hints])}. Give calibration images like those that the network will see, "
-                f"or accept this (--accept-accuracy, accept_accuracy=True)"
+                f"{why}. Give calibration images like those that the network will see, or accept this "
+                f"(--accept-accuracy, accept_accuracy=True)"
             )
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """For a report: what was compared with what, one line an output, one for classes."""
         images = f"{self.images} image{'s' if self.images > 1 else ''}"
         where = self.source if str(self.images) in self.source else f"{images}, {self.source}"
@@ -163,12 +170,19 @@ class Agreement:
             lines.append(f"  accuracy {100 * self.accuracy:.2f} % of {images} ({given})")
         return lines
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: the fields, and what follows from them."""
         return asdict(self) | {"decibels": self.decibels, "is_poor": self.is_poor, "is_useless": self.is_useless}
 
 
-def agree(graph, images, *, results=None, labels=None, source="images"):
+def agree(
+    graph: ir.Graph,
+    images: ArrayLike,
+    *,
+    results: Mapping[str, NDArray] | None = None,
+    labels: NDArray | None = None,
+    source: str = "images",
+) -> Agreement | None:
     """Compare the golden with the model as given.
 
     Parameters
@@ -205,7 +219,14 @@ def agree(graph, images, *, results=None, labels=None, source="images"):
     return replace(agreement, loss=loss)
 
 
-def agreement_of(graph, ours, theirs, *, labels=None, source="images"):
+def agreement_of(
+    graph: ir.Graph,
+    ours: Mapping[str, NDArray],
+    theirs: Mapping[str, NDArray],
+    *,
+    labels: NDArray | None = None,
+    source: str = "images",
+) -> Agreement:
     """Compare some outputs with those of the model as given.
 
     Parameters
@@ -221,19 +242,22 @@ def agreement_of(graph, ours, theirs, *, labels=None, source="images"):
     -------
     Agreement
     """
+    given = graph.given
+    if given is None:
+        raise ValueError(f"{graph.name} was made from no model that it could be compared with")
     outputs, reals = [], []
     for name, tensor in zip(graph.outputs, graph.onnx_outputs, strict=True):
         value = graph.values[name]
         pair = [_reals(array, value) for array in (ours[tensor], theirs[tensor])]
-        mine, given = (array.reshape(len(array), -1) for array in pair)
-        reals.append((mine, given))
-        outputs.append(_output(tensor, mine, given, None if value.is_float else value.scale))
+        mine, their = (array.reshape(len(array), -1) for array in pair)
+        reals.append((mine, their))
+        outputs.append(_output(tensor, mine, their, value))
     classes = [array.argmax(axis=1) for array in reals[0]]
-    is_classifier = labels is not None or _is_classifier(graph, theirs[graph.onnx_outputs[0]].shape)
+    is_classifier = labels is not None or _is_classifier(graph, given, theirs[graph.onnx_outputs[0]].shape)
     return Agreement(
         source=source,
         images=len(classes[0]),
-        kind=graph.given.kind,
+        kind=given.kind,
         outputs=outputs,
         same_class=float((classes[0] == classes[1]).mean()) if is_classifier else None,
         accuracy=None if labels is None else float((classes[0] == labels).mean()),
@@ -242,26 +266,27 @@ def agreement_of(graph, ours, theirs, *, labels=None, source="images"):
     )
 
 
-def _reals(array, value):
+def _reals(array: NDArray, value: ir.Value) -> NDArray:
     """An output's real numbers: integers are dequantized."""
-    if array.dtype not in (np.int8, np.uint8):
+    element = value.element
+    if array.dtype not in element.types:
         return array
-    zero = value.zero_point + 128 * (array.dtype == np.uint8)
+    zero = value.zero_point + element.own_offset(array.dtype == element.unsigned)
     return (array.astype(np.int32) - zero) * np.float32(value.scale)
 
 
-def _output(name, ours, theirs, scale):
+def _output(name: str, ours: NDArray, theirs: NDArray, value: ir.Value) -> OutputAgreement:
     error = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-    step = float(scale) if scale else max(float(np.ptp(theirs)) / 255, 1e-30)
+    step = value.scale if not value.is_float else max(float(np.ptp(theirs)) / (value.element.patterns - 1), 1e-30)
     return OutputAgreement(
         name, error.size, decibels(theirs, error), int((error >= step / 2).sum()), float(error.max(initial=0)),
         float(error.max(initial=0)) / step, step,
     )  # fmt: skip
 
 
-def _is_classifier(graph, shape):
+def _is_classifier(graph: ir.Graph, given: Given, shape: Sequence[int]) -> bool:
     """Whether an output of a shape (B, ...) looks like scores of classes."""
     if len(graph.outputs) != 1 or math.prod(shape[1:]) != max(shape[1:], default=0):
         return False
-    ends_in_softmax = any(op in ("Softmax", "LogSoftmax") for op in graph.given.ops_of_output(graph.onnx_outputs[0]))
+    ends_in_softmax = any(op in ("Softmax", "LogSoftmax") for op in given.ops_of_output(graph.onnx_outputs[0]))
     return math.prod(shape[1:]) >= (2 if ends_in_softmax else _CLASSES)

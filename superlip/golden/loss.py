@@ -1,9 +1,12 @@
 """The first layer that loses a network's accuracy, and what is to blame."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from superlip.graph import ir
 from superlip.graph.given import GivenError
 from superlip.ops import apply, spec_of
 
@@ -48,7 +51,13 @@ class Loss:
         return f"lost first in layer {self.layer!r} ({fall}): {self.blame}, {self.why}"
 
 
-def find_loss(graph, output, images, results, decibels):
+def find_loss(
+    graph: ir.Graph,
+    output: str,
+    images: NDArray,
+    results: Mapping[str, NDArray],
+    decibels: Callable[[NDArray, NDArray], float],
+) -> Loss | None:
     """Walk the model as given tensor by tensor, and find where the quantized network leaves it.
 
     Parameters
@@ -66,6 +75,8 @@ def find_loss(graph, output, images, results, decibels):
     -------
     Loss, or None where no layer stands out, or the model gives none of its inner tensors
     """
+    if graph.given is None:
+        return None
     own = {name: graph.own_tensor(name) for name in graph.values}
     known = graph.given.tensors
     names = {name: tensor for name, tensor in own.items() if tensor in known}
@@ -80,7 +91,8 @@ def find_loss(graph, output, images, results, decibels):
             exact[name] = array.reshape(results[name].shape)
     quality = {name: decibels(array, array - dequantize(graph, name, results[name])) for name, array in exact.items()}
     behind = _makers_of(graph, next(n for n, t in zip(graph.outputs, graph.onnx_outputs, strict=True) if t == output))
-    worst, reach = None, {}
+    worst: tuple[ir.Node, float, float] | None = None
+    reach: dict[str, float] = {}
     for node in graph.nodes:
         before = min((reach.get(i, _HEALTHY_DB) for i in node.inputs), default=_HEALTHY_DB)
         after = min(_HEALTHY_DB, quality.get(node.output, before))
@@ -98,7 +110,7 @@ def find_loss(graph, output, images, results, decibels):
     return Loss(node.name, own[node.output], before, after, blame, why)
 
 
-def _makers_of(graph, output):
+def _makers_of(graph: ir.Graph, output: str) -> set[str]:
     """Values that an output is made of."""
     found = {output}
     for node in reversed(graph.nodes):
@@ -107,31 +119,35 @@ def _makers_of(graph, output):
     return found
 
 
-def _blame(graph, node, exact, decibels):
+def _blame(
+    graph: ir.Graph,
+    node: ir.Node,
+    exact: Mapping[str, NDArray],
+    decibels: Callable[[NDArray, NDArray], float],
+) -> tuple[str, str]:
     wanted, value = exact[node.output], graph.values[node.output]
-    if value.is_float:
-        return "operator", f"{type(node).__name__.lower()} operation {node.reason}"
-    rounded = dequantize(graph, node.output, _as_integers(wanted, value))
-    low, high = ((bound - value.zero_point) * value.scale for bound in (-128, 127))
+    if isinstance(node, ir.Host) and value.is_float:
+        return "operator", f"host operation {node.reason}"
+    rounded = value.dequantize(value.quantize(wanted))
+    low, high = value.real_bounds
     outside = float(((wanted < low - value.scale / 2) | (wanted > high + value.scale / 2)).mean())
     alone = decibels(wanted, wanted - rounded)
-    inputs = [exact.get(name) for name in node.inputs]
-    if any(array is None for array in inputs):
-        local = alone
+    if exact.keys() >= set(node.inputs):
+        integers = [_as_integers(exact[name], graph.values[name]) for name in node.inputs]
+        local = decibels(wanted, wanted - value.dequantize(apply(node, integers, graph.values)))
     else:
-        integers = [_as_integers(a, graph.values[name]) for a, name in zip(inputs, node.inputs, strict=True)]
-        local = decibels(wanted, wanted - dequantize(graph, node.output, apply(node, integers, graph.values)))
+        local = alone
     if alone < local + _OWN_SHARE_DB:
         if outside > 1e-4:
             return "range", f"{100 * outside:.2g} % of its values leave [{low:.3g}, {high:.3g}], which calibration saw"
-        return "range", f"[{low:.3g}, {high:.3g}] is so wide that its values fall in few of the 256 steps"
+        return (
+            "range",
+            f"[{low:.3g}, {high:.3g}] is so wide that its values fall in few of the {value.element.patterns} steps",
+        )
     if spec_of(node).weight_bytes:
-        return "weights", "int8 holds too little of them"
+        return "weights", f"{value.element} holds too little of them"
     return "operator", f"{type(node).__name__} in integers"
 
 
-def _as_integers(reals, value):
-    if value.is_float:
-        return reals
-    scaled = np.rint(reals.astype(np.float32) / np.float32(value.scale)) + np.float32(value.zero_point)
-    return np.clip(scaled, -128, 127).astype(np.int8)
+def _as_integers(reals: NDArray, value: ir.Value) -> NDArray:
+    return reals if value.is_float else value.quantize(reals)

@@ -1,10 +1,13 @@
 """ONNX Runtime beside the golden: outputs of the network, and layer by layer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike, NDArray
 
+from superlip.graph import ir
 from superlip.graph.given import Given
 from superlip.ops import apply
 
@@ -26,7 +29,7 @@ class Difference:
     values: int
     mismatches: int
     largest: float
-    """Largest difference: int8 steps, or the output's unit for float outputs."""
+    """Largest difference: steps of elements, or the output's unit for float outputs."""
 
 
 @dataclass
@@ -44,17 +47,23 @@ class Comparison:
     layers: list[Difference] = field(default_factory=list)
 
     @property
-    def mismatches(self):
+    def mismatches(self) -> int:
         """Values that differ in the outputs."""
         return sum(d.mismatches for d in self.outputs)
 
     @property
-    def layer_mismatches(self):
+    def layer_mismatches(self) -> int:
         """Values that differ in any layer."""
         return sum(d.mismatches for d in self.layers)
 
 
-def reference(graph, images, *, layers=False, results=None):
+def reference(
+    graph: ir.Graph,
+    images: ArrayLike,
+    *,
+    layers: bool = False,
+    results: Mapping[str, NDArray] | None = None,
+) -> Comparison:
     """Run the quantized model in ONNX Runtime and compare.
 
     Parameters
@@ -78,9 +87,9 @@ def reference(graph, images, *, layers=False, results=None):
     for position, (name, tensor) in enumerate(zip(graph.outputs, graph.onnx_outputs, strict=True)):
         value = graph.values[name]
         theirs = outputs[tensor]
-        if theirs.dtype in (np.int8, np.uint8):
+        if theirs.dtype in value.element.types:
             ours = results[name]
-            theirs = _as_int8(theirs)
+            theirs = value.element.from_own(theirs)
         else:
             ours = dequantize(graph, name, results[name])
         theirs = theirs.reshape(ours.shape)
@@ -95,7 +104,7 @@ def reference(graph, images, *, layers=False, results=None):
     return comparison
 
 
-def _layers(graph, quantized, images):
+def _layers(graph: ir.Graph, quantized: NDArray, images: ArrayLike) -> list[Difference]:
     model = onnx.load_from_string(graph.model)
     tensors = {o for n in model.graph.node for o in n.output} | {i.name for i in model.graph.input}
     names = [n for n in graph.values if n in tensors and not graph.values[n].is_float]
@@ -103,30 +112,33 @@ def _layers(graph, quantized, images):
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present and n != graph.onnx_input)
     wanted = [n for n in names if n != graph.onnx_input]
     theirs = _run_model(model.SerializeToString(), graph, quantized, images, wanted)
-    # a MaxPool between DequantizeLinear and QuantizeLinear has a float tensor where the graph has an int8 value
-    theirs = {n: a for n, a in theirs.items() if a.dtype in (np.int8, np.uint8)}
-    known = {n: _as_int8(a).reshape(-1, *graph.values[n].shape) for n, a in theirs.items()}
+    # a MaxPool between DequantizeLinear and QuantizeLinear has a float tensor where the graph has a value of integers
+    values = {name: graph.values[name] for name in wanted}
+    known = {
+        name: value.element.from_own(theirs[name]).reshape(-1, *value.shape)
+        for name, value in values.items()
+        if theirs[name].dtype in value.element.types
+    }
+    given = set(known)
     known[graph.input] = known.get(graph.input, quantized)
     differences = []
     for node in graph.nodes:
         ours = apply(node, [known[i] for i in node.inputs], graph.values)
-        if node.output in theirs:
+        if node.output in given:
             differences.append(_difference(node.name, type(node).__name__, ours, known[node.output]))
         else:
             known[node.output] = ours
     return differences
 
 
-def _as_int8(array):
-    return (array ^ 0x80).view(np.int8) if array.dtype == np.uint8 else array
-
-
-def _difference(name, kind, ours, theirs):
+def _difference(name: str, kind: str, ours: NDArray, theirs: NDArray) -> Difference:
     gap = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     allowed = FLOAT_ROUNDING * float(np.abs(theirs).max(initial=0)) if kind == "host" else 0.0
     return Difference(name, kind, gap.size, int((gap > allowed).sum()), float(gap.max(initial=0)))
 
 
-def _run_model(model, graph, quantized, images, names):
+def _run_model(
+    model: bytes, graph: ir.Graph, quantized: NDArray, images: ArrayLike, names: list[str]
+) -> dict[str, NDArray]:
     """Named tensors of the model for every image, batches joined."""
     return Given(model, graph.onnx_input).run(own_numbers(graph, images, quantized), names)

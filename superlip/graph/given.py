@@ -4,11 +4,13 @@ Models run with ONNX Runtime's graph optimizations off, so that nothing of them 
 wrongly to channels last), and with exact integers (``session.py``): some CPUs would saturate them otherwise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from .errors import one_line
 from .session import open_session
@@ -36,7 +38,7 @@ class Given:
     input: str
 
     @cached_property
-    def kind(self):
+    def kind(self) -> str:
         """``float``, ``Q/DQ`` or ``QOperator``."""
         ops = {n.op_type for n in self._graph.node}
         if any(op.startswith(("QLinear", "QGemm", "ConvInteger", "MatMulInteger")) for op in ops):
@@ -48,16 +50,16 @@ class Given:
         return onnx.load_from_string(self.model).graph
 
     @cached_property
-    def outputs(self):
+    def outputs(self) -> list[str]:
         """Names of its outputs, in order."""
         return [o.name for o in self._graph.output]
 
     @cached_property
-    def tensors(self):
+    def tensors(self) -> set[str]:
         """Names of all that it computes, and of its input."""
         return {self.input} | {o for n in self._graph.node for o in n.output if o}
 
-    def ops_of_output(self, name):
+    def ops_of_output(self, name: str) -> list[str]:
         """Operators that only pass an output on, and the one that makes it, the last first."""
         makers = {o: n for n in self._graph.node for o in n.output}
         found = []
@@ -68,7 +70,7 @@ class Given:
             name = makers[name].input[0]
         return found
 
-    def run(self, images, names=None):
+    def run(self, images: NDArray, names: Sequence[str] | None = None) -> dict[str, NDArray]:
         """Tensors of the model for every image.
 
         Parameters

@@ -5,7 +5,7 @@ or a .npy. In a .npz, images are the array that is named as the model's input, o
 else the only one of the right shape; labels are ``labels`` or ``y``.
 
 The same numbers mean the same image, whatever type holds them: for a float input, integers are numbers, as 0..255 of a
-photograph. For an input that is int8 or uint8 itself, integers are the model's own numbers, and floating-point ones are
+photograph. For an input of integers, integers are the model's own numbers, and floating-point ones are
 real numbers, which the input's scale and zero point then quantize (``superlip.golden.quantize_input``).
 """
 
@@ -29,7 +29,7 @@ LABEL_NAMES = ("labels", "y")
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A model's image input, as its file declares it: ``shape`` without the batch, ``dtype`` float32, int8 or uint8."""
+    """A model's image input, as its file declares it: ``shape`` without the batch, ``dtype`` float32 or integers."""
 
     name: str
     shape: tuple[int, ...]

@@ -49,6 +49,20 @@ class Value:
         """The zero point as the model's own number."""
         return self.zero_point + self.element.own_offset(self.is_unsigned)
 
+    @property
+    def real_bounds(self) -> tuple[float, float]:
+        """(smallest, largest) real number that an element stands for."""
+        return (self.element.low - self.zero_point) * self.scale, (self.element.high - self.zero_point) * self.scale
+
+    def quantize(self, reals: NDArray) -> NDArray:
+        """Elements of real numbers: clip(rint(x / scale) + zero_point) in float32, as QuantizeLinear does."""
+        scaled = np.rint(reals.astype(np.float32) / np.float32(self.scale))
+        return self.element.saturate(scaled + np.float32(self.zero_point))
+
+    def dequantize(self, elements: NDArray) -> NDArray[np.float32]:
+        """The real numbers that elements stand for: (q - zero_point) * scale in float32, as DequantizeLinear does."""
+        return (elements.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Node:
@@ -285,7 +299,7 @@ class Graph:
     agreement: object = None
     """``superlip.golden.Agreement`` on calibration images, where somebody has judged it."""
 
-    def own_tensor(self, name):
+    def own_tensor(self, name: str) -> str:
         """The model's own name of a value's tensor."""
         return name.removesuffix(integers_of(""))
 

@@ -14,7 +14,7 @@ class SessionError(RuntimeError):
 onnxruntime.set_default_logger_severity(4)  # what it would print is in its exceptions, too
 
 
-def open_session(model, *, is_optimized=True):
+def open_session(model: bytes, *, is_optimized: bool = True) -> onnxruntime.InferenceSession:
     """A CPU session whose integer arithmetic is exact on every x86 CPU.
 
     Parameters

@@ -17,7 +17,7 @@ class Bound:
     macs : int
         MACs of the network.
     bytes_once : int
-        Bytes that must cross the DRAM interface once: the int8 weights of the model, without padding, the image, and
+        Bytes that must cross the DRAM interface once: the weights of the model, without padding, the image, and
         the outputs. Weights that stay on chip from the image before need not, so a network that fits may be faster.
     cycles : int
         The larger of ``macs`` at the peak of all arrays and ``bytes_once`` at the bandwidth of all boards.

@@ -20,7 +20,7 @@ class Measured:
     result : superlip.sim.result.RunResult
     comparison : superlip.run.verify.Comparison
         Of every word with the golden.
-    outputs : dict of str to ndarray int8, shape (B, C, H, W)
+    outputs : dict of str to ndarray of elements, shape (B, C, H, W)
     layers : list of LayerRow
     finding : superlip.diagnose.bisect.Finding, optional
         What differs first, if anything does.

@@ -51,7 +51,7 @@ def judge_calibration(graph, progress=None):
 def onnxruntime_quantized(graph, images, *, labels=None, source="images"):
     """Agreement of ONNX Runtime's own quantizer (Q/DQ, a scale for each output channel) on the same calibration images.
 
-    What int8 can be expected to do with a float model. Its result runs as it is written, without fusion.
+    What integers can be expected to do with a float model. Its result runs as it is written, without fusion.
 
     Parameters
     ----------

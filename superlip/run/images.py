@@ -113,7 +113,8 @@ def range_warnings(graph, images):
         return []
     low, high = real_range(graph)
     smallest, largest = float(numbers.min()), float(numbers.max())
-    outside = float(((numbers < low - (high - low) / 255) | (numbers > high + (high - low) / 255)).mean())
+    step = graph.values[graph.input].scale
+    outside = float(((numbers < low - step) | (numbers > high + step)).mean())
     found = f"{images.source} holds {smallest:g} to {largest:g}"
     if takes.dtype != "float32" and outside > FEW and _are_own_numbers(numbers, takes):
         raise DataError(
@@ -133,9 +134,8 @@ def range_warnings(graph, images):
 
 
 def real_range(graph):
-    """(smallest, largest) real number that the graph's int8 input can hold."""
-    value = graph.values[graph.input]
-    return (-128 - value.zero_point) * value.scale, (127 - value.zero_point) * value.scale
+    """(smallest, largest) real number that the graph's input can hold."""
+    return graph.values[graph.input].real_bounds
 
 
 def _are_own_numbers(numbers, takes):

@@ -16,7 +16,7 @@ __all__ = ["Simulated", "compare", "finish", "simulate"]
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """One cluster's run: the simulator's result, the comparison, the outputs (name -> int8 (B, C, H, W))."""
+    """One cluster's run: the simulator's result, the comparison, the outputs (name -> elements (B, C, H, W))."""
 
     result: object
     comparison: object
@@ -24,7 +24,7 @@ class Simulated:
 
 
 def simulate(simulator, design, quantized, *, dram=None, **options):
-    """Run a design on images (int8, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
+    """Run a design on images (elements, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
 
     ``dram``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
     """

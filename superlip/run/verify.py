@@ -54,7 +54,7 @@ class TraceChecker:
     def __init__(self, compiled: Compiled):
         self.compiled = compiled
         network = compiled.network
-        self.tn = compiled.target.node.tn
+        self.tn, self.element = compiled.target.node.tn, compiled.target.node.element
         self.bases, base = {}, 0
         for op in network.ops:
             storage = op.output.storage
@@ -86,8 +86,8 @@ class TraceChecker:
         return Comparison(np.zeros(n, np.int64), np.zeros(n, np.int64))
 
     def expected(self, golden):
-        """Every word of every storage, ndarray int8, shape (words, tn): ``index`` says which one a write is."""
-        expected = np.zeros((self.words, self.tn), np.int8)
+        """Every word of every storage, elements, shape (words, tn): ``index`` says which one a write is."""
+        expected = np.zeros((self.words, self.tn), self.element.dtype)
         for name, base in self.bases.items():
             words = self.compiled.network.words(name, golden).reshape(-1, self.tn)
             expected[base : base + len(words)] = words
@@ -110,7 +110,7 @@ class TraceChecker:
         image : int
         trace : structured ndarray (superlip.sim.result.trace_dtype)
             Of this image.
-        golden : dict of str to ndarray int8, shape (C, H, W)
+        golden : dict of str to ndarray of elements, shape (C, H, W)
             Every value of the graph.
         """
         network = self.compiled.network

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from .onnxtools import attributes, constant_value, operator, opset
+from superlip.element import INT8
+
+from .onnxtools import attributes, constant_value, operator, opset, tensor_type
 
 __all__ = ["ATTRIBUTES", "Rule", "refusals"]
 
@@ -54,7 +56,8 @@ _BINARY = {
     "broadcast": _OLD,
 }
 _FLOAT32 = Rule("results are float32", (TensorProto.UNDEFINED, TensorProto.FLOAT), "export the model as float32")
-_INT8 = (TensorProto.UNDEFINED, TensorProto.INT8, TensorProto.UINT8)
+_ELEMENTS = (TensorProto.UNDEFINED, *map(tensor_type, INT8.types))
+_ELEMENT_NAMES = " or ".join(map(str, INT8.types))
 
 ATTRIBUTES = {
     "Conv": _CONV,
@@ -125,7 +128,7 @@ ATTRIBUTES = {
     "QuantizeLinear": {
         "axis": _READ,
         "block_size": _BLOCKS,
-        "output_dtype": Rule("activations must be int8 or uint8", _INT8, "quantize to int8 or uint8"),
+        "output_dtype": Rule(f"activations must be {_ELEMENT_NAMES}", _ELEMENTS, f"quantize to {_ELEMENT_NAMES}"),
         "precision": _FLOAT32,
         "saturate": Rule("it is about float8, which is refused"),
     },
