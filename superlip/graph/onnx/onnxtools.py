@@ -11,8 +11,8 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, nump
 from superlip.graph.errors import ModelError
 
 __all__ = [
-    "attributes", "constant_value", "constants", "fixed_shape", "name_nodes", "operator", "opset", "reshape_model",
-    "shapes", "small_model", "static_shape", "tensor_type",
+    "attributes", "constant_value", "constants", "fixed_shape", "label", "name_nodes", "operator", "opset",
+    "reshape_model", "shapes", "small_model", "static_shape", "tensor_type",
 ]  # fmt: skip
 
 
@@ -24,6 +24,11 @@ def attributes(node: NodeProto) -> dict[str, Any]:
 def operator(node: NodeProto) -> str:
     """An operator's full name: ``domain::operator``, without the domain where it is ONNX's own."""
     return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+
+
+def label(node: NodeProto) -> str:
+    """What messages call a node: its operator and its name, or what it gives where it has none."""
+    return f"{node.op_type} {(node.name or ', '.join(node.output))!r}"
 
 
 def constants(graph: GraphProto) -> dict[str, NDArray]:

@@ -1,0 +1,45 @@
+"""A model as a whole."""
+
+from collections.abc import Container
+
+from onnx import ModelProto
+
+from .graph import sort_nodes, take_image
+from .nodes import check_node
+from .runtime import may_abort, with_runtime
+from .sizes import check_sizes, inferred, skeleton
+from .tensors import constants_of
+
+__all__ = ["validate"]
+
+
+def validate(model: ModelProto, name: str, refused: Container[str] = ()) -> None:
+    """Refuse a model that is none, or that no machine can hold; put its nodes in order.
+
+    In place: nodes come behind those whose results they take, the batch becomes 1, and value infos go.
+
+    Parameters
+    ----------
+    model : ModelProto
+        ``check_tensors`` has seen it, and its nodes have names.
+    name : str
+        Of the model, for messages that are about all of it.
+    refused : container of str
+        Names of nodes that are known not to be supported: they are not looked at.
+
+    Raises
+    ------
+    ModelError
+    """
+    sort_nodes(model.graph, name)
+    del model.graph.value_info[:]  # what follows from the rest, unless it is wrong
+    take_image(model, name)
+    light = skeleton(model)
+    shapes = inferred(light)
+    check_sizes(light, shapes)
+    constants = constants_of(model.graph)
+    for node in model.graph.node:
+        if node.name not in refused:
+            check_node(node, constants, shapes)
+    if not refused and not any(map(may_abort, model.graph.node)):
+        check_sizes(light, shapes | with_runtime(light, name))
