@@ -42,7 +42,7 @@ def fold_columns(ops: list[Op], tn: int) -> list[Op]:
         mine = writers.get(place.storage.name, [])
         if not op.is_conv or len(mine) != 1 or not ops[mine[0]].is_conv:
             continue
-        whole = place.offset == 0 and place.channels == place.storage.channels
+        whole = place.channels == place.storage.channels
         copies = most_copies(place.channels, op.node, tn) if whole else 1
         if copies > 1:
             ops[index] = dataclasses.replace(op, fold=copies)

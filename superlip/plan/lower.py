@@ -59,10 +59,9 @@ class _Lowering:
 
     def run(self) -> Network:
         nodes, taps, shape = fold_input(self.graph, self.nodes, self.outputs, self.tn)
-        image = Placement(
-            Storage(self.graph.input, *shape, self.tn, self.graph.values[self.graph.input].element), 0, shape[0]
-        )
-        self.put(self.graph.input, image)
+        name = self.graph.input
+        image = Placement(Storage(name, *shape, self.tn, self.graph.values[name].element), 0, shape[0])
+        self.put(name, image)
         self.tables = place_concatenations(nodes, self.places, self.fusion)
         steps, waiting = [], []
         for node in nodes:
