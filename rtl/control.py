@@ -72,8 +72,11 @@ class Control(wiring.Component):
 
     def _write(self, m):
         bus = self.bus
-        address, word, strobe = Signal(10), Signal(32), Signal(4)
-        have_address, have_data = Signal(), Signal()
+        address = Signal(10)
+        word = Signal(32)
+        strobe = Signal(4)
+        have_address = Signal()
+        have_data = Signal()
         m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [have_address.eq(1), address.eq(bus.awaddr[2:])]
@@ -100,7 +103,8 @@ class Control(wiring.Component):
 
     def _read(self, m):
         bus = self.bus
-        address, pending = Signal(10), Signal()
+        address = Signal(10)
+        pending = Signal()
         m.d.comb += bus.arready.eq(~pending & ~bus.rvalid)
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += [pending.eq(1), address.eq(bus.araddr[2:])]

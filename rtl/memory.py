@@ -181,7 +181,8 @@ class BlockFifo(wiring.Component):
         m.submodules.ram = ram = memory.Memory(shape=self.shape, depth=self.depth, init=[])
         wp, rp = ram.write_port(), ram.read_port()
         # One bit more than an address: equal means empty, a difference of depth means full.
-        written, fetched = Signal(range(2 * self.depth)), Signal(range(2 * self.depth))
+        written = Signal(range(2 * self.depth))
+        fetched = Signal(range(2 * self.depth))
         full = (written ^ fetched) == self.depth
         m.d.comb += [
             self.i.ready.eq(~full),

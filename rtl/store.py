@@ -71,7 +71,8 @@ class WriteData(wiring.Component):
         m.submodules.fifo = fifo = BlockFifo(self.data.shape(), self.depth)
         m.submodules.lengths = lengths = SyncFIFO(width=8, depth=max(2, self.outstanding))
         reserved = Signal(range(self.depth + 1))
-        active, left = Signal(), Signal(8, reset_less=True)
+        active = Signal()
+        left = Signal(8, reset_less=True)
         beat = self.w.valid & self.w.ready
         m.d.comb += [
             self.space.eq(reserved != self.depth),

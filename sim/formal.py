@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Module
-from amaranth.lib import wiring
+from amaranth.hdl import Array, ClockDomain, Elaboratable, Fragment, Module, Shape, Signal, Value
+from amaranth.lib import data, wiring
 
 from superlip.rtl.verilog import ports_of
 from superlip.tools.children import child
@@ -42,6 +42,9 @@ opt -full
 class Spec(wiring.Component):
     """Something to prove of a component. Subclasses add ``claim(m, dut)``: Assert, Assume and Cover in ``m``.
 
+    A claim may speak of registers inside (``inside``), as what makes a proof inductive often must: what the component
+    remembers agrees with what happened.
+
     Parameters
     ----------
     dut : wiring.Component
@@ -56,8 +59,85 @@ class Spec(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = self.dut
+        self._fragment = Fragment.get(self.dut, platform)
+        m.submodules.dut = _Elaborated(self._fragment)
         self.claim(m, self.dut)
+        return m
+
+    def inside(self, path, layout=None):
+        """What has no port: a register or wire that is driven inside of the component.
+
+        Parameters
+        ----------
+        path : str
+            Names of submodules and its own, joined by dots: ``"queue.produce"``.
+        layout : Layout, optional
+            Of a register with fields.
+
+        Raises
+        ------
+        KeyError
+            If there is none by that name, or more than one.
+        """
+        found = self._driven(path)
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} signals {path!r} inside of {type(self.dut).__name__}")
+        return found[0] if layout is None else data.View(layout, found[0])
+
+    def rows(self, path):
+        """The words of a memory inside of the component, as an Array of plain values; its path as in ``inside``."""
+        return Array(self._driven(f"{path}.row"))
+
+    def state(self, path, name):
+        """Whether a state machine inside of the component is in the state of that name."""
+        *modules, fsm = path.split(".")
+        return self._find(modules).generated[fsm].ongoing(name)
+
+    def _find(self, modules):
+        fragment = self._fragment
+        for module in modules:
+            fragment = fragment.find_subfragment(module)
+        return fragment
+
+    def _driven(self, path):
+        """Signals of a name. Amaranth has no public way to them."""
+        *modules, name = path.split(".")
+        statements = [line for block in self._find(modules).statements.values() for line in block]
+        driven = {id(signal): signal for line in statements for signal in line._lhs_signals()}
+        return [signal for signal in driven.values() if signal.name == name]
+
+
+class _Elaborated(Elaboratable):
+    """What has been elaborated already, as a submodule."""
+
+    def __init__(self, fragment):
+        self.fragment = fragment
+
+    def elaborate(self, platform):
+        return self.fragment
+
+
+class _RegisterMemories:
+    """A platform that makes memories of registers, so that a claim can speak of their words."""
+
+    def get_memory(self, memory):
+        m = Module()
+        width = Shape.cast(memory.shape).width
+        rows = Array(Signal(width, name="row", init=int(word)) for word in memory.data.init)
+        for port in memory.write_ports:
+            word, bits = Value.cast(port.data), width // len(port.en)
+            for number, row in enumerate(rows):
+                for part, enable in enumerate(port.en):
+                    with m.If(enable & (port.addr == number)):
+                        m.d[port.domain] += row.word_select(part, bits).eq(word.word_select(part, bits))
+        for port in memory.read_ports:
+            if port.transparent_for:
+                raise ValueError("a transparent read port is not built")
+            if port.domain == "comb":
+                m.d.comb += Value.cast(port.data).eq(rows[port.addr])
+            else:
+                with m.If(port.en):
+                    m.d[port.domain] += Value.cast(port.data).eq(rows[port.addr])
         return m
 
 
@@ -128,4 +208,4 @@ def _rtlil(spec):
     m = Module()
     m.domains.sync = sync = ClockDomain(reset_less=True)
     m.submodules.spec = spec
-    return rtlil.convert(m, name=_TOP, ports={**ports, "clk": (sync.clk, None)})
+    return rtlil.convert(m, name=_TOP, platform=_RegisterMemories(), ports={**ports, "clk": (sync.clk, None)})

@@ -55,7 +55,9 @@ class FrameBuffer(wiring.Component):
         write_port, read_port = memory.write_port(), memory.read_port()
         # One bit more than an address: equal pointers are an empty queue, never a full one.
         bits = self.depth.bit_length()
-        written, committed, read = Signal(bits), Signal(bits), Signal(bits)
+        written = Signal(bits)
+        committed = Signal(bits)
+        read = Signal(bits)
         end = Signal(bits)
         m.d.comb += [
             end.eq(written + self.write),

@@ -1,36 +1,27 @@
-"""Proofs: counters lose nothing, queues never overflow, AXI stays legal whatever a manager does."""
+"""Proofs: counters lose nothing, instructions wait and post as they say, fetches have room."""
 
 import pytest
-from amaranth.hdl import Assert, Assume, Cover, Mux, Signal
+from amaranth.hdl import Assert, Assume, Mux, Signal
 from amaranth.lib.wiring import In
+from proofs import Fault, Proof, faults_of, proofs_of, stable
 
+from superlip.rtl import counters, fetch, issue
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.counters import Counters
-from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import COUNTERS, Unit
-from superlip.rtl.isolate import IsolateRead, IsolateWrite
-from superlip.rtl.issue import Issue
-from superlip.sim.formal import ProofError, Spec, available, prove
+from superlip.sim.formal import Spec, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
 
 
 class CountersSpec(Spec):
-    """A counter is what was posted less what was taken, until a post is refused, and that is always said.
-
-    ``phantom``: the ledger has a post more than there was in each cycle, to see that the proof can fail.
-    """
-
-    def __init__(self, *, phantom=0):
-        self.phantom = phantom
-        super().__init__(Counters())
+    """A counter is what was posted less what was taken, until a post is refused, and that is always said."""
 
     def claim(self, m, dut):
         m.d.comb += Assume(~(dut.take & (dut.lacking != 0)))
         for s in range(COUNTERS):
             # Much wider than a counter: a wrong counter can't agree with it by wrapping in the same way.
             ledger, after, refused = Signal(24), Signal(25), Signal()
-            m.d.comb += after.eq(ledger + dut.post[s] + self.phantom - Mux(dut.take, dut.wait[s], 0))
+            m.d.comb += after.eq(ledger + dut.post[s] - Mux(dut.take, dut.wait[s], 0))
             m.d.sync += ledger.eq(after)
             with m.If(dut.overflow[s]):
                 m.d.sync += refused.eq(1)
@@ -46,11 +37,12 @@ class CountersSpec(Spec):
 class IssueSpec(Spec):
     """Waits are met, posts are those of the instruction that is done, and an error stops everything.
 
-    Any instruction may be picked; when those in flight before it are done, the next ``done`` must show its mask.
+    Any instruction may be picked, when it comes or when it is taken; it is followed until it is taken, or done.
     """
 
-    def __init__(self):
-        super().__init__(Issue(NodeConfig(queue_depth=2), Unit.FEED, in_flight=4), pick=In(1))
+    def __init__(self, module):
+        issue = module.Issue(NodeConfig(queue_depth=2), Unit.FEED, in_flight=4)
+        super().__init__(issue, pick_coming=In(1), pick_taken=In(1))
 
     def claim(self, m, dut):
         flying, header = Signal(range(dut.in_flight + 1)), dut.instr.payload.header
@@ -64,14 +56,47 @@ class IssueSpec(Spec):
         with m.If(dut.taken):
             m.d.comb += Assert(~dut.halt & ~dut.error.valid)
             m.d.comb += [Assert(dut.counters[s] >= header[f"wait_{s}"]) for s in range(COUNTERS)]
+        self._order(m, dut)
+        self._posts(m, dut, flying)
 
+    def _order(self, m, dut):
+        """What was picked when it came is taken when those before it were, as it was."""
+        followed, ahead, word = Signal(), Signal(2), Signal(dut.layout.size)
+        held = Signal(2)  # in the queue or at its head
+        came = dut.i.valid & dut.i.ready
+        m.d.sync += held.eq(held + came - dut.taken)
+        with m.If(~followed), m.If(self.pick_coming & came):
+            m.d.sync += [followed.eq(1), ahead.eq(held - dut.taken), word.eq(dut.i.payload)]
+        with m.Elif(dut.taken):
+            m.d.sync += [ahead.eq(ahead - 1), followed.eq(ahead != 0)]
+            m.d.comb += Assert((ahead != 0) | (dut.instr.payload.as_value() == word))
+        level, head = self.inside("queue.level"), self.inside("head_valid")
+        place = self.inside("queue.consume")
+        rows = self.rows("queue.storage")
+        m.d.comb += [
+            Assert(held == level + head),
+            Assert(self.inside("queue.produce") == place ^ level[0]),
+            Assert(~followed | (ahead < held)),
+            Assert(~(followed & head & (ahead == 0)) | (dut.instr.payload.as_value() == word)),
+            Assert(~followed | (head & (ahead == 0)) | (rows[place ^ (ahead - head)[0]] == word)),
+        ]
+
+    def _posts(self, m, dut, flying):
+        """What was picked when it was taken: the ``done`` that is its own shows its mask."""
         picked, ahead, mask = Signal(), Signal.like(flying), Signal(COUNTERS)
-        with m.If(~picked), m.If(self.pick & dut.taken):
-            m.d.sync += [picked.eq(1), ahead.eq(flying - dut.done), mask.eq(header.post)]
+        with m.If(~picked), m.If(self.pick_taken & dut.taken):
+            m.d.sync += [picked.eq(1), ahead.eq(flying - dut.done), mask.eq(dut.instr.payload.header.post)]
         with m.Elif(dut.done):
             m.d.sync += [ahead.eq(ahead - 1), picked.eq(ahead != 0)]
             with m.If(ahead == 0):
-                m.d.comb += [Assert(dut.posts == mask), Cover((mask == 0xA5) & (flying == 3))]
+                m.d.comb += Assert(dut.posts == mask)
+        place = self.inside("in_flight.consume")
+        row = self.rows("in_flight.storage")[(place + ahead)[:2]]
+        m.d.comb += [
+            Assert(self.inside("in_flight.level") == flying),
+            Assert(self.inside("in_flight.produce") == (place + flying)[:2]),
+            Assert(~picked | ((ahead < flying) & (row[:COUNTERS] == mask))),
+        ]
 
 
 class FetchSpec(Spec):
@@ -97,64 +122,7 @@ class FetchSpec(Spec):
                 Assert(dram.araddr[12:] == last[12:]),
                 Assert(dram.araddr % beat_bytes == 0),
             ]
-        _stable(m, dram, "ar", ("addr", "len"))
-
-
-class IsolateReadSpec(Spec):
-    """The manager does whatever it likes; memory, which keeps to the protocol, never notices."""
-
-    def __init__(self):
-        super().__init__(IsolateRead(4))
-
-    def claim(self, m, dut):
-        bursts = Signal(8)
-        m.d.sync += bursts.eq(bursts + (dut.o.arvalid & dut.o.arready) - (dut.o.rvalid & dut.o.rready & dut.o.rlast))
-        m.d.comb += [
-            Assume(~(dut.o.rvalid & (bursts == 0))),
-            Assert(bursts + dut.o.arvalid == dut.bursts),
-            Assert(~dut.idle | ((bursts == 0) & ~dut.o.arvalid)),
-            Assert(~dut.isolate | (~dut.i.rvalid & ~dut.i.arready & dut.o.rready)),
-        ]
-        _stable(m, dut.o, "ar", ("addr", "len"))
-
-
-class IsolateWriteSpec(Spec):
-    """As for reads; and a burst that was announced gets its beats, WLAST on the last one, when isolated too."""
-
-    def __init__(self):
-        super().__init__(IsolateWrite(1, outstanding=2))
-
-    def claim(self, m, dut):
-        o = dut.o
-        # The bursts whose last beat was not sent: the lengths of the two oldest, and how many there are.
-        lengths, count, beat = [Signal(8) for _ in range(2)], Signal(2), Signal(8)
-        sent = o.wvalid & o.wready
-        entered = dut.i.awvalid & dut.i.awready
-        finished = sent & o.wlast
-        m.d.sync += count.eq(count + entered - finished)
-        with m.If(finished):
-            m.d.sync += [lengths[0].eq(lengths[1]), beat.eq(0)]
-        with m.Elif(sent):
-            m.d.sync += beat.eq(beat + 1)
-        with m.If(entered):
-            left = Signal(2)
-            m.d.comb += left.eq(count - finished)
-            for place, length in enumerate(lengths):
-                with m.If(left == place):
-                    m.d.sync += length.eq(dut.i.awlen)
-        answered = Signal(2)  # bursts whose last beat was sent, not answered
-        m.d.sync += answered.eq(answered + finished - (o.bvalid & o.bready))
-        m.d.comb += [
-            Assume(~(o.bvalid & (answered == 0))),
-            Assume(dut.i.awlen < 2),  # so that bursts end within the proof
-            Assert(count + answered <= 2),
-            Assert(~dut.idle | ((count == 0) & (answered == 0))),
-        ]
-        m.d.comb += Cover(dut.isolate & finished & (count == 2) & (beat == 1) & (lengths[1] == 1))
-        with m.If(o.wvalid):
-            m.d.comb += [Assert(count != 0), Assert(o.wlast == (beat == lengths[0]))]
-        _stable(m, o, "aw", ("addr", "len"))
-        _stable(m, o, "w", ("data", "strb", "last"))
+        stable(m, dram, "ar", ("addr", "len"))
 
 
 def _owed(m, dram):
@@ -166,48 +134,74 @@ def _owed(m, dram):
     return owed
 
 
-def _stable(m, side, channel, names):
-    """What is offered and not taken is offered unchanged in the next cycle."""
-    waited = Signal(name=f"{channel}_waited")
-    valid, ready = getattr(side, f"{channel}valid"), getattr(side, f"{channel}ready")
-    m.d.sync += waited.eq(valid & ~ready)
-    m.d.comb += Assert(~waited | valid)
-    for name in names:
-        now = getattr(side, channel + name)
-        before = Signal.like(now, name=f"{channel}{name}_before")
-        m.d.sync += before.eq(now)
-        m.d.comb += Assert(~waited | (now == before))
+FETCH_FAULTS = (
+    Fault(
+        name="a burst over 4 KiB",
+        old="length.eq(self.burst_beats - (address & (self.burst_beats - 1)))",
+        new="length.eq(self.burst_beats)",
+    ),
+    Fault(name="room for one beat less", old="(room >= length)", new="(room + 1 >= length)", depth=0),
+    Fault(
+        name="busy ends early",
+        old="fetching | self.outstanding.any() | ahead.r_rdy",
+        new="fetching | ahead.r_rdy",
+        depth=9,
+    ),
+)
+
+PROOFS = [
+    Proof(
+        component="Counters",
+        claim="a counter is what was posted less what was taken, until a post is refused, and that is always said",
+        module=counters,
+        spec=lambda module: CountersSpec(module.Counters()),
+        depth=2,
+        faults=(
+            Fault(
+                name="a post lost when taken",
+                old="after.eq(count - taken + self.post[s])",
+                new="after.eq(count - taken + (self.post[s] & ~self.take))",
+            ),
+            Fault(name="wraps in silence", old="self.overflow[s].eq(after[-1])", new="self.overflow[s].eq(0)", depth=0),
+        ),
+    ),
+    Proof(
+        component="Issue",
+        claim="each instruction is taken once, in order, as it came, only with its waits met, and none after an error; "
+        "posts are those of the instruction that is done (2 queued, 4 in flight)",
+        module=issue,
+        spec=IssueSpec,
+        depth=3,
+        faults=(
+            Fault(name="waits ignored", old="~counters.lacking.any() & in", new="in"),
+            Fault(
+                name="the posts of the next",
+                old="in_flight.w_data.eq(Cat(head",
+                new="in_flight.w_data.eq(Cat(queue.r_data, head",
+            ),
+            Fault(name="head overwritten", old="queue.r_en.eq(~head_valid | self.taken)", new="queue.r_en.eq(1)"),
+        ),
+    ),
+    *(
+        Proof(
+            component=f"Fetch({', '.join(f'{name}={value}' for name, value in sizes.items())})",
+            claim="whatever memory answers and when: no burst crosses 4 KiB, AR stays until it is taken, a beat always "
+            "has room, `busy` lasts until the last one",
+            module=fetch,
+            spec=lambda module, sizes=sizes: FetchSpec(module.Fetch(NodeConfig(**sizes))),
+            depth=3,
+            faults=faults,
+        )
+        for sizes, faults in (({}, FETCH_FAULTS), ({"axi_burst_beats": 3}, ()))
+    ),
+]
 
 
-def test_counters_lose_nothing():
-    prove(CountersSpec(), depth=2)
+@pytest.mark.parametrize("proof", proofs_of(PROOFS))
+def test_proof(proof):
+    proof.holds()
 
 
-def test_a_wrong_ledger_is_found():
-    with pytest.raises(ProofError):
-        prove(CountersSpec(phantom=1), depth=2)
-
-
-def test_issue():
-    prove(IssueSpec(), depth=10, mode="bmc")
-
-
-def test_issue_proof_is_not_empty():
-    prove(IssueSpec(), depth=10, mode="cover")
-
-
-@pytest.mark.parametrize("sizes", [{}, {"axi_burst_beats": 3}], ids=str)
-def test_fetch(sizes):
-    prove(FetchSpec(Fetch(NodeConfig(**sizes))), depth=3)
-
-
-def test_isolated_reads():
-    prove(IsolateReadSpec(), depth=3)
-
-
-def test_isolated_writes():
-    prove(IsolateWriteSpec(), depth=9, mode="bmc")
-
-
-def test_isolated_writes_proof_is_not_empty():
-    prove(IsolateWriteSpec(), depth=9, mode="cover")
+@pytest.mark.parametrize(("proof", "fault"), faults_of(PROOFS))
+def test_fault_is_found(proof, fault):
+    proof.finds(fault)

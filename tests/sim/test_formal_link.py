@@ -4,10 +4,11 @@ import pytest
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from proofs import Fault, Proof, faults_of, proofs_of, steady
 
-from superlip.rtl.link.buffer import FrameBuffer
-from superlip.rtl.link.credits import COUNT_BITS, CreditGiver, CreditTaker
-from superlip.sim.formal import ProofError, available, prove
+from superlip.rtl.link import buffer, credits
+from superlip.rtl.link.credits import COUNT_BITS
+from superlip.sim.formal import Spec, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs the formal extra")
 
@@ -24,14 +25,15 @@ class Credits(wiring.Component):
     linked: In(1)
     announced: In(COUNT_BITS)
 
-    def __init__(self, slots, *, broken=False):
-        self.slots, self.broken = slots, broken
+    def __init__(self, module, slots):
+        self.slots = slots
+        self.giver, self.taker = module.CreditGiver(slots), module.CreditTaker()
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.giver = giver = CreditGiver(self.slots)
-        m.submodules.taker = taker = CreditTaker()
+        m.submodules.giver = giver = self.giver
+        m.submodules.taker = taker = self.taker
         limit, flying = Signal(COUNT_BITS), Signal(COUNT_BITS)
         steps, possible = Signal(COUNT_BITS), Signal(COUNT_BITS)
         m.d.comb += [
@@ -45,8 +47,6 @@ class Credits(wiring.Component):
         ]
         # What arrives was announced at some time: not before what arrived last, not after now.
         m.d.sync += limit.eq(Mux(steps <= possible, self.announced, limit))
-        if self.broken:  # an increment that comes twice
-            m.d.sync += limit.eq(limit + (steps <= possible))
         m.d.sync += flying.eq(flying + taker.sent - giver.taken)
 
         outstanding, known, allowed = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(COUNT_BITS)
@@ -70,78 +70,109 @@ class Credits(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("slots", [1, 4, 128])
-def test_no_frame_without_a_slot(slots):
-    prove(Credits(slots), depth=2)
-
-
-def test_the_proof_can_fail():
-    """With increments instead of counts, a repeated announcement is one frame too many."""
-    with pytest.raises(ProofError, match="FAIL"):
-        prove(Credits(2, broken=True), mode="bmc", depth=8)
-
-
-class Buffer(wiring.Component):
+class BufferSpec(Spec):
     """A frame buffer that is written, committed, rewound and read at will, within its depth.
 
     One committed word, the one with number ``watch``, is followed from end to end.
     """
 
-    write: In(1)
-    data: In(1)
-    commit: In(1)
-    rewind: In(1)
-    ready: In(1)
-    watch: In(3)
+    def __init__(self, module):
+        super().__init__(module.FrameBuffer(1, depth=2), watch=In(3))
 
-    def __init__(self, depth, *, overrun=0):
-        self.depth, self.overrun = depth, overrun
-        super().__init__()
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.buffer = buffer = FrameBuffer(1, depth=self.depth)
-        written, committed, read = Signal(3), Signal(3), Signal(3)
-        watched, chosen = Signal(1), Signal(3)
-        started = Signal()
-        end = Signal(3)
-        taken = Signal()
+    def claim(self, m, dut):
+        watch, watched = steady(m, self.watch), Signal()
+        written, committed, read, end = Signal(3), Signal(3), Signal(3), Signal(3)  # numbers of words
+        taken = dut.o.valid & dut.o.ready
         m.d.comb += [
-            buffer.write.eq(self.write),
-            buffer.data.eq(self.data),
-            buffer.commit.eq(self.commit),
-            buffer.rewind.eq(self.rewind),
-            buffer.o.ready.eq(self.ready),
-            end.eq(written + self.write),
-            taken.eq(buffer.o.valid & self.ready),
+            end.eq(written + dut.write),
             # The writer's part of the contract.
-            Assume((end - read)[:3] <= self.depth + self.overrun),
-            Assume(~(self.rewind & self.write)),
-            Assume(~started | (self.watch == chosen)),
+            Assume((end - read)[:3] <= dut.depth),
+            Assume(~(dut.rewind & dut.write)),
         ]
-        m.d.sync += [started.eq(1), chosen.eq(self.watch), read.eq(read + taken), written.eq(end)]
-        with m.If(self.commit):
+        m.d.sync += [read.eq(read + taken), written.eq(end)]
+        with m.If(dut.commit):
             m.d.sync += committed.eq(end)
-        with m.Elif(self.rewind):
+        with m.Elif(dut.rewind):
             m.d.sync += written.eq(committed)
-        with m.If(self.write & (written == self.watch)):
-            m.d.sync += watched.eq(self.data)
-        with m.If(buffer.o.valid):
+        with m.If(dut.write & (written == watch)):
+            m.d.sync += watched.eq(dut.data)
+        with m.If(dut.o.valid):
             m.d.comb += Assert(read != committed)
-            with m.If(read == self.watch):
-                m.d.comb += Assert(buffer.o.payload == watched)
+            with m.If(read == watch):
+                m.d.comb += Assert(dut.o.payload == watched)
         # Nothing is held back: two cycles after a commit a word is there.
         waiting = Signal(2)
-        m.d.sync += waiting.eq(Mux((read != committed) & ~buffer.o.valid, waiting + 1, 0))
+        m.d.sync += waiting.eq(Mux((read != committed) & ~dut.o.valid, waiting + 1, 0))
         m.d.comb += Assert(waiting < 2)
-        return m
+
+        # Inside: the same numbers, of two bits; the word that is offered has left the memory.
+        stored, offset = Signal(3), Signal(3)
+        m.d.comb += [
+            stored.eq(written - read - dut.o.valid),
+            offset.eq(watch - read - dut.o.valid),
+            Assert(self.inside("written") == written[:2]),
+            Assert(self.inside("committed") == committed[:2]),
+            Assert(self.inside("read") == (read + dut.o.valid)[:2]),
+            Assert((written - read)[:3] <= dut.depth),
+            Assert((committed - read)[:3] <= (written - read)[:3]),
+            Assert((offset >= stored) | (self.rows("memory")[watch[0]] == watched)),
+        ]
 
 
-def test_buffer_keeps_words_in_order():
-    prove(Buffer(2), mode="bmc", depth=9)
+def credits_of(slots, **options):
+    """The proof for a number of slots."""
+    return Proof(
+        component=f"CreditGiver, CreditTaker({slots})",
+        claim="whatever channel joins them, grants late or lost: no frame arrives without a slot, and when all is "
+        "quiet a frame may start",
+        module=credits,
+        spec=lambda module: Credits(module, slots),
+        depth=2,
+        **options,
+    )
 
 
-def test_buffer_proof_can_fail():
-    """A writer that takes one word more than there is room for overwrites one."""
-    with pytest.raises(ProofError, match="FAIL"):
-        prove(Buffer(2, overrun=1), mode="bmc", depth=9)
+PROOFS = [
+    credits_of(1),
+    credits_of(
+        4,
+        faults=(
+            Fault(
+                name="a credit lost when freed and taken in one cycle",
+                old="self.grant.eq(self.grant + self.freed)",
+                new="self.grant.eq(self.grant + (self.freed & ~self.taken))",
+            ),
+            Fault(
+                name="a slot counted twice",
+                old="self.used + self.taken - self.freed",
+                new="self.used + self.taken - (self.freed & ~self.taken)",
+            ),
+            Fault(
+                name="sends without credit", old="self.linked & (self.limit != self.count)", new="self.linked", depth=7
+            ),
+        ),
+    ),
+    credits_of(128, slow=True),
+    Proof(
+        component="FrameBuffer",
+        claim="committed words come out once, in order, as they were, others never; the first at the latest two cycles "
+        "after its commit (2 words, and a writer that keeps count)",
+        module=buffer,
+        spec=BufferSpec,
+        depth=3,
+        faults=(
+            Fault(name="a word before its commit", old="(read != committed) &", new="(read != written) &"),
+            Fault(name="rewind forgets too little", old="Mux(self.rewind & ~self.commit, committed, end)", new="end"),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("proof", proofs_of(PROOFS))
+def test_proof(proof):
+    proof.holds()
+
+
+@pytest.mark.parametrize(("proof", "fault"), faults_of(PROOFS))
+def test_fault_is_found(proof, fault):
+    proof.finds(fault)
