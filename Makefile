@@ -1,6 +1,7 @@
 # make demo   run the example network on two simulated boards
 # make test   lint, types and the tests
 # make slow   the tests that take longer
+# make mutants   plant faults in the RTL, see what the tests notice, write docs/mutants.md: hours; goes on where it was
 #
 # Both make .venv on first use, and again when pyproject.toml changes. PYTHON=... picks the Python for it.
 
@@ -12,7 +13,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq --no-inp
 # An interrupted `python -m venv`, or another tool, may have left a .venv without pip.
 ENSURE_PIP := $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow mutants lint clean
 
 demo: $(VENV)/sim.stamp
 	@$(BIN)/superlip run examples/digits/digits.onnx --boards 2 --node tiny
@@ -23,6 +24,9 @@ test: lint
 # The other cases of the testbenches, and imports of large networks: ten minutes more.
 slow: $(VENV)/test.stamp
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
+
+mutants: $(VENV)/test.stamp
+	@$(BIN)/python -m superlip.sim.mutants --jobs 2 --table docs/mutants.md
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .

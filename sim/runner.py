@@ -187,7 +187,9 @@ def run_bench(
         build = _build_icarus(tools, component, waves, SIMULATORS["icarus" if waves else simulator])
     folder = Path(folder).absolute() if folder else _run_folder(name, case_name)
     folder.mkdir(parents=True, exist_ok=True)
-    count, failed = _test(build, module.__name__, parameters, seed, waves, test, folder, simulator)
+    count, failed = run_tests(
+        build, module.__name__, parameters, seed, folder, waves=waves, test=test, simulator=simulator
+    )
     if failed or not count:
         what = f"{failed} of {count} tests failed" if count else "no test was run to its end"
         tail = (folder / "test.log").read_text(errors="replace")[-6000:]
@@ -225,9 +227,18 @@ def _build(tools, component, waves, stand_ins):
     """Folder of the simulator of a component: from the cache, or built."""
     platform = StandIns() if stand_ins else None
     text = to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
+    return build_verilog(tools, text, waves=waves, stand_ins=platform)
+
+
+def build_verilog(tools, text, *, waves=False, stand_ins=None):
+    """Folder of the simulator of a Verilog text with a module ``top``: from the cache, or built.
+
+    ``stand_ins`` : StandIns, optional
+        Those that the text was made with.
+    """
     extra = {path.name: path.read_text() for path in StandIns.sources if stand_ins}
     extra |= {path.name: path.read_text() for path in StandIns.headers if stand_ins}
-    definitions = platform.definitions if platform else {}
+    definitions = stand_ins.definitions if stand_ins else {}
     cocotb = importlib.metadata.version("cocotb")
     parts = (text, waves, OPT_FAST, tools.version, cocotb, sys.version, definitions, extra)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
@@ -282,15 +293,21 @@ def _build_icarus(version, component, waves, generation):
     return entry("testbench-simulators", hashlib.sha256(repr(parts).encode()).hexdigest()[:20], make)
 
 
-def _test(build, module_name, parameters, seed, waves, test, folder, simulator):
-    """Run the tests: how many there are, and how many of them failed."""
+def run_tests(
+    build, module_name, parameters, seed, folder, *, waves=False, test=None, simulator="verilator", variables=None
+):
+    """Run the tests of a module on a simulator that was built: how many there are, and how many of them failed.
+
+    ``variables`` : dict, optional
+        More of the environment, for the test module.
+    """
     from cocotb_tools import config  # noqa: PLC0415
     from cocotb_tools.check_results import get_results  # noqa: PLC0415
 
     libraries = os.pathsep.join(filter(None, [str(config.libs_dir), os.environ.get("LD_LIBRARY_PATH")]))
     settings = {"SUPERLIP_CASE": base64.b64encode(pickle.dumps(parameters)).decode(), "SUPERLIP_SEED": str(seed)}
     results = folder / "results.xml"
-    with _environment({**os.environ, **settings, "LD_LIBRARY_PATH": libraries}):
+    with _environment({**os.environ, **settings, **(variables or {}), "LD_LIBRARY_PATH": libraries}):
         runner = _runner(None) if simulator == "verilator" else _icarus()
         runner.sources = []
         with contextlib.suppress(subprocess.CalledProcessError, SystemExit):  # then there are no results
@@ -371,7 +388,7 @@ def _runner(work):
 
 def _control_file(text):
     """A Verilator control file that makes the ports public."""
-    pattern = r"^  (?:input|output) (?:wire |reg )?(?:\[\d+:\d+\] )?(\w+) ?;"
+    pattern = r"^  (?:input|output) (?:wire |reg )?(?:signed )?(?:\[\d+:\d+\] )?(\w+) ?;"
     ports = re.findall(pattern, _module(text, TOP), re.MULTILINE)
     lines = [f'public_flat_rw -module "{TOP}" -var "{port}"' for port in ports]
     return "\n".join(["`verilator_config", *lines, ""])

@@ -1,0 +1,7 @@
+"""The command: see ``python -m superlip.sim.mutants --help``."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

@@ -1,0 +1,179 @@
+"""Which mutants, what they are tried on, and what became of each: one file a mutant, so that nothing is lost."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from superlip.rtl.verilog import to_rtlil
+from superlip.tools.cache import cache_folder
+from superlip.tools.toolchain import find_toolchain
+
+from ..runner import TOP, build_verilog, load_testbench, run_tests
+from .equivalence import equivalent
+from .netlist import plant
+from .process import VARIABLE, Outcome, Settings
+
+__all__ = ["MORE_SEEDS", "Campaign", "Result"]
+
+SEED = 1
+"""Of the testbenches' random numbers in the fast round."""
+MORE_SEEDS = (2, 3, 4, 5)
+"""Those of the slow round."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a mutant.
+
+    ``verdict`` is ``fast`` (killed by the first run of its testbench), ``slow`` (by a further one), ``equivalent``
+    (nothing can tell it from the component, proved) or ``alive``. Of a killed one ``killed_by`` names the test, and
+    ``how`` the manner (``Outcome``).
+    """
+
+    number: int
+    options: str
+    source: str
+    verdict: str
+    killed_by: str = ""
+    how: str = ""
+
+
+class Campaign:
+    """The mutants of one component, with the parameters of a case of its testbench.
+
+    Parameters
+    ----------
+    testbench, case : str
+        As for ``run_testbench``.
+    count, seed : int
+        Mutants, and which.
+    within : callable of str, optional
+        As for ``plant``.
+    folder : Path, optional
+        Where results lie; by default in the cache.
+    """
+
+    def __init__(self, testbench, case, count, *, seed=1, within=None, folder=None):
+        module = load_testbench(testbench)
+        self.testbench, self.case = module.__name__.rpartition(".")[2], case
+        self._module, self._parameters = module.__name__, module.CASES[case]
+        rtlil = to_rtlil(module.build(**self._parameters), TOP)
+        self.netlist = plant(rtlil, count, seed, within=within)
+        key = hashlib.sha256(repr((rtlil, [m.options for m in self.netlist.mutants])).encode()).hexdigest()[:12]
+        self.folder = (Path(folder) if folder else cache_folder("mutants")) / f"{self.testbench}-{case}-{key}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def of(cls, component, *, count=None, seed=1, folder=None):
+        """The campaign of a ``Component``, with another number of mutants, or others."""
+        within = component.within if component.inside else None
+        return cls(component.testbench, component.case, count or component.count, seed=seed, within=within,
+                   folder=folder)  # fmt: skip
+
+    @property
+    def name(self):
+        return f"{self.testbench}[{self.case}]"
+
+    @property
+    def mutants(self):
+        return self.netlist.mutants
+
+    def results(self):
+        """Those that are known: dict of number to Result."""
+        paths = self.folder.glob("mutant-*.json")
+        return {result.number: result for result in (Result(**json.loads(path.read_text())) for path in paths)}
+
+    def run(self, *, jobs=1, again=False, progress=None):
+        """Try all mutants whose result is not known, and return all results, in order.
+
+        Parameters
+        ----------
+        jobs : int
+            Processes at a time.
+        again : bool
+            Those that are alive are tried again (with better tests).
+        progress : callable of (int, str), optional
+            Told how many mutants are decided, and what happens.
+
+        Raises
+        ------
+        RuntimeError
+            If a test fails without any mutant.
+        """
+        known = {n: r for n, r in self.results().items() if not (again and r.verdict == "alive")}
+        left = [mutant for mutant in self.mutants if mutant.number not in known]
+        if left:
+            tell = progress or (lambda done, text: None)
+            tell(len(known), f"{self.name}: building")
+            build = build_verilog(find_toolchain(), self.netlist.verilog)
+            left = self._round(build, (SEED,), "fast", left, jobs, tell)
+            left = self._without_equivalent(left, tell)
+            left = self._round(build, MORE_SEEDS, "slow", left, jobs, tell)
+            for mutant in left:
+                self._keep(mutant, "alive")
+        results = self.results()
+        return [results[mutant.number] for mutant in self.mutants]
+
+    def _round(self, build, seeds, verdict, mutants, jobs, tell):
+        """Run the tests with these seeds on each; returns those that pass."""
+        survivors = []
+        done = len(self.mutants) - len(mutants)
+        for outcome in self._outcomes(build, seeds, [mutant.number for mutant in mutants], jobs):
+            mutant = self.mutants[outcome.number - 1]
+            if outcome.how == "passed":
+                survivors.append(mutant)
+            else:
+                self._keep(mutant, verdict, outcome)
+                done += 1
+            tell(done, f"{self.name}, {verdict}")
+        return sorted(survivors, key=lambda mutant: mutant.number)
+
+    def _outcomes(self, build, seeds, numbers, jobs):
+        """Yield outcomes as they come."""
+        with tempfile.TemporaryDirectory(prefix="run-", dir=self.folder) as temporary:
+            folder = Path(temporary)
+            settings = Settings(self._module, temporary, numbers, list(seeds), jobs)
+            thread = threading.Thread(
+                target=run_tests, args=(build, f"{__package__}.process", self._parameters, seeds[0], folder),
+                kwargs={"variables": {VARIABLE: json.dumps(dataclasses.asdict(settings))}}, daemon=True,
+            )  # fmt: skip
+            thread.start()
+            waiting = set(numbers)
+            while waiting:
+                thread.join(timeout=0.1)
+                over = not thread.is_alive()
+                for number in sorted(waiting):
+                    if (path := folder / f"{number}.json").exists():
+                        waiting.remove(number)
+                        yield Outcome.read(path)
+                if over and waiting:
+                    raise RuntimeError(self._trouble(folder))
+            thread.join()
+
+    def _trouble(self, folder):
+        """Why the simulator ended before its mutants."""
+        if (failed := folder / "failed").exists():
+            return f"{self.name} fails by itself: {failed.read_text()}"
+        return f"{self.name}: the simulator ended\n{(folder / 'test.log').read_text(errors='replace')[-3000:]}"
+
+    def _without_equivalent(self, mutants, tell):
+        """Prove what can be proved; returns the others."""
+        if not mutants:
+            return mutants
+        tell(len(self.mutants) - len(mutants), f"{self.name}: proving {len(mutants)} equivalent, or not")
+        proved = equivalent(self.netlist.rtlil, [mutant.number for mutant in mutants])
+        for mutant in mutants:
+            if mutant.number in proved:
+                self._keep(mutant, "equivalent")
+        return [mutant for mutant in mutants if mutant.number not in proved]
+
+    def _keep(self, mutant, verdict, outcome=None):
+        by, how = (outcome.killed_by, outcome.how) if outcome else ("", "")
+        result = Result(mutant.number, mutant.options, mutant.source, verdict, by, how)
+        path = self.folder / f"mutant-{mutant.number}.json"
+        path.with_suffix(".new").write_text(json.dumps(dataclasses.asdict(result)))
+        path.with_suffix(".new").rename(path)

@@ -1,0 +1,102 @@
+"""The command line: campaigns over all components, a table of them, and a few mutants chosen by a commit."""
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+
+from rich.console import Console
+
+from superlip.tools.children import ended_children
+from superlip.tools.progress import Phases
+from superlip.tools.toolchain import ToolError
+
+from .campaign import MORE_SEEDS, Campaign
+from .components import COMPONENTS
+from .table import markdown
+
+__all__ = ["main"]
+
+ENOUGH = 0.9
+"""Of a few mutants that a commit chooses, this part of those that are not equivalent must be killed. Of all 95 % are;
+among 40, chance alone leaves 10 % alive once in some hundred commits."""
+SOME = 40
+"""Mutants that CI tries."""
+AT_A_TIME = 2
+"""Components that a commit chooses: each has to be built."""
+
+
+def main(arguments=None):
+    """Returns the exit status: 0, or 1 if too few mutants were killed, 3 if a tool is missing or fails."""
+    parser = argparse.ArgumentParser(prog="python -m superlip.sim.mutants", description=main.__doc__)
+    parser.description = "Plant faults in the RTL's components, and see whether their testbenches notice them."
+    parser.add_argument("components", nargs="*", metavar="COMPONENT", help="only these testbenches' components")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--again", action="store_true", help="try those again that are alive")
+    parser.add_argument("--folder", help="where results are kept (default: in the cache)")
+    parser.add_argument("--table", help="write the table to this file")
+    parser.add_argument("--some-by", metavar="TEXT", help=f"only {SOME} mutants, which the text (a commit) chooses")
+    options = parser.parse_args(arguments)
+    names = [component.testbench for component in COMPONENTS]
+    if unknown := set(options.components) - set(names):
+        parser.error(f"no component {min(unknown)!r}; there are: {', '.join(names)}")
+    try:
+        with ended_children(), Phases(Console(stderr=True)) as phases:
+            return _some(options, phases) if options.some_by else _all(options, phases)
+    except ToolError as error:
+        print(f"superlip: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("superlip: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _all(options, phases):
+    chosen = [c for c in COMPONENTS if not options.components or c.testbench in options.components]
+    done, everything = [], sum(component.count for component in chosen)
+    before = 0
+    for component in chosen:
+        campaign = Campaign.of(component, folder=options.folder)
+        results = _run(campaign, options, phases, before, everything)
+        before += component.count
+        done.append((campaign, results))
+        print(_line(campaign, results), flush=True)
+    if options.table:
+        with open(options.table, "w") as file:
+            file.write(markdown(done, seeds=len(MORE_SEEDS), some=SOME))
+    return 0
+
+
+def _run(campaign, options, phases, before, everything):
+    """One campaign, shown as a part of all."""
+    phases(campaign.name)
+
+    def progress(number, text):
+        phases.part((before + number) / everything, f"{before + number} of {everything}, {text}")
+
+    return campaign.run(jobs=options.jobs, again=options.again, progress=progress)
+
+
+def _some(options, phases):
+    """As a commit says: mutants that nobody has chosen before, of some components."""
+    seed = int.from_bytes(hashlib.sha256(options.some_by.encode()).digest()[:4], "big")
+    chosen = random.Random(seed).sample(COMPONENTS, AT_A_TIME)
+    began, killed, alive = time.monotonic(), 0, []
+    for place, component in enumerate(chosen):
+        count = SOME // AT_A_TIME
+        campaign = Campaign.of(component, count=count, seed=seed, folder=options.folder)
+        for result in _run(campaign, options, phases, place * count, SOME):
+            killed += result.verdict in ("fast", "slow")
+            if result.verdict == "alive":
+                alive.append(f"{campaign.name}: {campaign.mutants[result.number - 1]} ({result.source})")
+    for text in alive:
+        print(f"alive: {text}")
+    all_of_them = killed + len(alive)
+    print(f"{killed} of {all_of_them} mutants killed, in {time.monotonic() - began:.0f} s")
+    return 0 if killed >= ENOUGH * all_of_them else 1
+
+
+def _line(campaign, results):
+    counts = {name: sum(r.verdict == name for r in results) for name in ("fast", "slow", "equivalent", "alive")}
+    return f"{campaign.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

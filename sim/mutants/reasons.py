@@ -1,0 +1,16 @@
+"""Why a mutant that is alive may be: what its place is for, or what would have to happen for it to be seen."""
+
+import re
+
+__all__ = ["reason"]
+
+_REASONS: tuple[tuple[str, str, str], ...] = ()
+"""(component, pattern for ``mutant source``, reason); the first that fits."""
+
+
+def reason(component, mutant, source):
+    """What is said of it in docs/mutants.md."""
+    for name, pattern, text in _REASONS:
+        if name == component and re.search(pattern, f"{mutant} {source}"):
+            return text
+    return "not explained yet"

@@ -1,0 +1,78 @@
+"""docs/mutants.md: what became of all mutants."""
+
+from .reasons import reason
+
+__all__ = ["markdown"]
+
+_TEXT = """\
+# Mutants
+
+Tests are tested here: yosys plants faults in the components' netlists (a bit stuck or inverted, two bits mixed up), one
+at a time, and the components' testbenches are to notice. Made by `make mutants` (`superlip/sim/mutants`; results are
+kept, so it goes on where it was interrupted); CI tries {some} others at each commit.
+
+**Fast tests kill {fast} % of the {different} mutants that are not equivalent, fast and slow ones together {slow} %.**
+
+* *fast*: the testbench, as the fast tests run it: its first case, one seed. A test that takes twice its cycles has
+  failed.
+* *slow*: the same with {seeds} further seeds.
+* *equivalent*: a miter shows for all inputs, and any content of registers and memories, that outputs and next content
+  are those of the component. No test can notice such a mutant.
+
+| component | mutants | fast | slow | equivalent | alive | killed by fast | by all |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def markdown(done, *, seeds, some):
+    """The page.
+
+    Parameters
+    ----------
+    done : list of (Campaign, list of Result)
+    seeds : int
+        Further seeds of the slow round.
+    some : int
+        Mutants that CI tries.
+    """
+    rows, alive, everything = [], [], []
+    for campaign, results in done:
+        rows.append(_row(campaign.name, results))
+        everything += results
+        for result in results:
+            if result.verdict == "alive":
+                mutant = campaign.mutants[result.number - 1]
+                alive.append((campaign.testbench, str(mutant), result.source))
+    rows.append(_row("**all**", everything))
+    different = _count(everything, "fast", "slow", "alive")
+    text = _TEXT.format(
+        some=some, seeds=seeds, different=different, fast=_percent(_count(everything, "fast"), different),
+        slow=_percent(_count(everything, "fast", "slow"), different),
+    )  # fmt: skip
+    return text + "\n".join(rows) + "\n" + _survivors(alive)
+
+
+def _count(results, *verdicts):
+    return sum(result.verdict in verdicts for result in results)
+
+
+def _percent(part, whole):
+    return f"{100 * part / whole:.1f}" if whole else "100"
+
+
+def _row(name, results):
+    counts = [_count(results, verdict) for verdict in ("fast", "slow", "equivalent", "alive")]
+    different = len(results) - counts[2]
+    shares = _percent(counts[0], different), _percent(counts[0] + counts[1], different)
+    return "| " + " | ".join([name, str(len(results)), *map(str, counts), *(f"{s} %" for s in shares)]) + " |"
+
+
+def _survivors(alive):
+    """Those that are alive, by their reason."""
+    if not alive:
+        return ""
+    by_reason: dict[str, list[str]] = {}
+    for component, mutant, source in alive:
+        by_reason.setdefault(reason(component, mutant, source), []).append(f"{component} `{mutant}` ({source})")
+    lines = [f"* {why}: {', '.join(places)}" for why, places in sorted(by_reason.items())]
+    return "\n## Alive\n\n" + "\n".join(lines) + "\n"
