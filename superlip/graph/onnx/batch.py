@@ -14,6 +14,8 @@ __all__ = ["set_batch"]
 
 _TARGETS = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 """Operators with an operand that says the shape of their result."""
+_OF_SHAPES = frozenset(["Shape", "Size"])
+"""Operators that look at their operand's shape alone."""
 
 
 def set_batch(model: ModelProto) -> None:
@@ -61,11 +63,19 @@ def _fold(model, image, batch):
 
 
 def _is_of_one_image(node, before, after, batch):
-    """Whether a node's result is as large as it was, or a batch-th of it; reshaping changes no size."""
-    sizes = [math.prod(found[node.output[0]]) if node.output[0] in found else None for found in (before, after)]
+    """Whether a node's result is a batch-th of what it was, or as large as before where its operands are."""
+    sizes = _sizes(node.output[0], before, after)
     if node.op_type == "Reshape" and None not in (sizes[1], after.get(node.input[0])):
-        return sizes[1] == math.prod(after[node.input[0]])
-    return None in sizes or sizes[0] in (sizes[1], sizes[1] * batch)
+        return sizes[1] == math.prod(after[node.input[0]])  # reshaping changes no size
+    if None in sizes or sizes[0] == sizes[1] * batch:
+        return True
+    operands = [_sizes(name, before, after) for name in node.input if name in before and name in after]
+    return sizes[0] == sizes[1] and (node.op_type in _OF_SHAPES or all(one == other for one, other in operands))
+
+
+def _sizes(name, before, after):
+    """Elements of a tensor in a batch and in one image, each None where it is not known."""
+    return [math.prod(found[name]) if name in found else None for found in (before, after)]
 
 
 def _change_targets(graph, shapes, batch):
