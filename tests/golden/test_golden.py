@@ -1,7 +1,5 @@
 """The golden against ONNX Runtime, operator by operator."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +10,6 @@ from superlip import golden, graph
 from superlip.graph.onnx.importer.addition import add_factors
 from superlip.graph.onnx.importer.states import Params
 from superlip.graph.session import open_session
-from superlip.ops.arithmetic import convolve, requantize, round_half_even_shift
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -256,37 +253,3 @@ def test_addition_factors_are_fitted():
         left.append(pairs)
     assert max(left) <= 2
     assert sum(p == 0 for p in left) >= 34
-
-
-def test_int32_accumulators_wrap():
-    x = np.full((1, 2, 1, 1), -128, np.int8)
-    weights = np.full((1, 2, 1, 1), -128, np.int8)
-    bias = np.array([2**31 - 1], np.int32)
-    geometry = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1, "pad_value": 0}
-    acc = convolve(x, weights, bias, **geometry)
-    assert acc[0, 0, 0, 0] == 2 * 16384 + (2**31 - 1) - 2**32
-
-
-@QUICK
-@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.booleans())
-def test_convolution_is_the_sum_of_its_products(seed, kh, stride, corners):
-    rng = np.random.default_rng(seed)
-    x, w = numbers(rng, np.int8, (2, 4, 7, 8), corners), numbers(rng, np.int8, (6, 2, kh, 2), corners)
-    bias = rng.integers(-100, 100, 6).astype(np.int32)
-    acc = convolve(x, w, bias, strides=(stride, 1), pads=(1, 0, 2, 1), dilations=(1, 2), groups=2, pad_value=-7)
-    padded = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (1, 2), (0, 1)), constant_values=-7)
-    for _ in range(10):
-        b, m, r, c = (int(rng.integers(n)) for n in acc.shape)
-        first = 2 * (m // 3)
-        window = padded[b, first : first + 2, r * stride : r * stride + kh, c : c + 3 : 2]
-        assert acc[b, m, r, c] == (window * w[m]).sum() + bias[m]
-
-
-def test_requantize_rounds_ties_to_even():
-    acc = np.array([1, 3, 5, -1, -3, 1000, -1000])
-    assert requantize(acc, np.float32(0.5), 1).tolist() == [1, 3, 3, 1, -1, 127, -128]
-
-
-@given(st.integers(-(2**40), 2**40), st.integers(0, 30))
-def test_round_half_even_shift(value, shift):
-    assert int(round_half_even_shift(np.int64(value), shift)) == round(Fraction(value, 1 << shift))
