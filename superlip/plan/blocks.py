@@ -68,7 +68,7 @@ class Tile:
 
 
 def block_limit(weight_words: int) -> int:
-    """Words of the largest block: a quarter of the weight buffer, so that others are loaded while one is in use."""
+    """Words of a block, about: a quarter of the weight buffer, so that others are loaded while one is in use."""
     return weight_words // 4
 
 
@@ -106,7 +106,8 @@ def conv_tiles(op: Op, weight_words: int) -> list[Tile]:
 
 
 def _cut(n_tiles: int, kh: int, row_words: int, limit: int) -> Iterator[tuple[int, int, int, int]]:
-    """(n0, n1, ky0, ky1) of at most ``limit`` words each: whole n-tiles where one fits, kernel rows otherwise."""
+    """(n0, n1, ky0, ky1) of about ``limit`` words each: whole n-tiles where one fits, as many in each and at most one
+    more than fit; kernel rows otherwise, at most as many as fit."""
     if not n_tiles:
         return
     per_n = kh * row_words

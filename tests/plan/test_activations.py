@@ -1,0 +1,96 @@
+"""The activation buffers: what lives together lies apart, on every board; what does not fit goes to DRAM."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from nets import Builder, random_branches
+
+from superlip.boards import TARGETS
+from superlip.plan.lifetimes import lifetimes_of
+from superlip.plan.lower import lower
+from superlip.plan.partition import Split
+from superlip.plan.planner import PlanError, make_plan
+
+TINY = TARGETS["tiny"]
+
+
+def node(**sizes):
+    return dataclasses.replace(TINY, node=dataclasses.replace(TINY.node, **sizes))
+
+
+def words(view):
+    return set(range(view.base, view.base + view.words))
+
+
+def reused():
+    """A result that is added to another and read again behind it."""
+    net = Builder(np.random.default_rng(0), (8, 8, 8))
+    a = net.conv("image", 8, (3, 3), pads=(1, 1, 1, 1))
+    b = net.conv(a, 8, (3, 3), pads=(1, 1, 1, 1))
+    return net.graph(net.add(net.conv(net.add(a, b), 8, (1, 1)), a))
+
+
+GRAPHS = [reused, *(lambda seed=seed: random_branches(np.random.default_rng(seed))[0] for seed in range(4))]
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_storages_that_live_together_lie_apart(graph, boards):
+    """Also where operations overlap: a place is free when all that may run beside its last reader is over."""
+    network = lower(graph(), 8)
+    plan, lives = make_plan(network, TINY, boards), lifetimes_of(network)
+
+    def follows(one, other, after):
+        """Whether one begins when the other is over; or takes its place pixel by pixel, as its last reader."""
+        if lives.first[one] == lives.last[other] and board.views[one].base == board.views[other].base:
+            return network.ops[lives.first[one] - 1].spec.works_in_place
+        return after[lives.first[one] - 1] >= lives.last[other] - 1
+
+    for board in plan.activations:
+        parameters = {
+            address + n
+            for index, table in enumerate(board.parameters)
+            for key, address in table.items()
+            for n in range(plan.parameter_words[index][key])
+        }
+        assert len(parameters) == sum(sum(table.values()) for table in plan.parameter_words)
+        for name, view in board.views.items():
+            assert words(view) <= set(range(TINY.node.act_words)) - parameters
+            for other, beside in board.views.items():
+                after = board.trial.after
+                if name != other and not follows(name, other, after) and not follows(other, name, after):
+                    assert words(view).isdisjoint(words(beside)), f"{name} lies in {other}"
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_what_does_not_fit_goes_to_dram(boards, split):
+    net = Builder(np.random.default_rng(6), (16, 24, 16))
+    a = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    network = lower(net.graph(net.conv(net.conv(a, 16, (3, 3), pads=(1, 1, 1, 1)), 8, (1, 1))), 8)
+    cramped = node(act_words={1: 1024, 2: 768}[boards], act_banks={1: 1, 2: 3}[boards], acc_words=64)
+    plan = make_plan(network, cramped, boards, split=split)
+    assert "image" in plan.in_dram
+    assert make_plan(network, TINY, boards, split=split).in_dram == frozenset()
+    for board in plan.activations:
+        assert not plan.in_dram & board.views.keys()
+        assert board.slots.keys() == {i for i, op in enumerate(network.ops) if op.output.storage.name in plan.in_dram}
+        for (index, name), stages in board.stages.items():
+            assert name in plan.in_dram and 2 <= len(stages) <= 3
+            op, storage = network.ops[index], network.storages()[name]
+            rows = max(np.diff(op.input_rows(strip.row0, strip.row1))[0] for strip in board.strips[index])
+            assert all(b - a >= rows * storage.width * storage.groups for a, b in itertools.pairwise(stages))
+
+
+def test_more_overlaps_where_there_is_room():
+    network = lower(random_branches(np.random.default_rng(0))[0], 8)
+    roomy = make_plan(network, TINY, 1).activations[0].trial.after
+    assert any(last < index - 1 for index, last in enumerate(roomy))
+
+
+def test_what_fits_in_no_way_is_refused_by_name():
+    net = Builder(np.random.default_rng(0), (64, 8, 64))
+    network = lower(net.graph(net.conv("image", 64, (3, 3), pads=(1, 1, 1, 1))), 8)
+    with pytest.raises(PlanError, match="random on node tiny: conv0: stages: 4096 words do not fit beside 576 of 1024"):
+        make_plan(network, node(act_words=1024, act_banks=1), 1)
