@@ -126,8 +126,9 @@ def _blame(
     decibels: Callable[[NDArray, NDArray], float],
 ) -> tuple[str, str]:
     wanted, value = exact[node.output], graph.values[node.output]
-    if isinstance(node, ir.Host) and value.is_float:
-        return "operator", f"host operation {node.reason}"
+    on_host = spec_of(node).on_host(graph.values)
+    if on_host is not None and value.is_float:
+        return "operator", f"host operation {on_host.reason}"
     rounded = value.dequantize(value.quantize(wanted))
     low, high = value.real_bounds
     outside = float(((wanted < low - value.scale / 2) | (wanted > high + value.scale / 2)).mean())

@@ -39,7 +39,8 @@ class OpSpec(ABC, Generic[N]):
     """All that differs from operator to operator, for one node.
 
     A subclass is registered for its class of ``ir`` with `register`, and found for a node with `spec_of`. It must say
-    what the node computes; all else has a default.
+    what the node computes; all else has a default. One that VECTOR runs derives from `VectorSpec`, which is lowered to
+    one operation. Others say in ``lower`` which operations they are made of, or come to the host with ``on_host``.
 
     Parameters
     ----------
@@ -78,9 +79,15 @@ class OpSpec(ABC, Generic[N]):
         return Window()
 
     @property
-    def loads(self) -> dict[str, int]:
-        """Fields of VECTOR that say what a parameter block holds: lanes' parameters, a table behind them, or either."""
-        return {"load_params": 1}
+    def weight_bytes(self) -> int:
+        """Bytes of the model's weights, without padding."""
+        return 0
+
+    def work(self, result: ir.Value) -> int:
+        """About how many multiplications the golden's ``compute`` of one image is worth."""
+        return 4 * math.prod(result.shape)
+
+    # -- from the graph to operations -----------------------------------------------------------------------------
 
     def lower(self, lowering: Lowering) -> None:
         """Say what the node's work is in operations, or where its result lies.
@@ -120,6 +127,10 @@ class OpSpec(ABC, Generic[N]):
         """Of a convolution: whether the largest result is of the largest sum, with or without its bias."""
         return False
 
+    def pool_of_sums(self, element: ElementType) -> ir.Pool | None:
+        """The node, where it is a pooling that VECTOR can do on a convolution's sums, if that ``keeps_order``."""
+        return None
+
     @property
     def folds(self) -> bool:
         """Of a convolution: whether kernel columns may share a pass."""
@@ -129,13 +140,7 @@ class OpSpec(ABC, Generic[N]):
         """The node for an input whose channels are (n, ky, kx), what its window sees: 1x1. None where there is none."""
         return None
 
-    def pool_of_sums(self, element: ElementType) -> ir.Pool | None:
-        """The node, where it is a pooling that VECTOR can do on a convolution's sums, if that ``keeps_order``."""
-        return None
-
-    def words_read(self, op: Op) -> int:
-        """Words that VECTOR reads for one of the result: a pixel of the window, or of an operand, in each."""
-        return math.prod(self.window.kernel) * len(op.inputs)
+    # -- operations at work ---------------------------------------------------------------------------------------
 
     def needs(self, op: Op, part: Part) -> list[Part]:
         """What each input must provide for a part of the output, which is not empty: the same channels."""
@@ -145,14 +150,14 @@ class OpSpec(ABC, Generic[N]):
             for place, shift in zip(op.inputs, shifts, strict=True)
         ]
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the model's weights, without padding."""
-        return 0
+    def words_read(self, op: Op) -> int:
+        """Words that VECTOR reads for one of the result: a pixel of the window, or of an operand, in each."""
+        return math.prod(self.window.kernel) * len(op.inputs)
 
-    def work(self, result: ir.Value) -> int:
-        """About how many multiplications the golden's ``compute`` of one image is worth."""
-        return 4 * math.prod(result.shape)
+    @property
+    def loads(self) -> dict[str, int]:
+        """Fields of VECTOR that say what a parameter block holds: lanes' parameters, a table behind them, or either."""
+        return {"load_params": 1}
 
 
 _SPECS: dict[type[ir.Node], type[OpSpec[Any]]] = {}

@@ -43,7 +43,11 @@ class VectorStep:
 
 
 class VectorSpec(OpSpec[N]):
-    """An operator that VECTOR runs: by default element by element, without parameters, on one or two operands."""
+    """An operator that VECTOR runs, with one operation; it must say its ``vector_op``.
+
+    By default it works element by element on one or two operands, takes no parameters, and does all rows of a channel
+    group that it is given with one instruction.
+    """
 
     works_in_place = True
 
