@@ -1,4 +1,6 @@
-"""Programs run instruction by instruction in random order: every word that VECTOR writes equals the golden's."""
+"""Designs run instruction by instruction in random order: every word that VECTOR writes equals the golden's."""
+
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -9,11 +11,12 @@ from superlip.plan.lower import lower
 from superlip.plan.planner import make_plan
 from superlip.run.host import HostWork
 from superlip.sim.functional import FunctionalCluster
+from superlip.sim.result import trace_dtype
 
 TINY = TARGETS["tiny"]
 
 
-def run_frame(cluster, compiled, image, seed):
+def run_image(cluster, compiled, image, seed):
     """One image, with the host's steps."""
     host = HostWork(compiled, image)
     writes = host.begin()
@@ -32,11 +35,9 @@ def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY,
     compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])
     for seed in seeds:
-        images = [board.dram.extents for board in compiled.boards]
-        cluster = FunctionalCluster(target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
-        cluster.run([board.init_program for board in compiled.boards], seed)
-        for frame in range(2):  # what stays on chip must survive a frame
-            run_frame(cluster, compiled, image, seed + frame)
+        cluster = started(compiled, seed, dram_words)
+        for number in range(2):  # what stays on chip must survive an image
+            run_image(cluster, compiled, image, seed + number)
         for board, state in zip(compiled.boards, cluster.boards, strict=True):
             assert not state.counters.any()
             assert len(state.written) == 2 * len(board.written)
@@ -52,3 +53,34 @@ def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY,
         for name, array in compiled.outputs(raw).items():
             np.testing.assert_array_equal(array, expected[name][0])
     return compiled
+
+
+def started(compiled, seed=0, dram_words=1 << 17):
+    """A cluster whose init programs have run."""
+    images = [board.dram.extents for board in compiled.boards]
+    cluster = FunctionalCluster(compiled.target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
+    cluster.run([board.init_program for board in compiled.boards], seed)
+    return cluster
+
+
+def traced(design, quantized):
+    """A run of a design on images (int8, shape (B, C, H, W)) with what the RTL's has of words: trace and outputs.
+
+    The cycle of a word is its number in what its board writes for the image.
+    """
+    compiled = design.compiled
+    cluster, outputs = started(compiled), []
+    records = [np.empty(0, trace_dtype(compiled.target.node.tn))]
+    for number, image in enumerate(quantized):
+        for board in cluster.boards:
+            board.written.clear()
+        run_image(cluster, compiled, image, seed=number)
+        for node, board in enumerate(cluster.boards):
+            words = np.concatenate([words for _, _, words in board.written])
+            record = np.zeros(len(words), records[0].dtype)
+            record["cycle"], record["image"], record["node"] = np.arange(len(words)), number, node
+            record["address"] = np.concatenate([addresses for _, addresses, _ in board.written])
+            record["data"], record["mask"] = words, 255
+            records.append(record)
+        outputs.append([cluster.read(*piece) for piece in compiled.output_ranges()])
+    return SimpleNamespace(trace=np.concatenate(records), outputs=outputs)

@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from paths import ROOT
+from paths import ROOT, modules
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 FLOORS = {
@@ -12,15 +12,6 @@ FLOORS = {
     for names, knows in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|[^|]*\|([^|]*)\|[^|]*\|$", ARCHITECTURE, re.M)
     for name in re.findall(r"`(\w+)`", names)
 }
-
-
-def modules():
-    """(name, path) of every module of superlip, by its import name."""
-    for path in sorted((ROOT / "superlip").rglob("*.py")):
-        yield path, path.relative_to(ROOT).with_suffix("").parts
-    for link in (path for path in (ROOT / "superlip").iterdir() if path.is_symlink()):
-        for path in sorted(link.resolve().rglob("*.py")):
-            yield path, ("superlip", link.name, *path.relative_to(link.resolve()).with_suffix("").parts)
 
 
 def imported(path, parts):

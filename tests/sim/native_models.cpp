@@ -1,5 +1,5 @@
 // Steps the DRAM and link models with what comes on standard input, one line a cycle (a line a port for DRAM), and prints
-// what they drive in the next cycle. tests/test_native_models.py compares it with the Python models.
+// what they drive in the next cycle. tests/sim/test_models.py compares it with the Python models.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>

@@ -13,10 +13,7 @@ import pytest
 from superlip.boards import TARGETS
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, encode
 from superlip.rtl.ports import UnitError
-from superlip.sim.build import BuildError, build_simulator, shape_header, top_ports, wrapper
 from superlip.sim.cluster import Cut, Delay, Flip, HostStop, Progress, SimulationError, Simulator, Waves
-from superlip.sim.result import _node_error, trace_dtype
-from superlip.tools.toolchain import MissingToolError, find_toolchain
 
 TINY = TARGETS["tiny"]
 TN = TINY.node.tn
@@ -95,67 +92,6 @@ def test_arguments_are_checked(tmp_path, changes, message):
     sim = stand_in(tmp_path, "raise AssertionError('it must not run')")
     with pytest.raises(ValueError, match=re.escape(message)):
         sim.run(**({"boards": 2, "programs": [0, 0]} | changes))
-
-
-@pytest.mark.parametrize(
-    ("error", "syndrome", "text"),
-    [
-        (0x101, 5000, "FEED: address 5000 is outside the memory"),
-        (0x003, 0x203, "LOAD: a read on AXI port 2 was answered with DECERR"),
-        (0x305, 0x302, "VECTOR: the counter of VECTOR for posts of MATMUL overflowed"),
-        (0x606, 9, "instruction fetch: unknown opcode 9"),
-        (0x807, 0xC002, "watchdog: no progress: MATMUL waits for remote 6 and remote 7"),
-        (0x807, 0x0006, "watchdog: no progress: instruction fetch makes no progress"),
-        (0x708, 0x0200_0009, "link: a frame is intact but wrong: DESTINATION is 9"),
-        (0x709, 3, "link: a frame had a wrong CRC or was cut short (3 frames lost so far)"),
-    ],
-)
-def test_errors_in_words(error, syndrome, text):
-    assert str(_node_error(4, 1, 77, error, syndrome)) == f"node 1, image 4, cycle 77: {text}"
-
-
-VERILOG = """module superlip_node(clk, rst, a__b, c);
-  input clk;
-  wire clk;
-  input rst;
-  wire rst;
-  input [3:0] a__b;
-  wire [3:0] a__b;
-  output [69:0] c;
-  reg [69:0] c;
-endmodule
-"""
-
-
-def test_the_wrapper_registers_every_input():
-    ports = top_ports(VERILOG)
-    assert ports == [("clk", "input", 1), ("rst", "input", 1), ("a__b", "input", 4), ("c", "output", 70)]
-    text = wrapper(ports, edge="edge")
-    assert "now_a_b <= a_b;" in text and ".a__b(now_a_b)" in text and ".c(c)" in text and ".clk(clk)" in text
-    with pytest.raises(ValueError, match="no module"):
-        top_ports("module other(); endmodule")
-
-
-def test_the_header_follows_the_sizes():
-    text = shape_header(TARGETS["zcu102"].node, waves=True)
-    for line in ("constexpr int AXI_PORTS = 4;", "constexpr int AXI_BYTES = 16;", "#define SUPERLIP_WAVES 1"):
-        assert line in text
-    assert "#define FOR_EACH_AXI_PORT(X) X(0) X(1) X(2) X(3)" in text
-
-
-def test_a_build_that_fails_names_its_log(tmp_path, monkeypatch):
-    try:
-        find_toolchain()
-    except MissingToolError as error:
-        pytest.skip(str(error))
-    monkeypatch.setenv("SUPERLIP_CACHE", str(tmp_path))
-    with pytest.raises(BuildError) as caught:
-        build_simulator(VERILOG.replace("endmodule", "assign c = nothing(;\nendmodule"), TINY.node)
-    (log,) = (path for path in (tmp_path / "simulators").iterdir() if path.suffix != ".lock")
-    assert str(log) in str(caught.value) and "syntax error" in str(caught.value)
-    assert log.suffix == ".log"
-    with pytest.raises(ValueError, match="not clocked by the rising edge"):
-        build_simulator(VERILOG.replace("endmodule", "always @(negedge clk) c <= 0;\nendmodule"), TINY.node)
 
 
 def exchange(node, *, words=WORDS, source=SOURCE):
@@ -371,7 +307,3 @@ def test_waves_and_the_same_cycles_in_the_build_for_them(tiny, tmp_path):
         times = [int(t) for t in re.findall(r"^#(\d+)$", text, re.MULTILINE)]
         assert times[0] == 10 * plain.starts[1] and times[-1] == 10 * (plain.starts[1] + 50) + 5
         assert "now_link_rx_payload" in text
-
-
-def test_trace_records_have_no_gaps():
-    assert trace_dtype(64).itemsize == 8 + 4 + 4 + 2 + 2 + 8 + 64

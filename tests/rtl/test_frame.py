@@ -1,4 +1,4 @@
-"""CRC model and frame format against zlib and against themselves."""
+"""Frame format against itself, and its CRC against zlib."""
 
 import zlib
 
@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.link.crc import crc32
-from superlip.rtl.link.credits import CreditGiver
 from superlip.rtl.link.frame import (
     HEADER,
     HEADER_BYTES,
@@ -19,11 +17,6 @@ from superlip.rtl.link.frame import (
 )
 
 CONFIGS = [NodeConfig(), NodeConfig(tm=64, tn=64, link_bytes=32), NodeConfig(tm=16, tn=16, link_bytes=16)]
-
-
-@given(st.binary(max_size=200))
-def test_crc_equals_zlib(raw):
-    assert crc32(raw) == zlib.crc32(raw)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"tn{c.tn}-link{c.link_bytes}")
@@ -62,9 +55,3 @@ def test_decode_notices_every_flipped_bit(data):
 def test_word_must_be_whole_flits():
     with pytest.raises(ValueError, match="link_bytes must be at most 16"):
         FrameSizes(NodeConfig(tm=16, tn=16, link_bytes=32))
-
-
-@pytest.mark.parametrize("slots", [0, 129])
-def test_slots_fit_the_counts(slots):
-    with pytest.raises(ValueError, match="slots"):
-        CreditGiver(slots)
