@@ -104,7 +104,7 @@ class Clipped(Node):
         return True
 
     def clipped(self, low: int, high: int) -> Self | None:
-        low, high = (min(max(bound, self.low), self.high) for bound in (low, high))
+        low, high = (min(max(bound, low), high) for bound in (self.low, self.high))
         return replace(self, low=low, high=high)
 
 

@@ -1,0 +1,92 @@
+"""Operators between DequantizeLinear and QuantizeLinear, against ONNX Runtime."""
+
+import numpy as np
+import pytest
+from imported import Quantized
+
+from superlip.graph import ir
+from superlip.graph.onnx.functions import ELEMENTWISE
+from superlip.graph.onnx.importer.float_ops import FLOAT_OPS
+
+
+def conv(net, x):
+    return net.conv(x, 3, 2, 3, pads=[1, 1, 1, 1])
+
+
+def gemm(net, x):
+    return net.op("Gemm", net.op("Flatten", x), net.weights(5, 32), transB=1, alpha=0.5)
+
+
+def matmul(net, x):
+    return net.op("MatMul", net.op("Flatten", x), net.weights(32, 5))
+
+
+def maximum(net, x):
+    return net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def average(net, x):
+    return net.op("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+
+
+def global_average(net, x):
+    return net.op("GlobalAveragePool", x)
+
+
+def global_maximum(net, x):
+    return net.op("GlobalMaxPool", x)
+
+
+def mean(net, x):
+    return net.op("ReduceMean", x, axes=[-1, 2], keepdims=0)
+
+
+def joined(net, x):
+    return net.op("Concat", x, net.both(net.conv(x, 2, 2)), axis=1)
+
+
+KINDS = {conv: ir.Conv, gemm: ir.Conv, matmul: ir.Conv, joined: ir.Concat}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [conv, gemm, matmul, maximum, average, global_average, global_maximum, mean, joined],
+    ids=lambda f: f.__name__,
+)
+def test_an_operator(make):
+    net = Quantized()
+    graph = net.check(net.both(make(net, net.both("x"))))
+    assert type(graph.nodes[-1]) is KINDS.get(make, ir.Pool)
+
+
+@pytest.mark.parametrize("axes", [[1, 2], [2], [1, 2, 3]])
+def test_means_over_other_axes_are_refused(axes):
+    net = Quantized()
+    graph, importer = net.imported(net.both(net.op("ReduceMean", net.both("x"), axes=axes)))
+    assert graph is None and "other axes than rows and columns" in importer.unsupported[0][1]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "why"),
+    [({"transA": 1}, "transA"), ({"alpha": -1.0}, "only factors above 0")],
+    ids=["transA", "alpha"],
+)
+def test_products_of_another_kind_are_refused(attributes, why):
+    net = Quantized()
+    result = net.op("Gemm", net.op("Flatten", net.both("x")), net.weights(5, 32), transB=1, **attributes)
+    graph, importer = net.imported(net.both(result))
+    assert graph is None and why in importer.unsupported[0][1]
+
+
+def test_a_concatenation_brings_its_parts_to_one_scale():
+    net = Quantized()
+    image = net.both("x")
+    wide = [net.const(np.float32(0.11)), net.const(np.uint8(7))]
+    other = net.op("DequantizeLinear", net.op("QuantizeLinear", net.conv(image, 2, 2), *wide), *wide)
+    graph = net.check(net.both(net.op("Concat", image, other, axis=1)), steps=3)  # a tie of the wider scale
+    first, second = graph.nodes[-1].tables
+    assert first is None and second.shape == (256,)
+
+
+def test_every_function_of_one_number_is_an_operator():
+    assert FLOAT_OPS.keys() >= ELEMENTWISE
