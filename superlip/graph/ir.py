@@ -138,7 +138,7 @@ class Conv(Clipped):
     def clipped(self, low: int, high: int) -> Self | None:
         return None if self.table is not None else super().clipped(low, high)
 
-    def through(self, table: Elements, before: Value) -> Self | None:
+    def through(self, table: Elements, before: Value) -> Self:
         if self.table is None:
             return replace(self, table=table, table_zero_point=before.zero_point)
         return replace(self, table=before.element.look_up(table, self.table))

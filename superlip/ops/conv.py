@@ -29,6 +29,22 @@ class ConvSpec(OpSpec[ir.Conv]):
 
     is_conv = True
 
+    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
+        node = self.node
+        acc = convolve(
+            inputs[0],
+            node.weights,
+            node.bias,
+            strides=node.strides,
+            pads=node.pads,
+            dilations=node.dilations,
+            groups=node.groups,
+            pad_value=sources[0].zero_point,
+        )
+        zero_point = result.zero_point if node.table is None else node.table_zero_point
+        y = requantize(acc, node.scale.reshape(1, -1, 1, 1), zero_point, node.low, node.high, result.element)
+        return y if node.table is None else result.element.look_up(node.table, y)
+
     @property
     def window(self) -> Window:
         node = self.node
@@ -36,8 +52,11 @@ class ConvSpec(OpSpec[ir.Conv]):
         return Window((kh, kw), node.strides, node.pads, node.dilations)
 
     @property
-    def loads(self) -> dict[str, int]:
-        return {"load_params": 1, "load_table": int(self.node.table is not None)}
+    def weight_bytes(self) -> int:
+        return self.node.weights.nbytes
+
+    def macs(self, result: ir.Value) -> int:
+        return math.prod(result.shape) * math.prod(self.node.weights.shape[1:])
 
     def lower(self, lowering: Lowering) -> None:
         lowering.convolution(self.node)
@@ -83,33 +102,14 @@ class ConvSpec(OpSpec[ir.Conv]):
         weights = np.ascontiguousarray(node.weights.reshape(len(node.weights), -1, 1, 1))
         return replace(node, weights=weights, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1))
 
-    def words_read(self, op: Op) -> int:
-        """Sums: those of a window, where a pooling is fused."""
-        return math.prod(op.pooling)
-
     def needs(self, op: Op, part: Part) -> list[Part]:
         """All channels, whatever the groups."""
         return [Part(place.first_group, place.end_group, *op.rows_of(place, part)) for place in op.inputs]
 
+    def words_read(self, op: Op) -> int:
+        """Sums: those of a window, where a pooling is fused."""
+        return math.prod(op.pooling)
+
     @property
-    def weight_bytes(self) -> int:
-        return self.node.weights.nbytes
-
-    def work(self, result: ir.Value) -> int:
-        return math.prod(result.shape) * math.prod(self.node.weights.shape[1:])
-
-    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
-        node = self.node
-        acc = convolve(
-            inputs[0],
-            node.weights,
-            node.bias,
-            strides=node.strides,
-            pads=node.pads,
-            dilations=node.dilations,
-            groups=node.groups,
-            pad_value=sources[0].zero_point,
-        )
-        zero_point = result.zero_point if node.table is None else node.table_zero_point
-        y = requantize(acc, node.scale.reshape(1, -1, 1, 1), zero_point, node.low, node.high, result.element)
-        return y if node.table is None else result.element.look_up(node.table, y)
+    def loads(self) -> dict[str, int]:
+        return {"load_params": 1, "load_table": int(self.node.table is not None)}

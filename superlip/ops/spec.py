@@ -83,9 +83,13 @@ class OpSpec(ABC, Generic[N]):
         """Bytes of the model's weights, without padding."""
         return 0
 
+    def macs(self, result: ir.Value) -> int:
+        """Multiply-accumulates of the model's operation, for one image; 0 for what it doesn't count as such."""
+        return 0
+
     def work(self, result: ir.Value) -> int:
         """About how many multiplications the golden's ``compute`` of one image is worth."""
-        return 4 * math.prod(result.shape)
+        return self.macs(result) or 4 * math.prod(result.shape)
 
     # -- from the graph to operations -----------------------------------------------------------------------------
 

@@ -92,25 +92,17 @@ class _Lowering:
         self.ops.append(op)
 
     def convolution(self, node: ir.Conv) -> None:
-        pool = self.fusion.pool_of(node)
-        result = node if pool is None else pool
-        rows, cols = self.graph.values[node.output].shape[1:]
-        zero_points = self._zero_points(node)
-        if result.output in self.tables:
-            table = self.tables[result.output]
-            node = dataclasses.replace(node, table=table, table_zero_point=zero_points[-1])
-        inputs, macs = [self.place(name) for name in node.inputs], node.weights.size * rows * cols
-        dest = self.place(result.output)
-        if pool is None:
-            self.add(Op(node.name, node, tuple(inputs), dest, zero_points, (rows, cols), macs=macs))
-        else:
-            self.pooled.add(pool.output)
-            self.add(
-                Op(
-                    f"{node.name} + {pool.name}", node, tuple(inputs), dest, zero_points, dest.size, pool=pool,
-                    sums_size=(rows, cols), macs=macs,
-                )
-            )  # fmt: skip
+        pool, sums = self.fusion.pool_of(node), self.graph.values[node.output]
+        zero_points, macs, size = self._zero_points(node), spec_of(node).macs(sums), sums.shape[1:]
+        result = node.output if pool is None else pool.output
+        if result in self.tables:
+            node = node.through(self.tables[result], sums)
+        inputs, dest = tuple(self.place(name) for name in node.inputs), self.place(result)
+        op = Op(node.name, node, inputs, dest, zero_points, size, macs=macs)
+        if pool is not None:
+            self.pooled.add(result)
+            op = dataclasses.replace(op, name=f"{node.name} + {pool.name}", grid=dest.size, pool=pool, sums_size=size)
+        self.add(op)
 
     def elementwise(self, node: ir.Node) -> None:
         """All operands must begin at the same lane."""
