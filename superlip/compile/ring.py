@@ -28,10 +28,16 @@ class Ring:
 
     def fits(self, words: int) -> int | None:
         """Where a block would begin (relative), or None if there is no room yet."""
+        start = self._start(words)
+        return None if start is None or self._in_the_way(start, words) else start
+
+    def _start(self, words: int) -> int | None:
+        """Where the next block begins, whatever lies there: behind the last one, or at the front."""
         start = self._next if self._next + words <= self.words else 0
-        if start + words > self.words or any(start < h.end and h.start < start + words for h in self._held):
-            return None
-        return start
+        return start if start + words <= self.words else None
+
+    def _in_the_way(self, start: int, words: int) -> list[Held]:
+        return [held for held in self._held if start < held.end and held.start < start + words]
 
     def take(self, words: int, uses: int) -> tuple[int, Held]:
         """Address of a new block that will be used ``uses`` times, and its place.
@@ -51,13 +57,12 @@ class Ring:
 
     def make_room(self, words: int) -> list[Held] | None:
         """Give up the blocks that lie where ``words`` words are to begin: their list, None if there is no place."""
-        for start in (self._next, 0):
-            if start + words <= self.words:
-                given_up = [h for h in self._held if start < h.end and h.start < start + words]
-                self._held = deque(h for h in self._held if h not in given_up)
-                self._next = start
-                return given_up
-        return None
+        start = self._start(words)
+        if start is None:
+            return None
+        given_up = self._in_the_way(start, words)
+        self._held = deque(held for held in self._held if held not in given_up)
+        return given_up
 
     def release(self, held: Held) -> None:
         """One use is over."""

@@ -1,7 +1,7 @@
 """Chunks and strips: every pixel of a part in exactly one of them, and each fits."""
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from nets import Builder
 
@@ -47,6 +47,7 @@ def _width(op, chunk):
 
 
 @settings(max_examples=80, deadline=None)
+@example(4, 20, 8, 1, 2)
 @given(st.integers(4, 40), st.integers(4, 20), st.integers(8, 120), st.integers(1, 30), st.integers(1, 4))
 def test_strips_join_chunks_in_order_as_far_as_they_fit(height, width, accumulators, limit, each):
     """``each``: words of a row, so that a single row may be beyond the limit."""
