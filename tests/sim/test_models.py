@@ -168,7 +168,7 @@ def test_dram_is_the_same_in_cpp(native, ports, axi_bytes, rate, overhead, laten
     *lines, last = done.stdout.splitlines()
     assert lines == seen
     total = 0
-    for byte in model.memory:
+    for byte in model.contents:
         total = (total * 31 + byte) & (1 << 64) - 1
     assert int(last.split()[0]) == total
     assert sum(map(int, last.split()[1:3])) >= sum(len(m.beats) for m in managers) * axi_bytes > 0
@@ -224,7 +224,7 @@ def test_a_write_is_answered_after_the_latency_and_can_be_read_then():
     expected = fresh_memory()
     expected[256:260] = bytes(range(9, 13))
     expected[264:272] = bytes(range(70, 78))
-    assert model.memory == expected
+    assert model.contents == expected
     assert manager.answers == [(21, 1, 0)]  # the second beat is taken, and granted, in cycle 1
 
 
