@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import superlip.rtl
-from superlip.rtl.config import ADDRESS_BITS
+from superlip.rtl.config import ADDRESS_BITS, NodeConfig
 from superlip.rtl.isa import LINK_SOURCES, Unit
 from superlip.rtl.matrix import pixel_latency
 from superlip.rtl.registers import registers
@@ -52,13 +53,13 @@ class BuildError(ToolError):
     """Verilator or the compiler failed; the message has their last lines and names the log."""
 
 
-def check_machine():
+def check_machine() -> None:
     """Find out before minutes of other work whether a simulator can be built here: ToolError if not."""
     find_toolchain()
     check_cache()
 
 
-def node_text(config, *, pure_rtl=True, note=None):
+def node_text(config: NodeConfig, *, pure_rtl: bool = True, note: Callable[[str], None] | None = None) -> str:
     """Verilog of a node, from the cache if nothing that it depends on has changed: writing it takes a while.
 
     Parameters
@@ -87,7 +88,7 @@ def node_text(config, *, pure_rtl=True, note=None):
     return (entry("node-verilog", key, make, note=note) / "node.v").read_text()
 
 
-def top_ports(text, name=TOP):
+def top_ports(text: str, name: str = TOP) -> list[tuple[str, str, int]]:
     """Ports of the top module of Verilog that Amaranth wrote: list of (name, "input" or "output", width)."""
     start = re.search(rf"^module {name}\(", text, re.MULTILINE)
     if start is None:
@@ -96,7 +97,7 @@ def top_ports(text, name=TOP):
     return [(port, direction, int(high or 0) + 1) for direction, high, port in _PORT.findall(body)]
 
 
-def wrapper(ports, *, edge, name=TOP):
+def wrapper(ports: list[tuple[str, str, int]], *, edge: str, name: str = TOP) -> str:
     """Verilog of the module that the simulator drives: the node, with a register in front of each input.
 
     Since inputs change with the clock as everything else, one evaluation a cycle is enough, and it computes each signal
@@ -122,7 +123,7 @@ def wrapper(ports, *, edge, name=TOP):
     )  # fmt: skip
 
 
-def shape_header(config, *, waves):
+def shape_header(config: NodeConfig, *, waves: bool) -> str:
     """C++ header with all that the harness knows of the design: sizes, register offsets, lists of ports."""
     wanted = ("CONTROL", "STATUS", "PROGRAM_LO", "PROGRAM_HI", "ERROR", "SYNDROME")
     offsets = {r.name: r for r in registers(config) if r.name in wanted}
@@ -157,7 +158,15 @@ def _mask(register, name):
     return next(1 << b.offset for b in register.bits if b.name == name)
 
 
-def build_simulator(text, config, *, waves=False, pure_rtl=True, note=None, progress=None):
+def build_simulator(
+    text: str,
+    config: NodeConfig,
+    *,
+    waves: bool = False,
+    pure_rtl: bool = True,
+    note: Callable[[str], None] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Path:
     """Build the simulator of one design, or find it in the cache.
 
     Parameters
@@ -264,7 +273,7 @@ def _compile(tools, folder, flags, compiler, sources, log, progress):
     log.unlink(missing_ok=True)
 
 
-def last_lines(log, count=12):
+def last_lines(log: Path, count: int = 12) -> str:
     """Last lines of a tool's log, and what to do where it says that the disk is full."""
     lines = log.read_text(errors="replace").splitlines()
     full = any("No space left on device" in line for line in lines)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Checkpoints:
     _kept: list[Path] = field(default_factory=list, init=False, repr=False)
 
     @contextlib.contextmanager
-    def open(self, key):
+    def open(self, key: str) -> Iterator["RunFolder | None"]:
         """A run's ``RunFolder``, or None where it can't have one: another process runs the same, the disk is full."""
         folder = Path(self.folder) / key
         try:
@@ -91,7 +91,7 @@ class Checkpoints:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def forget(self):
+    def forget(self) -> None:
         """Remove the results that runs with this object have left."""
         while self._kept:
             shutil.rmtree(self._kept.pop(), ignore_errors=True)
@@ -105,13 +105,13 @@ class RunFolder:
     settings: Checkpoints
 
     @property
-    def arguments(self):
+    def arguments(self) -> list[str]:
         """For the native simulator."""
         stop = [] if self.settings.stop_at is None else [str(self.settings.stop_at)]
         return [str(self.settings.seconds), *stop]
 
     @property
-    def cycle(self):
+    def cycle(self) -> int | None:
         """Cluster cycle of the checkpoint; None: there is none."""
         try:
             with (self.path / _CHECKPOINT).open("rb") as file:
@@ -120,12 +120,12 @@ class RunFolder:
             return None
         return cycle if magic == _MAGIC else None
 
-    def discard(self, why):
+    def discard(self, why: str) -> None:
         """Begin anew."""
         self.settings.note(f"beginning anew: {why}")
         _empty(self.path)
 
-    def finish(self, lines):
+    def finish(self, lines: Sequence[str]) -> None:
         """The run has ended: keep what the simulator said."""
         (self.path / _CHECKPOINT).unlink(missing_ok=True)
         if self.settings.keep_results:
@@ -134,7 +134,7 @@ class RunFolder:
                 partial.write_text("".join(lines))
                 partial.rename(self.path / _FACTS)
 
-    def facts(self):
+    def facts(self) -> list[str] | None:
         """What the simulator said when this run ended; None if it has not."""
         try:
             return (self.path / _FACTS).read_text().splitlines()
@@ -142,7 +142,7 @@ class RunFolder:
             return None
 
 
-def run_key(executable, files, parts):
+def run_key(executable: Path, files: Iterable[Path], parts: Iterable[str]) -> str:
     """Name of a run: a hash of the simulator, of files that it is given, and of further strings."""
     digest = hashlib.sha256()
     for path in (executable, *files):

@@ -9,11 +9,13 @@ is the golden, which the tests hold the results against (docs/decisions/0012-ins
 
 import random
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 
+from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,
@@ -66,7 +68,9 @@ class FunctionalCluster:
         Words of DRAM that are modelled.
     """
 
-    def __init__(self, config, images, stripe_bytes, dram_words):
+    def __init__(
+        self, config: NodeConfig, images: Iterable[Iterable[tuple[int, bytes]]], stripe_bytes: int, dram_words: int
+    ):
         self.config, self.stripe_bytes = config, stripe_bytes
         self.boards = []
         for extents in images:
@@ -84,7 +88,7 @@ class FunctionalCluster:
             for offset, data in extents:
                 self.write(len(self.boards) - 1, offset, data)
 
-    def write(self, board, offset, data):
+    def write(self, board: int, offset: int, data: bytes) -> None:
         """Write bytes to DRAM at a byte offset, as the host does."""
         port, at = divmod(offset, self.stripe_bytes)
         size = self.config.axi_bytes
@@ -94,7 +98,7 @@ class FunctionalCluster:
         first = at // size
         self.boards[board].dram[first : first + len(words), self._lanes_of(port)] = words
 
-    def read(self, board, offset, length):
+    def read(self, board: int, offset: int, length: int) -> bytes:
         """Read bytes of DRAM."""
         port, at = divmod(offset, self.stripe_bytes)
         size = self.config.axi_bytes
@@ -108,7 +112,7 @@ class FunctionalCluster:
     def _lanes_of(self, port):
         return slice(port * self._port_lanes, (port + 1) * self._port_lanes)
 
-    def run(self, programs, seed=0):
+    def run(self, programs: Sequence[int], seed: int = 0) -> None:
         """Run one program on each board to its end.
 
         Parameters

@@ -8,6 +8,9 @@ then drives what the model holds until the next.
 from collections import deque
 from dataclasses import dataclass, field
 
+from superlip.boards import types as boards
+from superlip.rtl.config import NodeConfig
+
 __all__ = [
     "DECERR", "OKAY", "Address", "Dram", "DramPort", "DramTiming", "HostBus", "LinkThrottle", "Wire", "link_rate",
     "timing",
@@ -28,7 +31,7 @@ class DramTiming:
     latency: int
 
 
-def timing(dram, node):
+def timing(dram: boards.Dram, node: NodeConfig) -> DramTiming:
     """DramTiming of a ``superlip.boards.Dram`` behind the ports of a NodeConfig.
 
     Raises
@@ -43,7 +46,7 @@ def timing(dram, node):
     return DramTiming(rate, overhead, int(dram.latency))
 
 
-def link_rate(link):
+def link_rate(link: boards.Link) -> int:
     """Bandwidth of a ``superlip.boards.Link`` in bytes * 65536 a cycle. ValueError if it is not positive."""
     rate = round(link.bytes_per_cycle * FRACTION)
     if rate <= 0:
@@ -116,14 +119,14 @@ class Dram:
         As in NodeConfig.
     """
 
-    def __init__(self, contents, timing, *, ports, axi_bytes):
+    def __init__(self, contents: bytearray, timing: DramTiming, *, ports: int, axi_bytes: int):
         self.contents, self.timing, self.axi_bytes = contents, timing, axi_bytes
         self.ports = [DramPort() for _ in range(ports)]
         self._states = [_State() for _ in range(ports)]
         self._balance = timing.rate
         self._turn = 0
 
-    def step(self, t):
+    def step(self, t: int) -> None:
         """End of cycle ``t``: takes what the node drove in it, sets what the ports drive in ``t + 1``."""
         for port, state in zip(self.ports, self._states, strict=True):
             self._transfers(t, port, state)
@@ -215,12 +218,12 @@ class LinkThrottle:
         NodeConfig.link_bytes.
     """
 
-    def __init__(self, rate, flit_bytes):
+    def __init__(self, rate: int, flit_bytes: int):
         self.rate, self.cost = rate, flit_bytes * FRACTION
         self._balance = rate
         self.ready = True
 
-    def step(self, valid):
+    def step(self, valid: bool) -> bool:
         """End of a cycle in which ``link_tx.valid`` was ``valid``. Returns whether a flit was taken in it."""
         taken = bool(valid) and self.ready
         self._balance = min(self._balance - (self.cost if taken else 0) + self.rate, self.rate)
@@ -231,15 +234,15 @@ class LinkThrottle:
 class Wire:
     """Flits on their way: one pushed in cycle t arrives in cycle t + latency."""
 
-    def __init__(self, latency):
+    def __init__(self, latency: int):
         self.latency = latency
         self._flits = deque()
 
-    def push(self, t, flit):
+    def push(self, t: int, flit: int) -> None:
         """The flit left in cycle ``t``."""
         self._flits.append((t + self.latency, flit))
 
-    def pop(self, t):
+    def pop(self, t: int) -> int | None:
         """The flit that arrives in cycle ``t``, or None."""
         if self._flits and self._flits[0][0] == t:
             return self._flits.popleft()[1]
@@ -263,15 +266,15 @@ class HostBus:
         self._queue = deque()
         self._started = False
 
-    def push(self, address, data=None, *, not_before=0):
+    def push(self, address: int, data: int | None = None, *, not_before: int = 0) -> None:
         """Write ``data``, or read; ``not_before`` is the first cycle in which valid may be up."""
         self._queue.append((address, data, not_before))
 
     @property
-    def idle(self):
+    def idle(self) -> bool:
         return not self._queue
 
-    def step(self, t):
+    def step(self, t: int) -> None:
         """End of cycle ``t``. AssertionError if the node answers with an error."""
         if not self._queue:
             return

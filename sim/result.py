@@ -1,7 +1,9 @@
 """What comes out of a run of the native cluster simulator."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 
@@ -226,7 +228,7 @@ class Facts:
     seconds: float = 0.0
     ended: bool = False
 
-    def add(self, key, values):
+    def add(self, key: str, values: Sequence[str]) -> None:
         if key == "end":
             self.cycle, self.seconds, self.ended = int(values[0]), float(values[1]), True
             return
@@ -242,7 +244,7 @@ class Facts:
         else:
             {"error": self.errors, "late": self.late, "state": self.states}[key].append(numbers)
 
-    def runs(self):
+    def runs(self) -> dict[int, "_Run"]:
         """Image -> _Run."""
         found = {}
         for (image, _), times in sorted(self.segments.items()):
@@ -250,7 +252,9 @@ class Facts:
         return {image: _Run(*np.array(times, np.int64).T) for image, times in found.items()}
 
 
-def read_result(folder, facts, *, boards, outputs, tn):
+def read_result(
+    folder: Path, facts: Facts, *, boards: int, outputs: Sequence[tuple[int, int, int]], tn: int
+) -> RunResult:
     """RunResult from the simulator's files in ``folder`` and its lines; ``outputs`` as given to ``Simulator.run``."""
     runs = facts.runs()
     done = sorted(image for image in runs if image >= 0)

@@ -30,6 +30,8 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from superlip.rtl.verilog import to_verilog
 from superlip.tools.cache import cache_folder, entry, remove_old, work_folder
@@ -52,24 +54,24 @@ class TestbenchError(ValueError):
     """There is no such testbench, or no such case of it, or it can't be built."""
 
 
-def testbenches():
+def testbenches() -> list[str]:
     """Names of superlip's own testbenches."""
     from . import testbenches as package  # noqa: PLC0415
 
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
 
 
-def case():
+def case() -> dict[str, Any]:
     """Inside a testbench: the parameters of the running case."""
     return pickle.loads(base64.b64decode(os.environ["SUPERLIP_CASE"]))
 
 
-def rng():
+def rng() -> random.Random:
     """Inside a testbench: a generator from the printed seed."""
     return random.Random(int(os.environ["SUPERLIP_SEED"]))
 
 
-def load_testbench(testbench):
+def load_testbench(testbench: str | Path) -> ModuleType:
     """The module of a testbench.
 
     Parameters

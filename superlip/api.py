@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 
@@ -34,7 +35,15 @@ from .package import build
 __all__ = ["Design", "build", "load", "plan", "predict", "run"]
 
 
-def load(model, *, calibrate=None, random_weights=None, input_shape=None, accept_accuracy=False, progress=None):
+def load(
+    model: str | Path | onnx.ModelProto,
+    *,
+    calibrate: str | Path | ArrayLike | None = None,
+    random_weights: int | None = None,
+    input_shape: InputShape | None = None,
+    accept_accuracy: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> ir.Graph:
     """Read an ONNX file (float, QDQ or QOperator) as a quantized graph.
 
     Parameters
@@ -74,7 +83,14 @@ def load(model, *, calibrate=None, random_weights=None, input_shape=None, accept
     return graph
 
 
-def predict(model, images, *, calibrate=None, random_weights=None, input_shape=None):
+def predict(
+    model: str | Path | onnx.ModelProto | ir.Graph,
+    images: str | Path | ArrayLike,
+    *,
+    calibrate: str | Path | ArrayLike | None = None,
+    random_weights: int | None = None,
+    input_shape: InputShape | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs of a network for some images: of the golden, which the boards' RTL equals bit by bit, and fast.
 
     Parameters
@@ -102,7 +118,7 @@ def predict(model, images, *, calibrate=None, random_weights=None, input_shape=N
     return golden.predict_graph(graph, read_images(images, input_of(graph)))
 
 
-def plan(graph, *, boards=1, node="zcu102"):
+def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu102") -> Design:
     """Partition, tile and compile a graph for ``boards`` boards of a node preset or file.
 
     Raises

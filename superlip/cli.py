@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from superlip.tools.terminal import Column, Fit, Row, literal, make_console, pri
 __all__ = ["main"]
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (``EXIT_STATUS`` says what each means)."""
     argv = sys.argv[1:] if argv is None else argv
     terminal.open_streams()
@@ -363,12 +364,13 @@ def _check_accuracy(arguments, console, errors):
         )
         images = load_images(arguments.model, graph, arguments.data)
         say(f"golden of {len(images.images)} images")
-        about = {"labels": images.labels, "source": images.source}
-        ours = judge(graph, images.images, **about, progress=say.part)
+        labels, source = images.labels, images.source
+        ours = judge(graph, images.images, labels=labels, source=source, progress=say.part)
+        assert ours is not None and graph.given is not None  # it was loaded from a file
         theirs = None
         if graph.given.kind == "float":
             say("ONNX Runtime's quantizer")
-            theirs = onnxruntime_quantized(graph, images.images, **about)
+            theirs = onnxruntime_quantized(graph, images.images, labels=labels, source=source)
     print_text(console, "\n".join(["superlip " + ours.lines()[0], *ours.lines()[1:]]))
     if theirs is not None:
         print_text(console, "\n".join(["ONNX Runtime's quantizer " + theirs.lines()[0], *theirs.lines()[1:]]))

@@ -25,7 +25,7 @@ class PackageError(ValueError):
     """A folder that ``build`` may not write to; the message says why, and that another is wanted."""
 
 
-def build(design, folder):
+def build(design: Any, folder: str | Path) -> Path:
     """Write what a board needs: Verilog of the node, programs, DRAM images and host operations, with a manifest.
 
     For each image a driver writes the pieces of ``image``; then, for each segment, it runs the host operations before
@@ -64,7 +64,7 @@ def build(design, folder):
     return place
 
 
-def place_of(folder):
+def place_of(folder: str | Path) -> Path:
     """The folder's own path, without links and ``..``, if ``build`` may write there.
 
     Raises

@@ -29,7 +29,7 @@ from superlip.element import ElementType
 from superlip.rtl.config import NodeConfig
 
 from .tiny import TINY
-from .types import Dram, Link, Megahertz, Resources
+from .types import Dram, Link, Megahertz, Resources, Target
 from .zcu102 import ZCU102
 
 __all__ = ["TARGETS", "TargetError", "load_target"]
@@ -45,7 +45,7 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Of a node file: no 8.0 or true for an integer, no setting that nobody knows, no inf."""
 
 
-def load_target(name):
+def load_target(name: str | Path) -> Target:
     """The preset of that name, or the target that a TOML file describes.
 
     Raises

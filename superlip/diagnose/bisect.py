@@ -7,14 +7,17 @@ simulation against the golden, and the *cause*, where the boards' DRAM images di
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from superlip import golden
 from superlip.compile.compiled import Compiled
 from superlip.compile.compiler import compile_network
+from superlip.compile.design import Design
 from superlip.rtl.isa import Memory, Opcode, Unit, VectorOp
 from superlip.run.images import DataError
 from superlip.run.simulate import simulate
@@ -148,7 +151,15 @@ def _cause_lines(causes):
 
 
 def bisect(
-    design, images, *, dram=None, simulator=None, waves=None, progress=False, note=None, **options
+    design: Design,
+    images: np.ndarray,
+    *,
+    dram: Any = None,
+    simulator: Any = None,
+    waves: str | Path | None = None,
+    progress: bool = False,
+    note: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Finding | None:
     """Simulate a design and find the first thing that goes wrong; None if all values and DRAM images are right.
 
@@ -207,7 +218,7 @@ def _dram(design, dram):
     return dram
 
 
-def built_dram(folder):
+def built_dram(folder: str | Path) -> list[list[tuple[int, bytes]]]:
     """Contents of the boards' DRAM from a folder that ``superlip build`` wrote, for ``bisect``.
 
     Raises
@@ -228,7 +239,14 @@ def built_dram(folder):
     return dram
 
 
-def first_finding(design, result, expected, *, dram=None, reference: Compiled | None = None) -> Finding | None:
+def first_finding(
+    design: Design,
+    result: Any,
+    expected: Mapping[str, np.ndarray],
+    *,
+    dram: Any = None,
+    reference: Compiled | None = None,
+) -> Finding | None:
     """Find the first thing that went wrong in a run with a trace of all images; None if nothing did.
 
     Parameters

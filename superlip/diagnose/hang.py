@@ -5,12 +5,14 @@ one in the program of a board that is not done is where a hang begins; if it wai
 there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from superlip.boards import Target
 from superlip.rtl.isa import LINK_SOURCES, Memory, Opcode, Unit, VectorOp, table_words
+from superlip.sim.result import NodeError, RunResult, UnitState
 
 from .programs import BoardPrograms, Listed, source_name
 
@@ -37,7 +39,7 @@ class Reached:
     last: int
 
     @classmethod
-    def of(cls, result, image):
+    def of(cls, result: RunResult, image: int) -> "Reached":
         """From a RunResult with a profile."""
         mine = result.profile[result.profile["image"] == image]
         done = np.zeros((result.boards, len(Unit)), np.int64)
@@ -45,10 +47,10 @@ class Reached:
         return cls(image, done, int(mine["last_done"].max(initial=0)))
 
     @property
-    def init(self):
+    def init(self) -> bool:
         return self.image < 0
 
-    def instruction(self, programs: BoardPrograms, board, unit):
+    def instruction(self, programs: BoardPrograms, board: int, unit: Unit) -> Listed | None:
         """The first instruction of a unit that is not done, or None."""
         mine = programs.of(unit, init=self.init)
         return mine[self.done[board, unit]] if self.done[board, unit] < len(mine) else None
@@ -79,7 +81,13 @@ class Hang:
     steps: list[str] = field(default_factory=list)
 
 
-def explain_hang(states, reached, board, loaded, reference) -> Hang:
+def explain_hang(
+    states: Sequence[UnitState],
+    reached: Reached,
+    board: int,
+    loaded: Sequence[BoardPrograms],
+    reference: Sequence[BoardPrograms],
+) -> Hang:
     """Follow a hang to its root.
 
     Parameters
@@ -194,7 +202,7 @@ def _source_number(name):
 # -- errors ------------------------------------------------------------------------------------------------
 
 
-def failing_instruction(error, reached, programs, target):
+def failing_instruction(error: NodeError, reached: Reached, programs: BoardPrograms, target: Target) -> Listed | None:
     """The instruction that raised a unit's error (NodeError), or None: the first that can have, of those not done."""
     if error.unit not in Unit.__members__:
         return None

@@ -1,5 +1,6 @@
 """DRAM images of the boards against those of a new compile: every byte that differs, in the network's terms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ class ImageDifference:
         return f"board {self.board}: {self.text}"
 
 
-def check_images(reference: Compiled, dram) -> list[ImageDifference]:
+def check_images(reference: Compiled, dram: Sequence[Sequence[tuple[int, bytes]]]) -> list[ImageDifference]:
     """Compare the contents of the boards' DRAM with what a compile makes.
 
     Parameters

@@ -1,5 +1,6 @@
 """Programs as they lie in a board's DRAM: read back, listed, in words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from superlip.rtl.isa import COUNTERS, INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, decode
@@ -10,7 +11,7 @@ INIT = -1
 """Segment number of the init program."""
 
 
-def source_name(source):
+def source_name(source: int) -> str:
     """Name of a source of posts: a unit, or ``remote 6``."""
     return Unit(source).name if source < len(Unit) else f"remote {source}"
 
@@ -42,31 +43,31 @@ class Listed:
     body: dict
 
     @property
-    def tag(self):
+    def tag(self) -> int:
         return self.header["tag"]
 
     @property
-    def waits(self):
+    def waits(self) -> dict[int, int]:
         """Source -> posts that it takes."""
         return {s: self.header[f"wait_{s}"] for s in range(COUNTERS) if self.header[f"wait_{s}"]}
 
-    def posts_to(self, unit):
+    def posts_to(self, unit: int) -> bool:
         """Whether it posts to a unit of its own board."""
         return bool(self.header["post"] >> unit & 1)
 
-    def posts_remotely(self, board, unit, counter):
+    def posts_remotely(self, board: int, unit: int, counter: int) -> bool:
         """Whether it is a SEND that posts to this counter of this unit of another board."""
         body = self.body
         wanted = {"node": board, "remote_post": 1, "remote_unit": unit, "remote_counter": counter}
         return self.opcode is Opcode.SEND and all(body[name] == value for name, value in wanted.items())
 
     @property
-    def where(self):
+    def where(self) -> str:
         program = "init program" if self.segment == INIT else f"program {self.segment}"
         return f"board {self.board}, {program}, instruction {self.position}, DRAM {self.address:#x}"
 
     @property
-    def fields(self):
+    def fields(self) -> str:
         """Fields that are not 0, in words."""
         words = [f"tag {self.tag}"]
         words += [f"waits for {n} of {source_name(s)}" for s, n in self.waits.items()]
@@ -104,12 +105,14 @@ class BoardPrograms:
     image: list[Listed]
     broken: dict[int, str]
 
-    def of(self, unit, *, init=False):
+    def of(self, unit: int, *, init: bool = False) -> list[Listed]:
         """Instructions of one unit, in order."""
         return [i for i in (self.init if init else self.image) if i.opcode == int(unit)]
 
 
-def read_programs(board, extents, init_program, programs):
+def read_programs(
+    board: int, extents: Sequence[tuple[int, bytes]], init_program: int | None, programs: Sequence[int]
+) -> BoardPrograms:
     """Disassemble a board's programs.
 
     Parameters

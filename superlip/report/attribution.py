@@ -10,6 +10,9 @@ only what MATMUL waits for
 
 import numpy as np
 
+from superlip.compile.design import Design
+from superlip.sim.result import RunResult
+
 __all__ = ["COLUMNS", "attribute"]
 
 COLUMNS = ("busy", "weights", "ifm", "accumulators", "link", "fill_drain")
@@ -18,7 +21,7 @@ from VECTOR, which makes it); for accumulators that VECTOR has not emptied; for 
 no instruction: at the beginning and the end of a program, and while instructions are fetched."""
 
 
-def attribute(design, result, image):
+def attribute(design: Design, result: RunResult, image: int) -> np.ndarray:
     """Cycles of an image by layer and column.
 
     Parameters

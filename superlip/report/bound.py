@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from superlip.compile.design import Design
 from superlip.ops import spec_of
 
 __all__ = ["Bound"]
@@ -28,7 +29,7 @@ class Bound:
     cycles: int
 
     @classmethod
-    def of(cls, design):
+    def of(cls, design: Design) -> "Bound":
         """Bound of a design."""
         graph, network = design.graph, design.network
         macs = sum(op.macs for op in network.ops)
@@ -37,7 +38,7 @@ class Bound:
         return cls.within(macs, once, design)
 
     @classmethod
-    def within(cls, macs, bytes_once, design):
+    def within(cls, macs: int, bytes_once: int, design: Design) -> "Bound":
         """The same for a part of a design's network."""
         target, boards = design.target, len(design.compiled.boards)
         compute, dram = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle

@@ -4,6 +4,10 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 
+from rich.console import Console
+
+from superlip.boards import Target
+from superlip.compile.design import Design
 from superlip.plan.lower import lower
 from superlip.plan.planner import expected_cycles
 from superlip.tools.terminal import counted, print_text
@@ -38,7 +42,7 @@ class Estimate:
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, design):
+    def of(cls, design: Design) -> "Estimate":
         """Of a design, which is compared with the plan for one board."""
         rows, target, boards = plan_rows(design), design.target, design.plan.boards
         cycles = single = round(design.plan.cycles)
@@ -51,15 +55,15 @@ class Estimate:
         return cls(design.graph.name, asdict(target), boards, cycles, single, **sums, layers=rows, warnings=warnings)
 
     @property
-    def speedup(self):
+    def speedup(self) -> float:
         """Against one board."""
         return self.cycles_one_board / self.cycles
 
-    def microseconds(self, cycles):
+    def microseconds(self, cycles: float) -> float:
         """At the clock that the target assumes."""
         return cycles / self.target["clock_mhz"]
 
-    def to_json(self):
+    def to_json(self) -> str:
         """As JSON text; a layer has only what a plan knows of it."""
         totals = {
             "cycles": self.cycles,
@@ -76,13 +80,13 @@ class Estimate:
         }  # fmt: skip
         return json.dumps(content, indent=1) + "\n"
 
-    def print(self, console, *, wide=False):
+    def print(self, console: Console, *, wide: bool = False) -> None:
         """Print table and summary; with ``wide``, all columns of the table."""
         title = f"{self.model} on {counted(self.boards, 'board')}, node {self.target['name']}: estimate of one image"
         print_layers(console, self.layers, title, estimated=True, wide=wide)
         print_text(console, self.summary())
 
-    def summary(self):
+    def summary(self) -> str:
         """The lines under the table."""
         clock = f"at an assumed {self.target['clock_mhz']:g} MHz"
         lines = [f"one board    {self.cycles_one_board:>12,} cycles  {self._shown(self.cycles_one_board)} us {clock}"]
@@ -99,7 +103,7 @@ class Estimate:
         return f"{self.microseconds(cycles):>10,.1f}"
 
 
-def misfits(target):
+def misfits(target: Target) -> list[str]:
     """Why a node can't fit its FPGA, as sentences: lower bounds, which are sure without ``superlip resources``."""
     node, there = target.node, target.resources
     dsp = math.ceil(node.macs_per_cycle / (2 if node.mac == "packed" else 1))

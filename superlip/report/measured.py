@@ -1,10 +1,14 @@
 """A simulated run with what is said of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from superlip.compile.design import Design
 from superlip.run.simulate import compare
+from superlip.run.verify import Comparison
+from superlip.sim.result import RunResult
 
 from .rows import LayerRow, layer_rows
 
@@ -26,14 +30,14 @@ class Measured:
         What differs first, if anything does.
     """
 
-    result: object
-    comparison: object
+    result: RunResult
+    comparison: Comparison
     outputs: dict[str, np.ndarray]
     layers: list[LayerRow]
     finding: object = None
 
 
-def measure(design, result, expected):
+def measure(design: Design, result: RunResult, expected: Mapping[str, np.ndarray]) -> Measured:
     """Compare a run that ended well with the golden (``expected``, of all its images): Measured, without a finding."""
     simulated = compare(design, result, expected)
     rows = layer_rows(design, result, simulated.comparison)

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from superlip.golden import Agreement
 from superlip.tools.files import write_whole
@@ -153,7 +155,7 @@ class Report:
             f"speed-up {self.speedup:.2f}, {bits}>"
         )
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The report as JSON text, without the outputs' values."""
         content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "outputs"}
         for name, value in content.items():
@@ -165,11 +167,11 @@ class Report:
                 ]
         return json.dumps(content, indent=1) + "\n"
 
-    def write_json(self, path):
+    def write_json(self, path: str | Path) -> None:
         """Write the JSON to a file, whole or not at all."""
         write_whole(path, self.to_json())
 
-    def print(self, console, *, wide=False):
+    def print(self, console: Console, *, wide: bool = False) -> None:
         """Print table and summary to a rich console; with ``wide``, all columns of the table."""
         unit = f"{self.boards} board{'s' if self.boards > 1 else ''}"
         title = f"{self.model} on {unit}, node {self.node}: cycles of one image, RTL simulation"
@@ -181,7 +183,7 @@ class Report:
             print_text(console, self.finding)
             print_text(console, "superlip bisect, with the same arguments, also writes a waveform around it")
 
-    def summary(self):
+    def summary(self) -> str:
         """The lines under the table."""
         micro = [cycles / self.clock_mhz_assumed for cycles in (self.cycles_one_board, self.cycles)]
         lines = [

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from superlip.compile.design import Design
 from superlip.graph.onnx.macs import host_macs
 from superlip.rtl.isa import Unit
+from superlip.run.verify import Comparison
+from superlip.sim.result import RunResult
 
 from .attribution import COLUMNS, attribute
 
@@ -42,7 +45,7 @@ class LayerRow:
     """Products of the host's own operations, which are not among ``macs``."""
 
 
-def layer_rows(design, result, comparison):
+def layer_rows(design: Design, result: RunResult, comparison: Comparison) -> list[LayerRow]:
     """Rows of a simulated image, the one that took longest, in order of the network."""
     image = int(result.cycles.argmax())
     profile = result.profile[result.profile["image"] == image]
@@ -70,7 +73,7 @@ def layer_rows(design, result, comparison):
     return _with_host(design, rows, first=1, measured=dict.fromkeys(("mismatches", *COLUMNS), 0))
 
 
-def share_of_peak(macs, cycles, design):
+def share_of_peak(macs: int, cycles: int, design: Design) -> float:
     """Part of the array's MACs in some cycles that were needed."""
     return macs / (cycles * design.target.node.macs_per_cycle * len(design.compiled.boards)) if cycles else 0.0
 
@@ -128,7 +131,7 @@ def _bound(moves, cycles):
     return best if 2 * work[best] >= cycles else "latency"
 
 
-def plan_rows(design):
+def plan_rows(design: Design) -> list[LayerRow]:
     """Rows as the planner expects them."""
     plan = design.plan
     rows = [

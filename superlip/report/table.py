@@ -2,7 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+
+from rich.console import Console
 
 from superlip.tools.terminal import Column, Fit, Row, print_table
 
@@ -11,7 +14,9 @@ from .rows import LayerRow
 __all__ = ["layers_csv", "print_layers"]
 
 
-def print_layers(console, rows, title, *, estimated=False, wide=False):
+def print_layers(
+    console: Console, rows: Sequence[LayerRow], title: str, *, estimated: bool = False, wide: bool = False
+) -> None:
     """Print rows (``report.LayerRow``) with a total; ``wide``: all columns, in several tables where they don't fit."""
     quantities = _ESTIMATED if estimated else _MEASURED
     if not wide:
@@ -25,7 +30,7 @@ def print_layers(console, rows, title, *, estimated=False, wide=False):
     print_table(console, columns, lines, title=title)
 
 
-def layers_csv(rows):
+def layers_csv(rows: Sequence[LayerRow]) -> str:
     """Rows as CSV text: a column for each field, plain numbers, nothing where a number was not measured."""
 
     text = io.StringIO()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from superlip import golden
-from superlip.graph import ModelError
+from superlip.graph import ModelError, ir
 from superlip.graph.errors import one_line
 from superlip.graph.given import Given, GivenError
 from superlip.tools.terminal import counted
@@ -22,7 +23,15 @@ _WORK = 4e9
 _MOST = 64
 
 
-def judge(graph, images, *, results=None, labels=None, source="images", progress=None):
+def judge(
+    graph: ir.Graph,
+    images: np.ndarray,
+    *,
+    results: Mapping[str, np.ndarray] | None = None,
+    labels: np.ndarray | None = None,
+    source: str = "images",
+    progress: Callable[[float], None] | None = None,
+) -> golden.Agreement | None:
     """``golden.agree``, with what ONNX Runtime refuses as the user's error.
 
     Raises
@@ -38,7 +47,7 @@ def judge(graph, images, *, results=None, labels=None, source="images", progress
         raise ModelError(f"{graph.name}: {error}") from error
 
 
-def judge_calibration(graph, progress=None):
+def judge_calibration(graph: ir.Graph, progress: Callable[[float], None] | None = None) -> golden.Agreement | None:
     """Agreement on as many of the calibration images as take a second or two; None where there are none."""
     if graph.calibration is None or graph.given is None:
         return None
@@ -48,7 +57,9 @@ def judge_calibration(graph, progress=None):
     return judge(graph, images, source=source, progress=progress)
 
 
-def onnxruntime_quantized(graph, images, *, labels=None, source="images"):
+def onnxruntime_quantized(
+    graph: ir.Graph, images: np.ndarray, *, labels: np.ndarray | None = None, source: str = "images"
+) -> golden.Agreement:
     """Agreement of ONNX Runtime's own quantizer (Q/DQ, a scale for each output channel) on the same calibration images.
 
     What integers can be expected to do with a float model. Its result runs as it is written, without fusion.
@@ -68,6 +79,8 @@ def onnxruntime_quantized(graph, images, *, labels=None, source="images"):
     ModelError
         If ONNX Runtime can't quantize the model.
     """
+    if graph.given is None:
+        raise ModelError(f"{graph.name} was not loaded from a model that ONNX Runtime could quantize")
     try:
         quantized = Given(_quantize(graph), graph.onnx_input)
         theirs = quantized.run(np.asarray(images, np.float32))

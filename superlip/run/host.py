@@ -1,5 +1,10 @@
 """The host's part in the work on an image."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from superlip.compile.compiled import Compiled
 from superlip.ops import apply
 
 __all__ = ["HostWork"]
@@ -11,15 +16,15 @@ class HostWork:
     It keeps the image and the results of its own steps, and so reads only what the boards made.
     """
 
-    def __init__(self, compiled, image):
+    def __init__(self, compiled: Compiled, image: np.ndarray):
         self.compiled, self.image = compiled, image
         self.values = {compiled.network.graph.input: image}
 
-    def begin(self):
+    def begin(self) -> list[tuple[int, int, bytes]]:
         """DRAM contents before the first segment: list of (board, byte offset, bytes)."""
         return self.compiled.input_writes(self.image) + self._run(0)
 
-    def between(self, segment, raw):
+    def between(self, segment: int, raw: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
         """DRAM contents before a segment, from the bytes of ``host_ranges`` of it, in that order."""
         network = self.compiled.network
         self.values |= self.compiled.values(network.host_reads(segment), raw)

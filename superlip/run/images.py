@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from superlip.graph import ir
 from superlip.graph.errors import DataError
 from superlip.graph.images import input_of, is_path, read_images, read_labels, unused_arrays
 
@@ -36,18 +38,26 @@ class Images:
     source: str
     warnings: list[str] = field(default_factory=list)
 
-    def first(self, limit):
+    def first(self, limit: int | None) -> "Images":
         """The first ``limit`` of them; all without one."""
         labels = None if self.labels is None else self.labels[:limit]
         return replace(self, images=self.images[:limit], labels=labels)
 
 
-def calibration_file(model, given=None):
+def calibration_file(model: str | Path, given: Any = None) -> Any:
     """Calibration images: those given (path or array), or ``calibration.npz`` or ``.npy`` beside the model, or None."""
     return given if given is not None else _beside(model, "calibration")
 
 
-def load_images(model, graph, given=None, *, labels=None, limit=None, seed=0):
+def load_images(
+    model: str | Path | None,
+    graph: ir.Graph,
+    given: Any = None,
+    *,
+    labels: Any = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Images:
     """Images to run.
 
     Parameters
@@ -100,7 +110,7 @@ def _labels(source, graph, count):
     return read_labels(source, input_of(graph), count, int(np.prod(graph.values[graph.outputs[0]].shape)))
 
 
-def range_warnings(graph, images):
+def range_warnings(graph: ir.Graph, images: Images) -> list[str]:
     """Sentences on images whose range is not the one that the model's input was quantized for.
 
     Raises
@@ -133,7 +143,7 @@ def range_warnings(graph, images):
     ]
 
 
-def real_range(graph):
+def real_range(graph: ir.Graph) -> tuple[float, float]:
     """(smallest, largest) real number that the graph's input can hold."""
     return graph.values[graph.input].real_bounds
 

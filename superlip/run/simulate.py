@@ -1,15 +1,20 @@
 """A design on images: simulated, and compared with the golden word by word."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from superlip import golden
+from superlip.compile.design import Design
+from superlip.graph import ir
 from superlip.ops import apply
+from superlip.sim.result import RunResult
 
 from .host import HostWork
-from .verify import TraceChecker
+from .verify import Comparison, TraceChecker
 
 __all__ = ["Simulated", "compare", "finish", "simulate"]
 
@@ -18,12 +23,12 @@ __all__ = ["Simulated", "compare", "finish", "simulate"]
 class Simulated:
     """One cluster's run: the simulator's result, the comparison, the outputs (name -> elements (B, C, H, W))."""
 
-    result: object
-    comparison: object
+    result: RunResult
+    comparison: Comparison
     outputs: dict[str, np.ndarray]
 
 
-def simulate(simulator, design, quantized, *, dram=None, **options):
+def simulate(simulator: Any, design: Design, quantized: np.ndarray, *, dram: Any = None, **options: Any) -> Any:
     """Run a design on images (elements, shape (B, C, H, W)) with a trace of all: RunResult, also if a node failed.
 
     ``dram``: contents of the boards' DRAM instead of the design's; ``options`` as for ``Simulator.run``.
@@ -45,7 +50,7 @@ def simulate(simulator, design, quantized, *, dram=None, **options):
     )
 
 
-def compare(design, result, expected):
+def compare(design: Design, result: Any, expected: Mapping[str, np.ndarray]) -> Simulated:
     """Compare a run that ended well with the golden (``expected``, of all its images): Simulated."""
     compiled = design.compiled
     checker = TraceChecker(compiled)
@@ -78,7 +83,7 @@ def _sorted(values):
     return bool((np.diff(values) >= 0).all())
 
 
-def finish(graph, design, outputs):
+def finish(graph: ir.Graph, design: Design, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The model's outputs, by its own names, from the accelerator's: with what the host does at the end."""
     values = dict(outputs)
     for node in design.network.host:

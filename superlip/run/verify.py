@@ -1,5 +1,6 @@
 """Compares what VECTOR wrote in the simulation with the golden, word by word."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ class Comparison:
     """VECTOR words that the program writes and the simulation did not."""
 
     @property
-    def total(self):
+    def total(self) -> int:
         return int(self.mismatches.sum()) + self.missing
 
 
@@ -80,12 +81,12 @@ class TraceChecker:
             self.op.append(np.concatenate(ops))
             self.lane.append(np.concatenate(lanes))
 
-    def start(self):
+    def start(self) -> Comparison:
         """An empty Comparison."""
         n = len(self.compiled.network.ops)
         return Comparison(np.zeros(n, np.int64), np.zeros(n, np.int64))
 
-    def expected(self, golden):
+    def expected(self, golden: Mapping[str, np.ndarray]) -> np.ndarray:
         """Every word of every storage, elements, shape (words, tn): ``index`` says which one a write is."""
         expected = np.zeros((self.words, self.tn), self.element.dtype)
         for name, base in self.bases.items():
@@ -93,7 +94,7 @@ class TraceChecker:
             expected[base : base + len(words)] = words
         return expected
 
-    def place(self, board, at, lane):
+    def place(self, board: int, at: int, lane: int) -> tuple[int, int, int, int, int]:
         """(op, tile, channel, row, column) of a lane of a board's ``at``-th write in an image."""
         number = int(self.op[board][at])
         op = self.compiled.network.ops[number]
@@ -102,7 +103,7 @@ class TraceChecker:
         channel = op.channel(group, lane)
         return number, group, channel, *divmod(rest, storage.width)
 
-    def compare(self, image, trace, golden, comparison):
+    def compare(self, image: int, trace: np.ndarray, golden: Mapping[str, np.ndarray], comparison: Comparison) -> None:
         """Add one image to ``comparison``.
 
         Parameters

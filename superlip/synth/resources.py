@@ -18,13 +18,15 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from superlip.boards import Resources
+from rich.console import Console
+
+from superlip.boards import Resources, Target
 from superlip.rtl.pe_array import PEArray
 from superlip.rtl.requantize import Requantize
 from superlip.rtl.vector_lanes import VectorLanes
@@ -152,7 +154,7 @@ class ResourceReport:
     yosys: str
 
     @property
-    def total(self):
+    def total(self) -> Resources:
         """Resources of the whole node."""
         return sum((c.used for c in self.components), Resources())
 
@@ -167,11 +169,11 @@ class ResourceReport:
         }
 
     @property
-    def fits(self):
+    def fits(self) -> bool:
         """Whether the node leaves the room that place and route want (``ROOM``)."""
         return all(self.percent[name] <= most for name, most in dataclasses.asdict(ROOM).items())
 
-    def rows(self):
+    def rows(self) -> list[tuple[str, ...]]:
         """Cells of the table: a title, then all lines as text, the components first."""
         percent = self.percent
         return [
@@ -183,7 +185,7 @@ class ResourceReport:
             ("at most", *(f"{getattr(ROOM, name)} %" for name in _TITLES), "room for place and route"),
         ]
 
-    def print(self, console):
+    def print(self, console: Console) -> None:
         """The table, and whether the node fits."""
         title, *rows = self.rows()
         words = ("component", "from")
@@ -192,20 +194,20 @@ class ResourceReport:
         print_table(console, columns, lines, title=f"node {self.node} on UltraScale+, {self.yosys}")
         print_text(console, self.verdict())
 
-    def verdict(self):
+    def verdict(self) -> str:
         """One sentence: whether it fits, or what does not."""
         if self.fits:
             return "the node fits, with room for place and route"
         over = [_TITLES[name] for name, most in dataclasses.asdict(ROOM).items() if self.percent[name] > most]
         return f"the node does not fit: too many {', '.join(over)}"
 
-    def markdown(self):
+    def markdown(self) -> str:
         """The table as Markdown."""
         title, *rows = self.rows()
         rule = [":--" if column in ("component", "from") else "--:" for column in title]
         return "".join(f"| {' | '.join(row)} |\n" for row in (title, rule, *rows))
 
-    def json(self):
+    def json(self) -> str:
         """Everything as JSON text."""
         content = {
             "node": self.node,
@@ -226,7 +228,9 @@ def _numbers(resources):
     return [f"{number:,g}" if number % 1 else f"{number:,.0f}" for number in dataclasses.astuple(resources)]
 
 
-def resources(target, *, only=None, progress=None):
+def resources(
+    target: Target, *, only: Container[str] | None = None, progress: Callable[[str, float, float], None] | None = None
+) -> "ResourceReport":
     """Synthesise the node of ``target``, part by part. What has not changed since comes from the cache.
 
     Parameters

@@ -49,7 +49,7 @@ class ToolStatus:
     required: bool
 
 
-def doctor():
+def doctor() -> tuple[list[ToolStatus], bool]:
     """Look for everything that superlip uses.
 
     Returns

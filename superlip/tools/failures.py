@@ -41,7 +41,7 @@ class Failure:
     exit: int
 
 
-def failure_of(error):
+def failure_of(error: BaseException) -> Failure:
     """The ``Failure`` that an exception means."""
     status, message = _judged(error)
     return Failure(type(error).__name__, message, status)
@@ -83,7 +83,7 @@ def _judged_system(error):
     return USER if error.errno in _OF_USERS and error.filename else MACHINE, f"error: {text}"
 
 
-def write_failure(failure, path):
+def write_failure(failure: Failure, path: str | Path) -> None:
     """Write ``{"error": {"kind", "message", "exit"}}``, whole or not at all; what is no JSON is never overwritten.
 
     Nothing is raised: the failure itself is what has to be said.

@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["write_whole"]
 
 
-def write_whole(path, text):
+def write_whole(path: str | Path, text: str) -> None:
     """Write a text file in place of the one that may be there; an interruption or a full disk leaves that as it was.
 
     What is no file (``/dev/stdout``, a named pipe) is written to.

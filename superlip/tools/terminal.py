@@ -30,17 +30,17 @@ class _Console(Console):
         raise OutputClosed
 
 
-def counted(count, noun):
+def counted(count: int, noun: str) -> str:
     """``2 boards``, ``1 board``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_console(*, stderr=False):
+def make_console(*, stderr: bool = False) -> Console:
     """A console that takes nothing in a text for markup, an emoji or a number to be coloured."""
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def open_streams():
+def open_streams() -> None:
     """Make the standard streams take any text: one that was closed goes nowhere, what can't be encoded is escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -49,7 +49,7 @@ def open_streams():
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-def flush_output():
+def flush_output() -> None:
     """Write what is left of the standard output.
 
     Raises
@@ -64,7 +64,7 @@ def flush_output():
         raise OutputClosed from None
 
 
-def drop_output():
+def drop_output() -> None:
     """Forget what can't be written, so that Python does not try it once more when it ends, and complain."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -78,7 +78,7 @@ _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of what moves a cursor, turns the direction of writing or can't be encoded."""
 
 
-def clean(text, *, lines=False):
+def clean(text: str, *, lines: bool = False) -> str:
     """A text with control characters as ``\\x1b``, ``\\u202e``; with ``lines``, line ends are left.
 
     >>> clean("conv\\x1b[2J")
@@ -92,12 +92,12 @@ def _shown(character):
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def literal(text, style="", *, lines=False):
+def literal(text: str, style: str = "", *, lines: bool = False) -> Text:
     """``clean(text)`` for rich, which looks for markup in plain strings."""
     return Text(clean(str(text), lines=lines), style=style)
 
 
-def shortened(text, width):
+def shortened(text: str, width: int) -> str:
     """A text of at most ``width`` columns: what does not fit is taken out of the middle, where names differ least.
 
     >>> shortened("features/block1/conv2", 12)
@@ -111,7 +111,7 @@ def shortened(text, width):
     return f"{front}…{back}"
 
 
-def print_text(console, text, style=""):
+def print_text(console: Console, text: str, style: str = "") -> None:
     """Print a text of one or more lines as it is; a terminal's lines are broken between words."""
     console.print(literal(text, style, lines=True), soft_wrap=_is_endless(console))
 
@@ -146,7 +146,7 @@ NARROWEST = 16
 """Columns that a shortened name is left with, at least."""
 
 
-def print_table(console, columns, rows, *, title=""):
+def print_table(console: Console, columns: Sequence[Column], rows: Sequence[Row], *, title: str = "") -> None:
     """Print a table that fits the terminal and loses no cell.
 
     Where it is wider than the terminal, cells are treated as their columns say (``Fit``); what is still too wide is

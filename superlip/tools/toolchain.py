@@ -40,7 +40,7 @@ class Toolchain:
     root: Path | None
     cxx: str
 
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """Copy of the process environment in which Verilator, make and cocotb work."""
         env = dict(os.environ)
         if self.root is not None:
@@ -49,7 +49,7 @@ class Toolchain:
             env["MAKEFLAGS"] = _WHEEL_MAKEFLAGS
         return env
 
-    def linked(self, folder):
+    def linked(self, folder: Path) -> "Toolchain":
         """The same, by way of links in ``folder``: make can't take what a path to a wheel may hold, spaces for one."""
         if self.root is None:
             return self
@@ -63,7 +63,7 @@ class Toolchain:
         return replace(self, verilator=str(root / "bin" / "verilator"), root=root)
 
 
-def find_toolchain():
+def find_toolchain() -> Toolchain:
     """The tools of this machine.
 
     Raises
@@ -88,7 +88,7 @@ def find_toolchain():
     return Toolchain(str(root / "bin" / "verilator"), metadata.version("verilator"), root, cxx)
 
 
-def install_command(*names):
+def install_command(*names: str) -> str:
     """Command that installs distributions, in the versions that superlip's own metadata asks for."""
     try:
         requirements = metadata.requires("superlip") or []

@@ -55,6 +55,12 @@ def test_onnxruntimes_own_quantizer_on_the_same_images(net):
     assert agreement.images == 4 and agreement.source == "four" and agreement.outputs[0].decibels > 10
 
 
+def test_a_graph_of_ones_own_is_nothing_to_quantize():
+    built = Builder(np.random.default_rng(0), (8, 4, 4))
+    with pytest.raises(ModelError, match="was not loaded from a model that ONNX Runtime could quantize"):
+        onnxruntime_quantized(built.graph(built.conv("image", 8, (1, 1))), np.zeros((1, 8, 4, 4), np.float32))
+
+
 def test_its_quantizer_may_fail(net):
     broken = dataclasses.replace(net, given=dataclasses.replace(net.given, model=b"\x08\x01"))
     with pytest.raises(ModelError, match="ONNX Runtime's quantizer can't take the model"):
