@@ -8,7 +8,7 @@ ELSEWHERE = {
     "boards.tiny": ("tests/boards/test_loader.py", "sizes alone; the schema checks them"),
     "boards.zcu102": ("tests/boards/test_loader.py", "sizes alone; the schema checks them"),
     "report.measured": ("tests/report/test_attribution.py", "needs a simulated run"),
-    "run.images": ("tests/graph/test_data.py", "one file for the rule of images, from their file to the run"),
+    "run.images": ("tests/graph/test_images.py", "one file for the rule of images, from their file to the run"),
     "sim.mutants.": ("tests/sim/test_mutants.py", "one program, of small parts"),
     "sim.yosys": ("tests/sim/test_mutants.py", "runs yosys for the mutants and the proofs"),
     "rtl.accumulators": ("sim/testbenches/matrix.py", "a part of the matrix unit"),
