@@ -1,13 +1,15 @@
 """What the compiler makes: programs, memory images, and how to read the results."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superlip.boards import Target
-from superlip.ops.layout import pack_words, unpack_words
+from superlip.ops.layout import Storage, pack_words, unpack_words
 from superlip.plan.network import Network
+from superlip.plan.partition import Split
 
 from .dram import DramImage
 from .liveness import Liveness
@@ -34,7 +36,7 @@ class Written:
     lane0: int
     lane1: int
 
-    def places(self):
+    def places(self) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         """Rows and columns written, as index arrays of shape (rows, 1) and (cols,)."""
         rows = self.row0 + np.arange(self.rows) * self.row_step
         return rows[:, None], self.col0 + np.arange(self.cols) * self.col_step
@@ -80,19 +82,19 @@ class Compiled:
 
     network: Network
     target: Target
-    splits: list
+    splits: list[Split]
     boards: list[BoardImage]
-    given: dict[str, np.ndarray]
-    """Storage that the host writes -> rows that lie in each board's DRAM: ndarray bool, shape (boards, height)."""
-    owners: dict[str, np.ndarray]
-    """Storage that the host reads -> board that stores each (group, row): ndarray int, shape (groups, height)."""
+    given: dict[str, NDArray[np.bool_]]
+    """Storage that the host writes -> rows that lie in each board's DRAM: shape (boards, height)."""
+    owners: dict[str, NDArray[np.int_]]
+    """Storage that the host reads -> board that stores each (group, row): shape (groups, height)."""
     in_dram: frozenset[str]
     """Storages that do not fit on chip."""
     liveness: Liveness | None = None
     """What was proved of the programs: that they end."""
 
     @property
-    def segments(self):
+    def segments(self) -> int:
         """Programs that a board runs for one image."""
         return 1 + len(self.network.cuts)
 
@@ -102,23 +104,23 @@ class Compiled:
         image = [[board.dram.program_at(board.programs[s]) for board in self.boards] for s in range(self.segments)]
         return init, image
 
-    def input_writes(self, image):
+    def input_writes(self, image: NDArray[np.int8]) -> list[tuple[int, int, bytes]]:
         """DRAM contents of one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
         return self.writes(self.network.graph.input, self.network.prepare(image[None])[0])
 
-    def output_ranges(self):
+    def output_ranges(self) -> list[tuple[int, int, int]]:
         """What to read after each image: list of (board, byte offset, length)."""
         return self._ranges(self.network.outputs)
 
-    def outputs(self, raw):
+    def outputs(self, raw: Iterable[bytes]) -> dict[str, NDArray[np.int8]]:
         """Network outputs (name -> int8, shape (C, H, W)) from the bytes of `output_ranges`, in that order."""
         return self.values(self.network.outputs, raw)
 
-    def host_ranges(self, segment):
+    def host_ranges(self, segment: int) -> list[tuple[int, int, int]]:
         """What the host reads between segment ``segment`` - 1 and it: list of (board, byte offset, length)."""
         return self._ranges(self.network.host_reads(segment))
 
-    def read_pieces(self, name):
+    def read_pieces(self, name: str) -> list[Piece]:
         """Where a value that the host reads lies: list of Piece."""
         place = self.network.places[name]
         owner = self.owners[place.storage.name]
@@ -130,7 +132,7 @@ class Compiled:
             for piece in self._pieces(place.storage, board, group, owner[group] == board)
         ]
 
-    def write_pieces(self, name):
+    def write_pieces(self, name: str) -> list[Piece]:
         """Where a value that the host writes goes: list of Piece."""
         storage = self.network.places[name].storage
         return [
@@ -140,7 +142,7 @@ class Compiled:
             for piece in self._pieces(storage, board, group, rows)
         ]
 
-    def writes(self, name, value):
+    def writes(self, name: str, value: NDArray[np.int8]) -> list[tuple[int, int, bytes]]:
         """DRAM contents of a value that the host makes (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
         place = self.network.places[name]
         words = pack_words(value, place.offset, place.storage.groups, place.storage.tn)
@@ -154,16 +156,16 @@ class Compiled:
             )
         ]
 
-    def _pieces(self, storage, board, group, mask):
+    def _pieces(self, storage: Storage, board: int, group: int, mask: NDArray[np.bool_]) -> Iterator[Piece]:
         image = self.boards[board]
         for first, end in stretches(np.flatnonzero(mask)):
             base = image.base[storage.name] + (group * storage.height + first) * storage.width
             yield Piece(board, group, first, end - first, image.dram.ranges(base, (end - first) * storage.width))
 
-    def _ranges(self, names):
+    def _ranges(self, names: Iterable[str]) -> list[tuple[int, int, int]]:
         return [(piece.board, *r) for name in names for piece in self.read_pieces(name) for r in piece.ranges]
 
-    def values(self, names, raw):
+    def values(self, names: Iterable[str], raw: Iterable[bytes]) -> dict[str, NDArray[np.int8]]:
         """Values by name, int8 of shape (C, H, W), from the bytes of their pieces in order."""
         raw = iter(raw)
         result = {}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from superlip.boards import Target
 from superlip.graph import ir
+from superlip.plan.network import Network
 from superlip.plan.planner import Plan
 
 from .compiled import Compiled
@@ -20,7 +21,7 @@ class Design:
     plan: Plan
     compiled: Compiled
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         boards = f"{self.plan.boards} board{'s' if self.plan.boards > 1 else ''}"
         return (
             f"<Design of {self.graph.name!r} for {boards}, node {self.target.name}: "
@@ -28,5 +29,5 @@ class Design:
         )
 
     @property
-    def network(self):
+    def network(self) -> Network:
         return self.compiled.network

@@ -19,7 +19,7 @@ A post finds its counter at most as full as the posts before it, less what is ce
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from superlip.rtl.config import NodeConfig
@@ -216,7 +216,7 @@ class _Machine:
                 f"before one is taken; it holds {MOST_POSTS}"
             )
 
-    def _stuck(self):
+    def _stuck(self) -> Iterator[str]:
         """Who waits for whom."""
         for number, board in enumerate(self.boards):
             for unit in Unit:

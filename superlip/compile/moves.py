@@ -105,8 +105,8 @@ class Moves:
 
     def _receiver(self, board: int, name: str, row: int, stage: View | None) -> View:
         """Where a board takes rows of another: the storage, the inbox on the way to its DRAM, or a stage."""
-        memory = self.context.plan.activations[board]
-        place = memory.views.get(name) or memory.inboxes.get(name)
+        buffer = self.context.plan.activations[board]
+        place = buffer.views.get(name) or buffer.inboxes.get(name)
         if place is not None:
             return place
         if stage is None or not stage.row0 <= row < stage.row0 + stage.rows:

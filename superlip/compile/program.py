@@ -18,10 +18,14 @@ run: no deadlock, whatever the queue depths.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import LINK_SOURCES, Memory, Opcode, Unit, encode
 
 __all__ = ["ACC", "DRAM", "Access", "Emitter", "Instruction"]
@@ -39,8 +43,8 @@ class Access:
     by the compiler). ``board`` is None for the instruction's own board.
     """
 
-    memory: object
-    words: np.ndarray
+    memory: Memory | str
+    words: NDArray[np.int_]
     board: int | None = None
 
 
@@ -52,16 +56,16 @@ class Instruction:
     opcode: Opcode
     index: int
     tag: int
-    body: dict
-    clock: np.ndarray
+    body: dict[str, Any]
+    clock: NDArray[np.int64]
     waits: dict[int, int] = field(default_factory=dict)
     posts: int = 0
-    note: object = None
+    note: Any = None
     """What the compiler wants to remember: for VECTOR the `Written` region, for the trace comparison."""
     for_input: bool = False
     """If it waits for VECTOR: for what it reads, rather than for a place to write to."""
 
-    def encode(self):
+    def encode(self) -> bytes:
         """64 bytes."""
         return encode(self.opcode, tag=self.tag, waits=self.waits, post=self.posts, **self.body)
 
@@ -77,13 +81,13 @@ class Emitter:
         How many DRAM regions the compiler tells apart, a board.
     """
 
-    def __init__(self, config, boards, dram_regions=1):
+    def __init__(self, config: NodeConfig, boards: int, dram_regions: int = 1) -> None:
         self.boards = boards
-        self.units = [[[] for _ in range(N_UNITS)] for _ in range(boards)]
-        self.streams = [[] for _ in range(boards)]
+        self.units: list[list[list[Instruction]]] = [[[] for _ in range(N_UNITS)] for _ in range(boards)]
+        self.streams: list[list[Instruction]] = [[] for _ in range(boards)]
         # Clock entry (board, unit): index of the newest instruction of that unit known to be complete, -1: none.
         self._known = np.full((boards, N_UNITS, boards, N_UNITS), -1, dtype=np.int64)
-        sizes = {
+        sizes: dict[Memory | str, int] = {
             Memory.ACT: config.act_words,
             Memory.WEIGHT: config.weight_words,
             ACC: config.acc_words,
@@ -99,7 +103,17 @@ class Emitter:
             {m: np.full((boards * N_UNITS, n), -1, np.int64) for m, n in sizes.items()} for _ in range(boards)
         ]
 
-    def emit(self, board, opcode, *, tag, reads=(), writes=(), note=None, **body):
+    def emit(
+        self,
+        board: int,
+        opcode: Opcode,
+        *,
+        tag: int,
+        reads: Sequence[Access] = (),
+        writes: Sequence[Access] = (),
+        note: Any = None,
+        **body: Any,
+    ) -> Instruction:
         """Add one instruction. ``reads`` and ``writes`` are sequences of Access."""
         opcode = Opcode(opcode)
         unit = int(opcode)
@@ -110,7 +124,7 @@ class Emitter:
         for access in writes:
             self._hazards(needed, board if access.board is None else access.board, access, writing=True)
         known = self._known[board, unit]
-        waits = {}
+        waits: dict[int, int] = {}
         for b in range(self.boards):
             for u in range(N_UNITS):
                 if needed[b, u] > known[b, u] and not (b == board and u == unit):
@@ -127,14 +141,14 @@ class Emitter:
             self._writes[target][access.memory][row, access.words] = instruction.index
         return instruction
 
-    def _join_itself(self, board, index, waits):
+    def _join_itself(self, board: int, index: int, waits: dict[int, int]) -> None:
         """VECTOR reads ahead of its own writes: what needs an earlier instruction's result waits for its post."""
         if index > self._vector_done[board]:
             self.units[board][Unit.VECTOR][index].posts |= 1 << Unit.VECTOR
             waits[int(Unit.VECTOR)] = 1
             self._vector_done[board] = index
 
-    def _hazards(self, needed, target, access, writing):
+    def _hazards(self, needed: NDArray[np.int64], target: int, access: Access, writing: bool) -> None:
         tables = [self._writes[target][access.memory]]
         if writing:
             tables.append(self._reads[target][access.memory])
@@ -142,7 +156,9 @@ class Emitter:
             newest = table[:, access.words].max(axis=1, initial=-1).reshape(needed.shape)
             np.maximum(needed, newest, out=needed)
 
-    def _append(self, board, opcode, tag, body, waits, note=None):
+    def _append(
+        self, board: int, opcode: Opcode, tag: int, body: dict[str, Any], waits: dict[int, int], note: Any = None
+    ) -> Instruction:
         unit = int(opcode)
         queue = self.units[board][unit]
         clock = self._known[board, unit]
@@ -152,7 +168,9 @@ class Emitter:
         self.streams[board].append(instruction)
         return instruction
 
-    def _join(self, board, unit, from_board, from_unit, index, waits, tag):
+    def _join(
+        self, board: int, unit: int, from_board: int, from_unit: int, index: int, waits: dict[int, int], tag: int
+    ) -> None:
         """Make (board, unit) wait for instruction ``index`` of (from_board, from_unit)."""
         known = self._known[board, unit]
         if index <= known[from_board, from_unit]:  # covered by a join made for another hazard of this instruction
@@ -167,7 +185,9 @@ class Emitter:
         waits[counter] = waits.get(counter, 0) + 1
         np.maximum(known, source.clock, out=known)
 
-    def _remote_poster(self, board, unit, from_board, from_unit, index, tag):
+    def _remote_poster(
+        self, board: int, unit: int, from_board: int, from_unit: int, index: int, tag: int
+    ) -> Instruction:
         """A SEND of ``from_board`` that posts to (board, unit) when instruction ``index`` there is complete."""
         post = {
             "node": board,
@@ -180,18 +200,18 @@ class Emitter:
             if source.body.get("node") == board and not source.body.get("remote_post"):
                 source.body.update(post)
                 return source
-        waits = {}
+        waits: dict[int, int] = {}
         if from_unit != Unit.SEND:
             self._join(from_board, Unit.SEND, from_board, from_unit, index, waits, tag)
         return self._append(from_board, Opcode.SEND, tag, {"count0": 0, "count1": 1, "count2": 1, **post}, waits)
 
     @staticmethod
-    def counter_of(board, from_board):
+    def counter_of(board: int, from_board: int) -> int:
         """Counter that posts of ``from_board`` take at ``board``. Two boards: the first link counter."""
         del board, from_board
         return LINK_SOURCES[0]
 
-    def cut(self):
+    def cut(self) -> None:
         """End the programs here; what follows goes to the next ones."""
         done = np.array([[len(queue) - 1 for queue in units] for units in self.units])
         for board in range(self.boards):
@@ -201,14 +221,14 @@ class Emitter:
             complete[np.arange(self.boards) != board, Unit.SEND] = -1
             np.maximum(self._known[board], complete, out=self._known[board])
 
-    def segments(self):
+    def segments(self) -> list[list[list[Instruction]]]:
         """Instructions of all boards: for each a list of lists, one a segment."""
         return [
             [stream[a:b] for a, b in itertools.pairwise([*cuts, len(stream)])]
             for stream, cuts in zip(self.streams, self._cuts, strict=True)
         ]
 
-    def finish(self):
+    def finish(self) -> list[list[bytes]]:
         """Programs of all boards: for each a list of bytes, one a segment, END included."""
         return [
             [b"".join([*(i.encode() for i in part), encode(Opcode.END)]) for part in parts] for parts in self.segments()

@@ -37,10 +37,10 @@ class Stages:
             self.state.staged[board][storage.name] = self._view(op, strip, storage, board)
 
     def _view(self, op: int, strip: int, storage: Storage, board: int) -> View:
-        memory = self.context.plan.activations[board]
-        part = memory.strips[op][strip]
+        buffer = self.context.plan.activations[board]
+        part = buffer.strips[op][strip]
         low, high = self.context.network.ops[op].input_rows(part.row0, part.row1)
-        stages = memory.stages[op, storage.name]
+        stages = buffer.stages[op, storage.name]
         return View(stages[strip % len(stages)], low, high - low, storage.width, 0, storage.groups)
 
     def _load(self, op: int, strip: int, storage: Storage) -> None:
@@ -50,8 +50,8 @@ class Stages:
             return
         self.state.loaded.add((op, name, strip))
         views = [
-            self._view(op, strip, storage, board) if strip < len(memory.strips[op]) else None
-            for board, memory in enumerate(self.context.plan.activations)
+            self._view(op, strip, storage, board) if strip < len(buffer.strips[op]) else None
+            for board, buffer in enumerate(self.context.plan.activations)
         ]
         stages = [view or staged.get(name) for view, staged in zip(views, self.state.staged, strict=True)]
         for board, view in enumerate(views):

@@ -90,10 +90,10 @@ class VectorWork:
 
     def _dest(self, index: int, board: int, group: int, chunk: Chunk) -> View:
         """View that a chunk's results are written to: the resident storage, or the next slot."""
-        storage, memory = self.context.network.ops[index].output.storage, self.context.plan.activations[board]
-        if index not in memory.slots:
-            return memory.views[storage.name]
-        slots = memory.slots[index]
+        storage, buffer = self.context.network.ops[index].output.storage, self.context.plan.activations[board]
+        if index not in buffer.slots:
+            return buffer.views[storage.name]
+        slots = buffer.slots[index]
         self.state.slots[board] = (self.state.slots[board] + 1) % len(slots)
         base = slots[self.state.slots[board]]
         view = View(base, chunk.row0, chunk.row1 - chunk.row0, storage.width, group, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, zip_longest
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from superlip.rtl.config import NodeConfig
 
 from .blocks import Block, Tile, block_limit
 from .board_buffer import ActivationPlan
-from .chunks import Chunk
+from .chunks import Chunk, Strip
 from .network import Network
 from .timing import matmul_cycles, word_cycles
 
@@ -141,7 +141,7 @@ def tasks_of(
     return result
 
 
-def _conv_tasks(index, op: Op, queues: list[list[WeightStep]], tm: int) -> list[Task]:
+def _conv_tasks(index: int, op: Op, queues: list[list[WeightStep]], tm: int) -> list[Task]:
     """Steps of the boards, those at the same time side by side."""
     tasks = []
     unfinished: set[int] = set()
@@ -165,13 +165,22 @@ def _conv_tasks(index, op: Op, queues: list[list[WeightStep]], tm: int) -> list[
     return tasks
 
 
-def _weight_steps(index, op, board, part, strips, tiles, config) -> list[WeightStep]:
+def _weight_steps(
+    index: int,
+    op: Op,
+    board: int,
+    part: Part,
+    strips: Sequence[Strip],
+    tiles: Sequence[Tile],
+    config: NodeConfig,
+) -> list[WeightStep]:
     """A board's weight steps. Weights that stay in the buffer are used chunk by chunk, so that the rows of all
     channels are complete early; others by as many chunks as can be while they are there."""
     tiles = [tile for tile in tiles if part.group0 <= tile.group < part.group1]
     stays = sum(tile.words for tile in tiles) <= block_limit(config.weight_words)
     steps = []
     for number, strip in enumerate(strips):
+        runs: list[tuple[Tile, tuple[Chunk, ...]]]
         if stays:
             runs = [(tile, (chunk,)) for chunk in strip.chunks for tile in tiles]
         else:
@@ -190,7 +199,7 @@ def _weight_steps(index, op, board, part, strips, tiles, config) -> list[WeightS
     return steps
 
 
-def _vector_tasks(index, op: Op, boards) -> list[Task]:
+def _vector_tasks(index: int, op: Op, boards: Sequence[tuple[Part, list[Strip]]]) -> list[Task]:
     """Steps of an operation without weights, those of the boards side by side."""
     queues = [
         [
@@ -216,12 +225,12 @@ def _vector_tasks(index, op: Op, boards) -> list[Task]:
 S = TypeVar("S")
 
 
-def _side_by_side(queues: Sequence[Iterable[S]], strip_of: Callable[[S], object]) -> list[list[S]]:
+def _side_by_side(queues: Sequence[Iterable[S]], strip_of: Callable[[S], Any]) -> list[list[S]]:
     """The first of every queue, the second of every queue, ...: list of lists.
 
     Strip by strip: a board does not begin one, for which all boards' stages are filled, before the others end theirs.
     """
-    strips: dict = {}
+    strips: dict[Any, list[list[S]]] = {}
     for board, queue in enumerate(queues):
         for item in queue:
             strips.setdefault(strip_of(item), [[] for _ in queues])[board].append(item)
