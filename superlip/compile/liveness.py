@@ -68,7 +68,7 @@ class _Instruction:
 
 def _read(program: bytes) -> list[_Instruction]:
     """Instructions of a program, END left out."""
-    result = []
+    result: list[_Instruction] = []
     for at in range(0, len(program), INSTRUCTION_BYTES):
         opcode, header, body = decode(program[at : at + INSTRUCTION_BYTES])
         if opcode is Opcode.END:

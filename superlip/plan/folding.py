@@ -34,7 +34,8 @@ def most_copies(channels: int, node: ir.Node, tn: int) -> int:
 
 def fold_columns(ops: list[Op], tn: int) -> list[Op]:
     """The same operations with ``fold`` and ``copies`` where a convolution's input leaves most lanes of a word idle."""
-    ops, writers = list(ops), {}
+    ops = list(ops)
+    writers: dict[str, list[int]] = {}
     for index, op in enumerate(ops):
         writers.setdefault(op.output.storage.name, []).append(index)
     for index, op in enumerate(ops):
