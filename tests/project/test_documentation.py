@@ -22,6 +22,7 @@ from superlip.tools.failures import EXIT_STATUS
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += sorted((ROOT / "examples").glob("*/README.md"))
+LINKED = [*DOCUMENTS, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs/decisions").glob("*.md"))]
 
 
 def blocks(language):
@@ -117,3 +118,36 @@ def test_examples_of_docstrings(name, folder):
 def test_no_example_is_skipped():
     for path in (path for name in ("superlip", "rtl", "sim", "platform") for path in (ROOT / name).rglob("*.py")):
         assert "doctest: +SKIP" not in path.read_text(), path
+
+
+def anchors(path):
+    """Of the headings of a document, as viewers of Markdown make them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), f"{path.relative_to(ROOT)}: {target}"
+        assert not anchor or anchor in anchors(file), f"{path.relative_to(ROOT)}: {target}"
+
+
+def test_decisions_are_in_their_index_and_have_three_parts():
+    """Numbered, each once; and where code or documents name one, it is there."""
+    folder = ROOT / "docs/decisions"
+    records = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert re.findall(r"^\| \[\d{4}\]\((.+?)\)", (folder / "README.md").read_text(), re.M) == [p.name for p in records]
+    assert [int(path.name[:4]) for path in records] == list(range(1, len(records) + 1))
+    for path in records:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", path.read_text(), re.M) == ["Context", "Choice", "Consequence"], (
+            path.name
+        )
+    for name in ("superlip", "rtl", "sim", "platform"):
+        for path in (ROOT / name).rglob("*.py"):
+            for record in re.findall(r"docs/decisions/([\w.-]+?\.md)", path.read_text()):
+                assert (folder / record).is_file(), f"{path}: {record}"
