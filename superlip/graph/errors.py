@@ -2,6 +2,8 @@
 
 import re
 
+from onnx import NodeProto
+
 __all__ = ["DataError", "ModelError", "node_line", "one_line"]
 
 
@@ -36,7 +38,7 @@ _INTERNALS = [
 """What a user has no use for in a message of ONNX Runtime or ONNX, and what takes its place."""
 
 
-def one_line(error, limit=240):
+def one_line(error: object, limit: int = 240) -> str:
     """What another library's exception says, without source files, addresses and status codes, on one line."""
     text = " ".join(str(error).split())
     for pattern, instead in _INTERNALS:
@@ -46,6 +48,6 @@ def one_line(error, limit=240):
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def node_line(error, node):
+def node_line(error: object, node: NodeProto) -> str:
     """``one_line`` of what went wrong with a node that the reader knows already: without its name."""
     return one_line(error).removeprefix(f"{node.op_type} '{node.name}': ")

@@ -15,11 +15,16 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from .errors import DataError
+
+if TYPE_CHECKING:
+    from . import ir
 
 __all__ = ["ImageInput", "input_of", "is_path", "read_images", "read_labels", "unused_arrays"]
 
@@ -39,18 +44,18 @@ class ImageInput:
         return f"input {self.name!r} takes {self.dtype} images of shape {_shape(('N', *self.shape))}"
 
 
-def input_of(graph):
+def input_of(graph: "ir.Graph") -> ImageInput:
     """ImageInput of a quantized graph (ir.Graph): of the model that it was made from, where it was made from one."""
     shape = graph.onnx_input_shape or graph.values[graph.input].shape
     return ImageInput(graph.onnx_input or graph.input, tuple(shape), graph.onnx_input_type)
 
 
-def is_path(source):
+def is_path(source: object) -> TypeGuard[str | Path]:
     """Whether a source of images is a file's name, not an array."""
     return isinstance(source, str | os.PathLike)
 
 
-def read_images(source, takes, *, what="images"):
+def read_images(source: Any, takes: ImageInput, *, what: str = "images") -> NDArray:
     """Images for a model's input.
 
     Parameters
@@ -78,7 +83,7 @@ def read_images(source, takes, *, what="images"):
     return _own_numbers(images, held, takes)
 
 
-def read_labels(source, takes, count, classes):
+def read_labels(source: Any, takes: ImageInput, count: int, classes: int) -> NDArray[np.integer] | None:
     """Labels of ``count`` images, as class numbers.
 
     Parameters
@@ -103,7 +108,7 @@ def read_labels(source, takes, count, classes):
     return None if found is None else _class_numbers(found, count, classes)
 
 
-def unused_arrays(path, takes):
+def unused_arrays(path: Any, takes: ImageInput) -> list[str]:
     """Names of the arrays of a .npz that are neither images nor labels; none for an array or a .npy."""
     if not is_path(path):
         return []
@@ -125,7 +130,7 @@ class _Array:
     def __str__(self):
         return f"{self.where} holds {self.dtype} of shape {_shape(self.shape)}"
 
-    def require_numbers(self, wanted):
+    def require_numbers(self, wanted: object) -> None:
         if self.dtype.kind not in "fiub":
             raise DataError(f"{self.where} holds {_KINDS.get(self.dtype.kind, self.dtype)}, not numbers; {wanted}")
 
@@ -141,7 +146,7 @@ class _Held:
     arrays: list[_Array]
 
     @classmethod
-    def of(cls, source, what):
+    def of(cls, source: Any, what: str) -> "_Held":
         if is_path(source):
             return _open(Path(source))
         try:
@@ -151,7 +156,7 @@ class _Held:
         where = f"the array of {what}"
         return cls(where, [_Array("", array.shape, array.dtype, where, lambda: array)])
 
-    def image_array(self, takes):
+    def image_array(self, takes: ImageInput) -> _Array:
         """The array of images, by the rule of this module."""
         by_name = {array.name: array for array in self.arrays}
         if len(by_name) == 1:
@@ -169,7 +174,7 @@ class _Held:
             f"named {names}: it holds {found}"
         )
 
-    def label_array(self, takes):
+    def label_array(self, takes: ImageInput) -> _Array | None:
         """The array of labels, or None."""
         others = {array.name: array for array in self.arrays if array is not self.image_array(takes)}
         return next((others[name] for name in LABEL_NAMES if name in others), None)

@@ -1,82 +1,88 @@
-"""Windows, averages and shapes of results, from a model's attributes."""
+"""Nodes of the quantized graph, from operands that are already integers."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from imported import Quantized
 
-from superlip.graph.onnx.importer.emit import average_scale, concat_shape, geometry, reduced_shape, window
-from superlip.graph.onnx.importer.states import Unsupported
-from superlip.graph.onnx.onnxtools import small_model
+from superlip import golden
+from superlip.graph import ir
+from superlip.graph.onnx.importer import emit
+from superlip.graph.onnx.importer.importer import Importer
+from superlip.graph.onnx.importer.states import Params, Unsupported
 from superlip.graph.onnx.views import View
-from superlip.graph.session import SessionError, open_session
 
-ATTRIBUTES = st.fixed_dictionaries(
-    {
-        "kernel_shape": st.tuples(st.integers(1, 4), st.integers(1, 4)),
-        "strides": st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    },
-    optional={
-        "pads": st.tuples(*[st.integers(0, 2)] * 4),
-        "auto_pad": st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]),
-        "ceil_mode": st.integers(0, 1),
-    },
-)
+SHAPE = (3, 2, 2)
+X = View("x", (1, *SHAPE))
 
 
-@settings(max_examples=60, deadline=None)
-@given(ATTRIBUTES, st.integers(2, 8), st.integers(2, 8))
-def test_a_pooling_has_the_size_that_onnx_runtime_gives_it(attributes, height, width):
-    if attributes.get("auto_pad", "NOTSET") != "NOTSET":
-        attributes.pop("pads", None)
-    node = helper.make_node("MaxPool", ["x"], ["y"], **attributes)
-    model = small_model([node], [("x", TensorProto.FLOAT, [1, 1, height, width])], ["y"], {}, {"": 17})
-    try:
-        (theirs,) = open_session(model).run(None, {"x": np.zeros((1, 1, height, width), np.float32)})
-    except (SessionError, Exception):  # ONNX Runtime takes no padding as large as the kernel
-        return
-    try:
-        shape = geometry(attributes, (1, 1, height, width), attributes["kernel_shape"], "MaxPool")
-    except Unsupported:
-        return
-    assert shape["size"] == theirs.shape[2:]
-    reach = [(n - 1) * s + k for n, s, k in zip(shape["size"], shape["strides"], shape["kernel"], strict=True)]
-    assert all(
-        r <= n + shape["pads"][i] + shape["pads"][i + 2]
-        for i, (r, n) in enumerate(zip(reach, (height, width), strict=True))
-    )
+def importer(scale=0.05, zero_point=-8):
+    net = Quantized()
+    net.op("Relu", "x")
+    found = Importer(net.model("n0.0"), "test")
+    found.values["x"] = ir.Value("x", SHAPE, scale, zero_point)
+    return found
 
 
-def test_a_window_in_one_dimension_is_one_column():
-    shape = geometry({"strides": (2,), "pads": (1, 0)}, (1, 3, 9), (3,), "Conv")
-    assert (shape["kernel"], shape["strides"], shape["pads"], shape["size"]) == ((1, 3), (1, 2), (0, 1, 0, 0), (4,))
-
-
-@pytest.mark.parametrize(
-    ("attributes", "kernel", "why"),
-    [
-        ({"pads": (-1, 0, 0, 0)}, (3, 3), "negative padding"),
-        ({}, (5, 1), "larger than the padded image"),
-        ({"auto_pad": "SAME_UPPER", "strides": (9, 9)}, (1, 1), "write pads"),
-    ],
-)
-def test_windows_that_no_node_has(attributes, kernel, why):
-    with pytest.raises(Unsupported, match=why):
-        window(attributes, (4, 4), kernel)
+def computed(found, view, elements):
+    """What the golden makes of the nodes of an import."""
+    graph = ir.Graph("g", found.values, found.nodes, "x", [view.value], b"")
+    return golden.dequantize(graph, view.value, golden.run(graph, elements)[view.value])
 
 
 @given(st.floats(2.0**-8, 1, width=32), st.floats(2.0**-8, 1, width=32), st.integers(1, 49))
 def test_averages_have_a_scale_for_each_count(source, result, count):
-    scale = average_scale(source, np.float32(result), count)
+    scale = emit.average_scale(source, np.float32(result), count)
     assert scale.dtype == np.float32 and scale[0] == 0
     np.testing.assert_allclose(scale[1:] * np.arange(1, count + 1), source / result, rtol=1e-6)
 
 
-def test_shapes_of_what_is_joined_and_reduced():
-    assert concat_shape([View("a", (1, 2, 3, 3)), View("b", (1, 5, 3, 3))]) == (1, 7, 3, 3)
-    assert reduced_shape("ReduceMean", (1, 6, 3, 4), [-1, 2], True) == (1, 6, 1, 1)
-    assert reduced_shape("ReduceMean", (1, 6, 3), [2], False) == (1, 6)
-    for axes in (None, [1, 2], []):
-        with pytest.raises(Unsupported, match="ReduceMean over other axes"):
-            reduced_shape("ReduceMean", (1, 6, 3, 4), axes, True)
+FACTORS = st.lists(st.integers(-3000, 3000), min_size=3, max_size=3).map(lambda parts: np.array(parts) / 1000)
+
+
+@settings(max_examples=40, deadline=None)
+@given(FACTORS, FACTORS)
+def test_a_factor_and_an_offset_a_channel(scale, shift):
+    """Within a step of the result: half of it is rounded, and the offset is as near as a weight allows."""
+    found = importer()
+    elements = np.random.default_rng(0).integers(-128, 128, (2, *SHAPE)).astype(np.int8)
+    params = Params(np.float32(0.2), 0)
+    view = emit.channel_affine(found, ("n",), X, scale, shift, params, "y", params.element.bounds)
+    real = found.values["x"].dequantize(elements) * scale[:, None, None] + shift[:, None, None]
+    low, high = found.values[view.value].real_bounds
+    assert np.abs(computed(found, view, elements) - np.clip(real, low, high)).max() <= 0.2
+
+
+def test_factors_that_are_no_numbers():
+    params = Params(np.float32(0.2), 0)
+    for scale, shift, why in ((np.inf, 0.0, "not finite"), (1e-9, 1.0, "too large for int32")):
+        with pytest.raises(Unsupported, match=why):
+            emit.channel_affine(
+                importer(), ("n",), X, np.array([scale]), np.array([shift]), params, "y", params.element.bounds
+            )
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_dense_layer_of_a_moved_view_moves_its_weights(turned):
+    found = importer()
+    index = np.arange(12).reshape(SHAPE)
+    view = View("x", (1, 12), index.transpose(1, 2, 0).reshape(1, 12) if turned else None)
+    weights = np.random.default_rng(0).integers(-9, 10, (4, 12)).astype(np.int8)
+    params = Params(np.float32(0.5), 0)
+    made = emit.dense(found, ("n",), view, weights, np.ones(1, np.float32), None, params, "y", params.element.bounds)
+    assert [type(n) for n in found.nodes] == [ir.Conv] and made.shape == (1, 4)
+    elements = np.random.default_rng(1).integers(-40, 40, (1, *SHAPE)).astype(np.int8)
+    operand = found.values["x"].dequantize(elements).reshape(-1)[view.numbers().reshape(-1)]
+    wanted = np.clip(weights @ operand.astype(np.float64), -64, 63.5)
+    assert np.abs(computed(found, made, elements).reshape(-1) - wanted).max() <= 0.2501
+
+
+def test_operands_of_different_shapes():
+    found = importer()
+    found.values["b"] = ir.Value("b", (3, 1, 1), 0.1, 0)
+    params, row = Params(np.float32(0.1), 0), View("b", (1, 3, 1, 1))
+    with pytest.raises(Unsupported, match="only of the same shape"):
+        emit.add(found, ("n",), X, row, params, "y", params.element.bounds)
+    view = emit.mul(found, ("n",), row, X, params, "y", params.element.bounds)
+    assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)

@@ -11,7 +11,7 @@ Operators that are not here are none of superlip's: ONNX Runtime may run them on
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from superlip.element import INT8
 
@@ -154,7 +154,7 @@ ATTRIBUTES = {
 """Attributes by operator, ``domain::operator`` outside of ONNX's own domain, over all opsets from 7 on."""
 
 
-def refusals(model):
+def refusals(model: ModelProto) -> dict[str, str]:
     """Nodes that say something that superlip does not read.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.session import open_session
@@ -9,7 +10,7 @@ from superlip.graph.session import open_session
 __all__ = ["observe_ranges"]
 
 
-def observe_ranges(model, images):
+def observe_ranges(model: onnx.ModelProto, images: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of every float tensor that a model computes, and of its input.
 
     Parameters

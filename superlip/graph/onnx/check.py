@@ -1,9 +1,15 @@
 """What the accelerator would do with each node of a model."""
 
 from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from onnx import ModelProto
 
 from superlip.graph.errors import ModelError
+from superlip.graph.ir import Graph
 
+from .input_shape import InputShape
 from .load import Loader
 
 __all__ = ["check", "examine", "NodeVerdict"]
@@ -20,7 +26,13 @@ class NodeVerdict:
     why: str
 
 
-def check(path, *, calibrate=None, random_weights=0, input_shape=None):
+def check(
+    path: str | PathLike[str] | ModelProto,
+    *,
+    calibrate: Any = None,
+    random_weights: int | None = 0,
+    input_shape: InputShape | None = None,
+) -> list[NodeVerdict]:
     """Say for every node of a model where it runs, or why it cannot.
 
     A float model is quantized on the way, as ``load`` does it, with made-up images where none are given: the verdicts
@@ -39,7 +51,13 @@ def check(path, *, calibrate=None, random_weights=0, input_shape=None):
     return examine(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)[0]
 
 
-def examine(path, *, calibrate=None, random_weights=0, input_shape=None):
+def examine(
+    path: str | PathLike[str] | ModelProto,
+    *,
+    calibrate: Any = None,
+    random_weights: int | None = 0,
+    input_shape: InputShape | None = None,
+) -> tuple[list[NodeVerdict], Graph | None]:
     """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
     loader = Loader(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
     try:

@@ -1,22 +1,27 @@
 """A model file to a quantized graph."""
 
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
 
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
+from superlip.graph.ir import Graph
 
 from .importer import import_model
-from .input_shape import set_input_shapes
+from .importer.importer import Importer
+from .input_shape import InputShape, set_input_shapes
 from .normalize import in_front, normalize
 from .onnxtools import fixed_shape
 from .quantize import quantize
 from .randomize import random_images, randomizer
-from .rewrite import prepare
+from .rewrite import Prepared, prepare
 from .validate import check_tensors, validate, why_it_does_not_run
 
 __all__ = ["load"]
@@ -25,7 +30,13 @@ _OPSET = 17
 """Float models are brought to this opset: the newest that every operator of the importer was written for."""
 
 
-def load(path, *, calibrate=None, random_weights=None, input_shape=None):
+def load(
+    path: str | PathLike[str] | ModelProto,
+    *,
+    calibrate: Any = None,
+    random_weights: int | None = None,
+    input_shape: InputShape | None = None,
+) -> Graph:
     """Read an ONNX model and quantize it if it is not quantized yet.
 
     Parameters
@@ -54,7 +65,14 @@ def load(path, *, calibrate=None, random_weights=None, input_shape=None):
 class Loader:
     """What ``load`` and ``check`` share: the stages, and what each made of the nodes."""
 
-    def __init__(self, path, *, calibrate=None, random_weights=None, input_shape=None):
+    def __init__(
+        self,
+        path: str | PathLike[str] | ModelProto,
+        *,
+        calibrate: Any = None,
+        random_weights: int | None = None,
+        input_shape: InputShape | None = None,
+    ) -> None:
         self.calibrate = calibrate
         self.random_weights = random_weights
         if isinstance(path, onnx.ModelProto):
@@ -69,12 +87,13 @@ class Loader:
         self.normalized = normalize(self.model)
         self.model, self.refused = self.normalized.model, dict(self.normalized.refused)
         validate(self.model, self.name, self.refused)
-        self.behind = {}
-        self.prepared = None
-        self.importer = None
-        self.images, self.has_random_weights = None, False
+        self.behind: dict[str, str] = {}
+        self.prepared: Prepared | None = None
+        self.importer: Importer | None = None
+        self.images: NDArray | None = None
+        self.has_random_weights = False
 
-    def graph(self):
+    def graph(self) -> Graph:
         """Import; ModelError names the unsupported nodes."""
         try:
             graph = self.try_import()
@@ -85,7 +104,7 @@ class Loader:
             raise ModelError(self.unsupported())
         return graph
 
-    def unsupported(self):
+    def unsupported(self) -> str:
         """Text that names the nodes that are not supported, each with its reason."""
         reasons = {}
         for name, why in self._refusals():
@@ -107,7 +126,7 @@ class Loader:
             name = name.rpartition("/")[0]
         return name
 
-    def try_import(self):
+    def try_import(self) -> Graph | None:
         """The graph, or None where nodes are unsupported (``importer.unsupported``)."""
         try:
             return self._import()
@@ -168,7 +187,7 @@ class Loader:
         return quantize(self.prepared, images)
 
 
-def read_model(path):
+def read_model(path: str | PathLike[str]) -> ModelProto:
     """ModelProto of a file; ModelError where it is none."""
     if not str(path).strip():
         raise ModelError("the model's name is empty: an ONNX file is wanted")
@@ -188,12 +207,12 @@ def read_model(path):
     return model
 
 
-def is_quantized(model):
+def is_quantized(model: ModelProto) -> bool:
     """Whether a model has quantized operators already."""
     return any(n.op_type.startswith(("QLinear", "QGemm", "QuantizeLinear")) for n in model.graph.node)
 
 
-def upgrade(model):
+def upgrade(model: ModelProto) -> ModelProto:
     """The float model at the opset the importer was written for, if ONNX can convert it."""
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version >= 13:

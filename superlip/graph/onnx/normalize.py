@@ -5,6 +5,7 @@ so that an operator is known by ``op_type`` from here on: a node that keeps a fo
 host.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import onnx
@@ -32,7 +33,7 @@ class Normalized:
     refused: dict[str, str]
 
 
-def normalize(model):
+def normalize(model: onnx.ModelProto) -> Normalized:
     """Bring a model into the importer's spelling: ``ai.onnx`` is the default domain, local functions are inlined.
 
     Parameters
@@ -58,7 +59,7 @@ def normalize(model):
     return Normalized(model, operators, refusals(model))
 
 
-def in_front(model, refused):
+def in_front(model: onnx.ModelProto, refused: Container[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The part of a model that needs nothing of the nodes ``refused`` names.
 
     Returns

@@ -160,7 +160,7 @@ class _Writer:
         self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
 
-    def model(self):
+    def model(self) -> ModelProto:
         self._write_input()
         for unit in self.units:
             self._write(unit)
@@ -172,7 +172,7 @@ class _Writer:
 
     # ---- a tensor's two forms
 
-    def as_integer(self, name):
+    def as_integer(self, name: str) -> str:
         """The integer form of a tensor, made where it is only there as floats."""
         if name not in self.integers:
             operands = [self.floats[name], *self._quantization(name)]
@@ -181,7 +181,7 @@ class _Writer:
             )
         return self.integers[name]
 
-    def as_real(self, name):
+    def as_real(self, name: str) -> str:
         """The floats that a tensor's integers stand for, also where the host has better ones."""
         if name not in self.reals:
             operands = [self.as_integer(name), *self._quantization(name)]
@@ -189,7 +189,7 @@ class _Writer:
             self.reals[name] = self._node("DequantizeLinear", operands, result, f"{self._maker(name)}/dequantize")
         return self.reals[name]
 
-    def as_float(self, name):
+    def as_float(self, name: str) -> str:
         """The float form of a tensor: what the host computed, or what its integers stand for."""
         if name in self.consts or not name:
             return name

@@ -1,13 +1,20 @@
 """Weights and images for graphs that came without: seeded, of a realistic spread."""
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .rewrite import Prepared
 
 __all__ = ["randomizer", "random_images"]
 
 _CALIBRATION_IMAGES = 2
 
 
-def random_images(seed, shape):
+def random_images(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
     """Images to calibrate with, shape (N, *shape[1:]): smooth, with noise, mean 0 and deviation 1."""
     rng = np.random.default_rng([seed, 1])
     images = rng.normal(size=(_CALIBRATION_IMAGES, *shape[1:]))
@@ -20,7 +27,7 @@ def random_images(seed, shape):
     return images.astype(np.float32)
 
 
-def randomizer(seed):
+def randomizer(seed: int) -> Callable[["Prepared"], bool]:
     """Function for ``rewrite.prepare`` that replaces placeholder weights; it returns whether there were any.
 
     A placeholder is a constant weight operand whose numbers are all equal. Weights become He-normal, biases small,

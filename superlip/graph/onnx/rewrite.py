@@ -4,9 +4,12 @@
 have. It remembers for every node of the original what became of it.
 """
 
+from collections.abc import Callable, Iterable, Mapping
+
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from numpy.typing import ArrayLike, NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from superlip.graph.errors import ModelError, node_line
@@ -25,16 +28,16 @@ class Prepared:
     lists of nodes, in order, that the importer turns into one table: nothing is rounded between them.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: ModelProto) -> None:
         self.model = model
         self.graph = model.graph
         self.opsets = opset(model)
         name_nodes(self.graph)
-        self.fate = {}
-        self.functions = []
-        self.notes = []
-        self.randomized = None  # the model with made-up weights, before anything else was rewritten
-        self.consts = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
+        self.fate: dict[str, tuple[str, str]] = {}
+        self.functions: list[list[NodeProto]] = []
+        self.notes: list[str] = []
+        self.randomized: bytes | None = None  # the model with made-up weights, before anything else was rewritten
+        self.consts: dict[str, NDArray] = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
         self.outputs = {o.name for o in self.graph.output}
         self.inputs = {i.name for i in self.graph.input} - self.consts.keys()
         self.shapes = shapes(model)
@@ -42,22 +45,22 @@ class Prepared:
 
     # ---- bookkeeping
 
-    def users(self):
+    def users(self) -> dict[str, list[NodeProto]]:
         """Nodes that take a tensor, by its name."""
-        found = {}
+        found: dict[str, list[NodeProto]] = {}
         for node in self.nodes:
             for name in node.input:
                 found.setdefault(name, []).append(node)
         return found
 
-    def makers(self):
+    def makers(self) -> dict[str, NodeProto]:
         return {o: n for n in self.nodes for o in n.output if o}
 
-    def remove(self, node, verdict, why):
+    def remove(self, node: NodeProto, verdict: str, why: str) -> None:
         self.nodes = [n for n in self.nodes if n is not node]
         self.fate[node.name] = (verdict, why)
 
-    def replace(self, node, new, why):
+    def replace(self, node: NodeProto, new: list[NodeProto], why: str) -> None:
         """Put ``new`` nodes in a node's place; the last of them keeps its name."""
         position = next(i for i, n in enumerate(self.nodes) if n is node)
         new[-1].name = node.name
@@ -66,7 +69,7 @@ class Prepared:
         self.nodes[position : position + 1] = new
         self.fate[node.name] = ("rewritten", why)
 
-    def constant(self, base, array):
+    def constant(self, base: str, array: NDArray) -> str:
         """Add a constant under a new name."""
         taken = self.consts.keys() | self.shapes.keys()
         name = (
@@ -78,21 +81,23 @@ class Prepared:
         self.shapes[name] = self.consts[name].shape
         return name
 
-    def rename(self, old, new):
+    def rename(self, old: str, new: str) -> None:
         """Let every user of tensor ``old`` take ``new``."""
         for node in self.nodes:
             for i, name in enumerate(node.input):
                 if name == old:
                     node.input[i] = new
 
-    def finish(self):
+    def finish(self) -> None:
         """The model with the rewritten nodes, in place."""
         used = {name for node in self.nodes for name in node.input} | self.outputs
         constants = {name: array for name, array in self.consts.items() if name in used}
         self.model = self.with_nodes(self.nodes, constants, {})
         self.graph = self.model.graph
 
-    def with_nodes(self, nodes, constants, domains):
+    def with_nodes(
+        self, nodes: Iterable[NodeProto], constants: Mapping[str, ArrayLike], domains: dict[str, int]
+    ) -> ModelProto:
         """A model of the same inputs and outputs with these nodes, and opset imports of more domains."""
         model = onnx.ModelProto(ir_version=max(self.model.ir_version, 8), producer_name="superlip")
         model.opset_import.extend(helper.make_opsetid(d, v) for d, v in ({"": 17} | self.opsets | domains).items())
@@ -105,7 +110,7 @@ class Prepared:
 
     # ---- passes
 
-    def fold_constants(self):
+    def fold_constants(self) -> None:
         """Nodes whose operands are all constant, Shape of a static tensor, Identity and Dropout."""
         for node in list(self.nodes):
             outputs = [o for o in node.output if o]
@@ -145,14 +150,14 @@ class Prepared:
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise ModelError(f"{node.op_type} {node.name!r}: {node_line(error, node)}") from None
 
-    def simplify(self):
+    def simplify(self) -> None:
         """Operators with another, better supported spelling."""
         for node in list(self.nodes):
             function = _SIMPLER.get(node.op_type)
             if function is not None:
                 function(self, node)
 
-    def find_functions(self):
+    def find_functions(self) -> None:
         """Element-wise functions of one tensor: x * sigmoid(x) is one table, not three."""
         users = self.users()
         roots = {}  # tensor -> (root tensor, nodes) where it is such a function
@@ -195,7 +200,7 @@ class Prepared:
             n.op_type in ("Add", "Sub", "Mul", "Div") and any(i in self.consts for i in n.input) for n in members
         )
 
-    def fold_affine(self):
+    def fold_affine(self) -> None:
         """BatchNormalization and per-channel Mul, Add, Sub, Div into the Conv or Gemm before them, or as 1x1 Convs."""
         for node in list(self.nodes):
             if node.name in self.in_functions:
@@ -262,7 +267,7 @@ class Prepared:
         maker.input.extend(operands)
         return True
 
-    def fold_pads(self):
+    def fold_pads(self) -> None:
         """Zero padding in front of a Conv into the Conv."""
         for node in list(self.nodes):
             if node.op_type != "Pad" or node.output[0] in self.outputs:
@@ -299,7 +304,7 @@ class Prepared:
         return pads if half >= 3 and not any(pads[:2] + pads[half : half + 2]) and min(pads) >= 0 else None
 
 
-def by_channel(array, channels):
+def by_channel(array: NDArray, channels: int) -> NDArray[np.float32]:
     """float32, shape (channels,), of one number or one a channel."""
     return np.broadcast_to(np.asarray(array, np.float32), (channels,))
 
@@ -397,7 +402,7 @@ def _prelu(state, node):
 _SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu}
 
 
-def prepare(model, *, randomize=None):
+def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None = None) -> Prepared:
     """Rewrite a float model in place.
 
     Parameters

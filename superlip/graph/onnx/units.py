@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import NodeProto
 
 from .functions import clip_range, clip_together
 from .importer.float_ops import FLOAT_OPS
 from .onnxtools import attributes
+from .rewrite import Prepared
 from .views import LAYOUT_OPS
 
 __all__ = ["ANY", "Unit", "find_units"]
@@ -35,32 +37,32 @@ class Unit:
     """
 
     kind: str
-    members: tuple
-    sources: tuple
-    clip: tuple = ANY
+    members: tuple[NodeProto, ...]
+    sources: tuple[str, ...]
+    clip: tuple[float, float] = ANY
 
     @property
-    def node(self):
+    def node(self) -> NodeProto:
         return self.members[0]
 
     @property
-    def op(self):
+    def op(self) -> str:
         return self.members[0].op_type
 
     @property
-    def results(self):
+    def results(self) -> list[str]:
         return [o for o in self.members[-1].output if o]
 
     @property
-    def output(self):
+    def output(self) -> str:
         return self.members[-1].output[0]
 
     @property
-    def on_accelerator(self):
+    def on_accelerator(self) -> bool:
         return self.kind != "host"
 
 
-def find_units(prepared):
+def find_units(prepared: Prepared) -> list[Unit]:
     """The nodes of a ``Prepared`` model as units, each behind those that it takes from."""
     users = prepared.users()
     functions = {id(members[-1]): members for members in prepared.functions}

@@ -12,6 +12,7 @@ from superlip.graph.onnx.views import View, image_shape
 
 from . import emit
 from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
+from .geometry import concat_shape, geometry, reduced_shape
 from .importer import Importer
 from .states import Params, Pending, Unsupported
 from .weights import Quantized, biased, dense_weights, quantized_weights, signed_weights
@@ -39,7 +40,7 @@ def _conv(importer: Importer, node: NodeProto) -> Pending | None:
         raise Unsupported("Conv weights quantized along another axis than the output channels")
     weights = signed_weights(integers, zero, node.name, importer.element)
     given = attributes(node)
-    size = emit.geometry(given, view.shape, weights.shape[2:], "Conv")["size"]
+    size = geometry(given, view.shape, weights.shape[2:], "Conv")["size"]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         source = importer.values[view.value]
@@ -88,7 +89,7 @@ def _average_pool(importer: Importer, node: NodeProto) -> Pending | None:
     if view is None:
         return None
     given = attributes(node)
-    size = emit.geometry(given, view.shape, given["kernel_shape"], "AveragePool")["size"]
+    size = geometry(given, view.shape, given["kernel_shape"], "AveragePool")["size"]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         return emit.average_pool(importer, names, view, given, params, tensor, (low, high))
@@ -104,7 +105,7 @@ def _global_pool(importer: Importer, node: NodeProto) -> View | Pending | None:
     if node.op_type == "ReduceMean":
         given = attributes(node)
         axes = given.get("axes", importer.const(node.input[1]) if len(node.input) > 1 else None)
-        shape = emit.reduced_shape(node.op_type, view.shape, axes, bool(given.get("keepdims", 1)))
+        shape = reduced_shape(node.op_type, view.shape, axes, bool(given.get("keepdims", 1)))
     if node.op_type == "GlobalMaxPool":
         value = importer.materialize(view)
         kernel = importer.values[value].shape[1:]
@@ -135,7 +136,7 @@ def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         return emit.concat(importer, names, views, values, tensor, params, (low, high))
 
-    return Pending(finish, emit.concat_shape(views), (node.name,))
+    return Pending(finish, concat_shape(views), (node.name,))
 
 
 FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | Pending | None]] = {

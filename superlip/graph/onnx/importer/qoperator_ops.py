@@ -13,6 +13,7 @@ from superlip.graph.onnx.views import View
 
 from . import emit
 from .float_functions import affine
+from .geometry import reduced_shape
 from .importer import Importer
 from .states import Params, Unsupported
 from .tables import operator_table
@@ -122,7 +123,7 @@ def _qlinear_average(importer: Importer, node: NodeProto) -> None:
 def _qlinear_reduce_mean(importer: Importer, node: NodeProto) -> None:
     i, given = _inputs(node), attributes(node)
     view = _operand(importer, node, 0)
-    shape = emit.reduced_shape(node.op_type, view.shape, given.get("axes", ()), bool(given.get("keepdims", 1)))
+    shape = reduced_shape(node.op_type, view.shape, given.get("axes", ()), bool(given.get("keepdims", 1)))
     params = _params(importer, i[3], i[4])
     _give(importer, node, emit.global_average_pool(
         importer, (node.name,), view, params, node.output[0], importer.element.bounds, shape
