@@ -27,7 +27,7 @@ _CHECKPOINT, _FACTS, _LOCK = "checkpoint.bin", "facts.txt", "lock"
 class SimulationInterrupted(KeyboardInterrupt):
     """A run was interrupted, and the same run will go on from cluster cycle ``cycle``."""
 
-    def __init__(self, cycle):
+    def __init__(self, cycle: int):
         super().__init__(f"interrupted; the same run goes on from cycle {cycle:,}")
         self.cycle = cycle
 

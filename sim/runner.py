@@ -28,6 +28,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +37,7 @@ from typing import Any
 from superlip.rtl.verilog import to_verilog
 from superlip.tools.cache import cache_folder, entry, remove_old, work_folder
 from superlip.tools.children import child
-from superlip.tools.toolchain import MissingToolError, find_toolchain, install_command
+from superlip.tools.toolchain import MissingToolError, Toolchain, find_toolchain, install_command
 
 from .build import BuildError, last_lines
 from .stand_ins import StandIns
@@ -125,9 +126,17 @@ def _import_file(path):
 
 
 def run_bench(
-    testbench, case_name=None, *, parameters=None, seed=None, waves=False, test=None, folder=None, stand_ins=False,
-    simulator=None,
-):  # fmt: skip
+    testbench: str | Path,
+    case_name: str | None = None,
+    *,
+    parameters: dict[str, Any] | None = None,
+    seed: int | None = None,
+    waves: bool = False,
+    test: str | None = None,
+    folder: str | Path | None = None,
+    stand_ins: bool = False,
+    simulator: str | None = None,
+) -> Path:
     """Run the cocotb tests of one case of a testbench, superlip's or your own.
 
     ``superlip.sim.run_bench("vector", "lanes8")``, or ``run_bench("my/adder.py", parameters={"width": 12})``.
@@ -232,7 +241,7 @@ def _build(tools, component, waves, stand_ins):
     return build_verilog(tools, text, waves=waves, stand_ins=platform)
 
 
-def build_verilog(tools, text, *, waves=False, stand_ins=None):
+def build_verilog(tools: Toolchain, text: str, *, waves: bool = False, stand_ins: StandIns | None = None) -> Path:
     """Folder of the simulator of a Verilog text with a module ``top``: from the cache, or built.
 
     ``stand_ins`` : StandIns, optional
@@ -296,8 +305,17 @@ def _build_icarus(version, component, waves, generation):
 
 
 def run_tests(
-    build, module_name, parameters, seed, folder, *, waves=False, test=None, simulator="verilator", variables=None
-):
+    build: Path,
+    module_name: str,
+    parameters: Any,
+    seed: int,
+    folder: Path,
+    *,
+    waves: bool = False,
+    test: str | None = None,
+    simulator: str = "verilator",
+    variables: Mapping[str, str] | None = None,
+) -> tuple[int, int]:
     """Run the tests of a module on a simulator that was built: how many there are, and how many of them failed.
 
     ``variables`` : dict, optional

@@ -9,6 +9,7 @@ components, which run with the stand-ins as well, and by whole runs of nodes wit
 """
 
 from pathlib import Path
+from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Instance, Signal
 
@@ -31,7 +32,7 @@ class StandIns:
         self._channels = {}
 
     @property
-    def definitions(self):
+    def definitions(self) -> dict[str, Any]:
         """Macros, name to value: the channels that the stand-ins are made for; known when the design is elaborated."""
         return {name: self._channels.get(name, 8) for name in ("SUPERLIP_TM", "SUPERLIP_TN")}
 
@@ -43,7 +44,7 @@ class StandIns:
                     f"{self._channels[f'SUPERLIP_{name.upper()}']}: stand-ins are for one number of channels"
                 )
 
-    def get_pe_array(self, array, m, *, ready):
+    def get_pe_array(self, array: Any, m: Any, *, ready: Any) -> None:
         """``ready``: ``psum`` of the oldest x is due in the next cycle."""
         self._use(array, tm=array.tm, tn=array.tn)
         m.submodules.stand_in = Instance(
@@ -54,7 +55,7 @@ class StandIns:
             o_psum=array.psum.as_value(),
         )  # fmt: skip
 
-    def get_memory_banks(self, memory, m, *, fetched):
+    def get_memory_banks(self, memory: Any, m: Any, *, fetched: Any) -> None:
         """``fetched``: for each reader, a read was accepted one cycle ago."""
         self._use(memory, tn=memory.lanes)
         reads, writes = list(memory.read), list(memory.write)
@@ -71,7 +72,9 @@ class StandIns:
             i_write_data=Cat(port.data for port in writes), i_write_mask=Cat(port.mask for port in writes),
         )  # fmt: skip
 
-    def get_accumulator_banks(self, accumulators, m, *, fetches, fetch, arrive, write, accepted):
+    def get_accumulator_banks(
+        self, accumulators: Any, m: Any, *, fetches: Any, fetch: Any, arrive: Any, write: Any, accepted: Any
+    ) -> None:
         """``fetches``: ``fetch`` reads; ``arrive``, ``write``: later stages; ``accepted[0]``: a read one cycle ago."""
         self._use(accumulators, tm=accumulators.lanes)
         read = accumulators.read
@@ -93,7 +96,7 @@ class StandIns:
             i_show=accepted[0], i_show_half=half, o_data=read.data,
         )  # fmt: skip
 
-    def get_vector_datapath(self, datapath, m, *, ready):
+    def get_vector_datapath(self, datapath: Any, m: Any, *, ready: Any) -> None:
         """``ready``: the oldest result is due in the next cycle."""
         self._use(datapath, tm=datapath.config.tm, tn=datapath.config.tn)
         step = datapath.step

