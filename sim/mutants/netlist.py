@@ -19,8 +19,8 @@ TOP = "top"
 _CLOCKS = ("CLK", "ARST", "SRST", "RD_CLK", "WR_CLK")
 """Ports of cells that are left alone: a design with its clock cut or its reset stuck is not what a test is for."""
 
-_LINT = ("UNOPTFLAT", "LATCH", "CMPCONST", "UNSIGNED", "BLKSEQ")
-"""Of Verilator: what a mutant may do to a design that is clean."""
+_LINT = ("UNOPTFLAT", "LATCH", "CMPCONST", "UNSIGNED", "BLKSEQ", "CASEOVERLAP")
+"""Of Verilator: what a mutant may do to a design that is clean, and yosys' way to write a priority."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from superlip.sim.testbenches._streams import Source, start, tick
 __all__ = ["CASES", "DRAM_WORDS", "STRIPE", "CopyTestbench", "fast_bodies", "misplace"]
 
 CASES = {
-    "one_port": {"act_words": 1024, "weight_words": 512},
     "four_ports": {
         "tm": 64, "tn": 64, "act_words": 768, "act_banks": 3, "weight_words": 512,
         "axi_ports": 4, "axi_outstanding": 8, "axi_burst_beats": 16,
     },
+    "one_port": {"act_words": 1024, "weight_words": 512},
     "narrow": {
         "tm": 16, "tn": 16, "act_words": 512, "weight_words": 768, "weight_banks": 3,
         "axi_ports": 2, "axi_outstanding": 1, "axi_burst_beats": 5,

@@ -125,6 +125,19 @@ async def exchange(testbench, frames, *, idle=0.0):
             assert header == header | fields | {"source": NODE[side], "heard": 1}
 
 
+async def all_credits_return(testbench, frames):
+    """When all is quiet, each side's announcement allows as many frames as it has slots."""
+    config = testbench.config
+    for side in "ab":
+        taken, wire = len(frames[OTHER[side]]), testbench.wires[side]
+        wanted = (taken + config.frame_slots) % 256
+
+        def announced(wire=wire, wanted=wanted):
+            return wire.frames and decode_frame(config, wire.frames[-1][1])[0]["credits"] == wanted
+
+        await until(testbench.dut, announced, cycles=3000)
+
+
 def random_frames(testbench, count):
     return {side: [random_frame(testbench.rng, testbench.config, side) for _ in range(count)] for side in "ab"}
 
@@ -135,7 +148,9 @@ async def delivers(dut):
     testbench = Testbench(dut, stall=0.3, write_stall=0.3, latency=17)
     await testbench.begin()
     await testbench.release("a", "b")
-    await exchange(testbench, random_frames(testbench, 40), idle=0.3)
+    frames = random_frames(testbench, 40)
+    await exchange(testbench, frames, idle=0.3)
+    await all_credits_return(testbench, frames)
 
 
 @cocotb.test()

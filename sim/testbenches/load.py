@@ -6,7 +6,7 @@ from cocotbext.axi import AxiRamRead, AxiReadBus
 
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode
-from superlip.rtl.load import Load
+from superlip.rtl.load import Load, stage_words
 from superlip.rtl.ports import UnitError
 from superlip.sim.testbenches._axi import copy_words, random_copy, words_of
 from superlip.sim.testbenches._copies import CASES, DRAM_WORDS, STRIPE, CopyTestbench, fast_bodies, misplace
@@ -106,6 +106,24 @@ async def axi_ram(dut):
             channel.set_pause_generator(pauses(testbench.rng, 0.2))
     bodies = testbench.random_bodies(6)
     await testbench.send(bodies)
+    await testbench.finish(len(bodies))
+    testbench.check(bodies)
+
+
+@cocotb.test()
+async def writes_wait(dut):
+    """A fast memory, and a buffer that takes nothing for long: what comes has its place, again and again."""
+    testbench = Testbench(dut)
+    await testbench.start(latency=2)
+    line = {"count1": 1, "count2": 1, "local": 3, "memory": 0, "count0": 400}
+    bodies = [line | {"dram": 1 + 410 * n} for n in range(4)]
+    sender = cocotb.start_soon(testbench.send(bodies))
+    for _ in range(3):
+        testbench.stall = 1.0
+        await tick(dut, 2 * stage_words(testbench.config))
+        testbench.stall = 0.0
+        await tick(dut, 300)
+    await sender
     await testbench.finish(len(bodies))
     testbench.check(bodies)
 
