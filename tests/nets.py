@@ -106,6 +106,36 @@ class Builder:
         self.nodes.append(ir.Host(name=name, inputs=(x,), output=out, model=model, reason=kind))
         return out
 
+    def host_real(self, *inputs):
+        """Sum of what tensors stand for, in float32: the host keeps it."""
+        name = f"host{len(self.nodes)}"
+        values = [self.values[x] for x in inputs]
+        self.values[f"{name}.y"] = ir.Value(f"{name}.y", values[0].shape, 1.0, 0, is_float=True)
+        nodes, constants, graph_inputs = [], {}, []
+        for i, value in enumerate(values):
+            kind = TensorProto.FLOAT if value.is_float else TensorProto.INT8
+            graph_inputs.append((f"x{i}", kind, [1, *value.shape]))
+            if value.is_float:
+                nodes.append(helper.make_node("Identity", [f"x{i}"], [f"real{i}"]))
+                continue
+            constants |= {f"scale{i}": np.float32(value.scale), f"zero{i}": np.int8(value.zero_point)}
+            nodes.append(helper.make_node("DequantizeLinear", [f"x{i}", f"scale{i}", f"zero{i}"], [f"real{i}"]))
+        nodes.append(helper.make_node("Sum", [f"real{i}" for i in range(len(values))], ["y"]))
+        model = small_model(nodes, graph_inputs, ["y"], constants, {"": 17})
+        self.nodes.append(ir.Host(name=name, inputs=tuple(inputs), output=f"{name}.y", model=model, reason="Sum"))
+        return f"{name}.y"
+
+    def host_quantized(self, x):
+        """int8 of a tensor that the host keeps."""
+        name, source = f"host{len(self.nodes)}", self.values[x]
+        out = self._value(f"{name}.y", source.shape)
+        node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])
+        result = self.values[out]
+        constants = {"scale": np.float32(result.scale), "zero": np.int8(result.zero_point)}
+        model = small_model([node], [("x", TensorProto.FLOAT, [1, *source.shape])], ["y"], constants, {"": 17})
+        self.nodes.append(ir.Host(name=name, inputs=(x,), output=out, model=model, reason="QuantizeLinear"))
+        return out
+
     def reshape(self, x, shape):
         return self._shuffled(ir.Reshape, x, shape)
 

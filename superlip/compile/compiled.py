@@ -133,7 +133,9 @@ class Compiled:
         ]
 
     def write_pieces(self, name: str) -> list[Piece]:
-        """Where a value that the host writes goes: list of Piece."""
+        """Where a value that the host writes goes: list of Piece, empty where it keeps it."""
+        if name not in self.network.places:
+            return []
         storage = self.network.places[name].storage
         return [
             piece
@@ -143,7 +145,12 @@ class Compiled:
         ]
 
     def writes(self, name: str, value: NDArray[np.int8]) -> list[tuple[int, int, bytes]]:
-        """DRAM contents of a value that the host makes (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
+        """DRAM contents of a value that the host makes (int8, shape (C, H, W)): list of (board, byte offset, bytes).
+
+        None of one that it keeps, in numbers of the model's own.
+        """
+        if name not in self.network.places:
+            return []
         place = self.network.places[name]
         words = pack_words(value, place.offset, place.storage.groups, place.storage.tn)
         return [

@@ -40,6 +40,8 @@ class Stages:
         buffer = self.context.plan.activations[board]
         part = buffer.strips[op][strip]
         low, high = self.context.network.ops[op].input_rows(part.row0, part.row1)
+        if storage.height == 1:  # the same row for all of them, as of a gate
+            low, high = 0, 1
         stages = buffer.stages[op, storage.name]
         return View(stages[strip % len(stages)], low, high - low, storage.width, 0, storage.groups)
 

@@ -145,7 +145,7 @@ class Op:
         row0, row1, *_ = self.sums(row0, row1)
         low = row0 * sy - top
         high = (row1 - 1) * sy - top + (kh - 1) * dy + 1
-        height = self.inputs[0].storage.height
+        height = max(place.storage.height for place in self.inputs)
         return max(0, min(low, height)), max(0, min(high, height))
 
     def needs(self, part: Part) -> list[Part]:

@@ -52,7 +52,7 @@ class _Lowering:
         if all(self._on_host(node) for node in self.nodes):
             raise LoweringError(f"{graph.name}: no operation for the accelerator")
         needed = [name for host in self.host for name in host.inputs]
-        made = {node.output for node in self.nodes} | {graph.input}
+        made = {node.output for node in self.nodes if not graph.values[node.output].is_float} | {graph.input}
         self.outputs = list(dict.fromkeys(name for name in (*graph.outputs, *needed) if name in made))
         self.fusion = Fusion(graph, self.places, self.outputs)
         self.pooled: set[str] = set()
@@ -72,7 +72,8 @@ class _Lowering:
             if any(host.output in node.inputs for host in waiting):
                 steps += [HostStep(host, len(self.ops)) for host in waiting]
                 for host in waiting:
-                    self.places.own(host.output)
+                    if not self.graph.values[host.output].is_float:  # that one the host keeps
+                        self.places.own(host.output)
                 waiting = []
             if node.output not in self.pooled:
                 spec_of(node).lower(self)

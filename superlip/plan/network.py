@@ -68,7 +68,8 @@ class Network:
 
     def given(self) -> dict[Storage, int]:
         """Storages that the host writes -> position at which it does: the image, and the results of host steps."""
-        results = {self.places[step.node.output].storage: step.position for step in self.steps}
+        steps = [step for step in self.steps if step.node.output in self.places]
+        results = {self.places[step.node.output].storage: step.position for step in steps}
         return {self.input.storage: 0, **results}
 
     def words(self, name: str, values: Mapping[str, NDArray[np.int8]]) -> NDArray[np.int8]:

@@ -14,6 +14,7 @@ from paths import LIGHT
 from superlip.boards import TARGETS
 from superlip.compile.program import Access, Emitter
 from superlip.graph import load
+from superlip.ops.lowering import LoweringError
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
@@ -284,6 +285,61 @@ def test_host_operations_on_activations_in_dram(boards, split):
         net.graph(c), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards])
     )
     assert {"image", "conv0.y", "host1.y"} <= compiled.in_dram
+
+
+@pytest.mark.parametrize("boards, split", SPLITS)
+def test_what_the_host_keeps(boards, split):
+    """Numbers of the model's own, for another host operation of the same stop, of a later one, and for an output."""
+    net = Builder(np.random.default_rng(13), (9, 6, 6))
+    a = net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1))
+    kept = net.host_real(a)
+    b = net.conv(net.host_quantized(kept), 12, (1, 1))
+    both = net.host_real(b, kept)
+    c = net.conv(net.host_quantized(both), 8, (1, 1))
+    compiled = run_compiled(net.graph(c, net.host_real(c), both), net.image(), boards, split=split)
+    assert compiled.network.cuts == [1, 2]
+    assert [step.node.output for step in compiled.network.steps if step.node.output not in compiled.network.places] == [
+        kept, both
+    ]  # fmt: skip
+    with pytest.raises(LoweringError, match="is no integer tensor, and the accelerator needs it"):
+        lower(net.graph(net.conv(kept, 4, (1, 1))), 8)
+
+
+@pytest.mark.parametrize("boards, split", SPLITS)
+def test_gates(boards, split):
+    """Squeeze-and-excite: a number a channel times an image, either operand first, and where lanes don't agree."""
+    net = Builder(np.random.default_rng(14), (9, 7, 5))
+    a = net.conv("image", 20, (3, 3), pads=(1, 1, 1, 1))
+    gate = net.conv(net.pool(a, "average", (7, 5)), 20, (1, 1))
+    b = net.mul(a, gate)
+    joined = net.concat(net.conv("image", 3, (1, 1)), a)
+    shifted = net.slice(joined, 3, 23)
+    c = net.mul(shifted, gate)
+    d = net.conv(net.mul(b, c), 6, (3, 3), strides=(2, 2))
+    compiled = run_compiled(net.graph(d, joined), net.image(), boards, split=split)
+    gated = [op for op in compiled.network.ops if op.name in ("mul3", "mul7")]
+    assert [op.inputs[0].size for op in gated] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_a_gate_of_an_image_in_dram(boards, split):
+    net = Builder(np.random.default_rng(15), (16, 24, 16))
+    a = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    squeezed = net.pool(net.conv("image", 16, (3, 3), strides=(6, 4), pads=(1, 1, 1, 1)), "average", (4, 4))
+    b = net.mul(a, net.conv(squeezed, 16, (1, 1)))
+    c = net.conv(b, 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    compiled = run_compiled(
+        net.graph(c), net.image(), boards, split=split, target=cramped(*{1: (1536, 3), 2: (768, 3)}[boards])
+    )
+    assert "conv0.y" in compiled.in_dram
+
+
+def test_products_of_other_shapes_are_refused():
+    net = Builder(np.random.default_rng(16), (8, 4, 4))
+    wide = net.conv("image", 8, (1, 1))
+    row = net.pool("image", "max", (4, 1))
+    with pytest.raises(LoweringError, match=r"a product of tensors of shape \(8, 4, 4\) and \(8, 1, 4\)"):
+        lower(net.graph(net.mul(wide, row)), 8)
 
 
 def test_operations_that_share_a_word_divided_differently():

@@ -26,15 +26,12 @@ def test_a_float_operator_between_two_layers():
 
 
 @pytest.mark.parametrize("op", ["Einsum", "CumSum"])
-def test_others_are_refused_between_layers(op):
+def test_any_operator_between_two_layers(op):
     net = Quantized()
     inputs = [net.both("x")] if op == "Einsum" else [net.both("x"), net.const(np.int64(1))]
     strange = net.op(op, *inputs, **({"equation": "abcd->abcd"} if op == "Einsum" else {}))
-    graph, importer = net.imported(net.both(net.conv(net.both(strange), 2, 2)))
-    assert graph is None
-    assert [(n.op_type, why) for n, why in importer.unsupported] == [
-        (op, "not supported between accelerated operators")
-    ]
+    graph = net.check(net.both(net.conv(net.both(strange), 2, 2)))
+    assert [type(n) for n in graph.nodes] == [ir.Host, ir.Conv] and graph.nodes[0].reason == f"{op} in floating point"
 
 
 def test_elements_in_an_order_that_no_node_writes_are_moved_by_the_host():

@@ -40,8 +40,22 @@ def test_a_reshape_that_mixes_channels_and_pixels_is_the_hosts(net):
     assert [(type(node), node.name) for node in behind] == [(ir.Host, "reshape1")]
 
 
+def test_what_the_host_keeps_for_both_is_computed_twice(net):
+    kept = net.host_real("image")
+    y = net.conv(net.host_quantized(kept), 4, (1, 1))
+    assert divided(net, net.host_real(y, kept)) == (["host0", "host1", "conv2"], ["host0", "host3"])
+
+
+def test_the_hosts_nodes_come_as_early_as_they_can(net):
+    """Two branches behind one operation of the host: one stop."""
+    first = net.host("image")
+    y = net.conv(first, 4, (1, 1))
+    z = net.conv(net.host(first), 4, (1, 1))
+    assert divided(net, net.add(y, z))[0] == ["host0", "host2", "conv1", "conv3", "add4"]
+
+
 def test_a_result_in_floating_point_cannot_go_on(net):
     y = net.host("image")
     net.values[y] = dataclasses.replace(net.values[y], is_float=True)
-    with pytest.raises(LoweringError, match="host0: its result is no int8 tensor, and the accelerator needs it"):
+    with pytest.raises(LoweringError, match="host0: its result is no integer tensor, and the accelerator needs it"):
         divided(net, net.conv(y, 4, (1, 1)))

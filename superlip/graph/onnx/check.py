@@ -68,7 +68,7 @@ def examine(
         graph, why = None, f"not examined: {error}"
     else:
         why = f"not examined, since {next(iter(loader.refused))!r} is not supported" if loader.refused else ""
-    fate = dict(loader.prepared.fate) if loader.prepared else {}
+    fate = loader.prepared.fate | loader.prepared.taken_in if loader.prepared else {}
     verdicts = dict(loader.importer.verdicts) if loader.importer else {}
     verdicts |= {name: ("unsupported", f"needs the result of {cause!r}") for name, cause in loader.behind.items()}
     verdicts |= {name: ("unsupported", why) for name, why in loader.refused.items()}

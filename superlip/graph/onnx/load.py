@@ -14,6 +14,7 @@ from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
 from superlip.graph.ir import Graph
 
+from .calibrate import observe_ranges
 from .importer import import_model
 from .importer.importer import Importer
 from .input_shape import InputShape, set_input_shapes
@@ -142,13 +143,23 @@ class Loader:
             raise ModelError(f"{self.name} can't be run by ONNX Runtime either: {refused}") from error
 
     def _import(self):
-        model = self.model
+        model, prepared, ranges = self.model, None, {}
         if not is_quantized(model):
             model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
-            model = self._quantize(model)
-        graph, self.importer = import_model(model, self.name, self.refused)
-        if graph is not None and self.prepared is not None:
-            graph.notes[:0] = self.prepared.notes
+            prepared, images = self._prepare(model)
+            self.prepared, self.images = prepared, images
+            ranges = observe_ranges(prepared.model, images)
+        hosted = {}
+        while True:
+            if prepared is not None:
+                model = quantize(prepared, ranges, hosted)
+            graph, self.importer = import_model(model, self.name, self.refused, hosted)
+            more = _for_host(self.importer, prepared, self.refused, hosted)
+            if not more:
+                break
+            hosted |= more
+        if graph is not None and prepared is not None:
+            graph.notes[:0] = prepared.notes
         if graph is not None:
             self._remember(graph)
         return graph
@@ -162,7 +173,8 @@ class Loader:
             graph.calibration = read_images(self.calibrate, input_of(graph), what="calibration images")
             graph.notes.append("the model is quantized already: calibration images are only used to check it")
 
-    def _quantize(self, model):
+    def _prepare(self, model: ModelProto) -> tuple[Prepared, NDArray]:
+        """The float model ready for quantization, and images to calibrate it with."""
         info = model.graph.input[0]
         if info.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise ModelError(f"input {info.name!r} of a float model must be float32")
@@ -178,13 +190,10 @@ class Loader:
                 f"random_weights=SEED to try a graph without weights"
             )
         model = upgrade(model)
-        self.prepared = prepare(
-            model, randomize=None if self.random_weights is None else randomizer(self.random_weights)
-        )
-        if self.prepared.randomized is not None:
-            self.reference, self.has_random_weights = self.prepared.randomized, True
-        self.images = images
-        return quantize(self.prepared, images)
+        prepared = prepare(model, randomize=None if self.random_weights is None else randomizer(self.random_weights))
+        if prepared.randomized is not None:
+            self.reference, self.has_random_weights = prepared.randomized, True
+        return prepared, images
 
 
 def read_model(path: str | PathLike[str]) -> ModelProto:
@@ -240,3 +249,30 @@ def _named_after(node, names, takers):
         taker = takers.get(taker.output[0])
     own = "" if taker is None else next(names[o] for o in taker.output if o in names)
     return f"{own}/{node.op_type.lower()}" if own else ""
+
+
+def _for_host(importer, prepared, refused, hosted):
+    """Nodes that the accelerator turned out not to run and the host may: why, by name.
+
+    Parameters
+    ----------
+    importer : Importer
+        Behind an import.
+    prepared : Prepared or None
+        Of a float model; of its nodes are those that are found.
+    refused, hosted : dict of str to str
+        Nodes that nothing runs, and that the host runs already.
+    """
+    unhostable = importer.unhostable | refused.keys()
+    own = None if prepared is None else {n.name for n in prepared.nodes}
+    found = {}
+    for node, why in importer.unsupported:
+        name = node.name
+        while own is not None and name not in own and "/" in name:  # of a node that was made for it
+            name = name.rpartition("/")[0]
+        if node.name not in unhostable and name not in hosted and (own is None or name in own):
+            found[name] = why
+    if prepared is not None and not found:  # with what stands around them there, nothing is rounded in between
+        verdicts = {name: importer.verdicts.get(name, ("", "")) for name in prepared.between - hosted.keys()}
+        found = {name: why for name, (verdict, why) in verdicts.items() if verdict == "host"}
+    return found

@@ -2,10 +2,11 @@
 
 The result is an ONNX model in QOperator format (docs/quantization.md says why): integer operators wherever ONNX Runtime
 has one that is exact; DequantizeLinear, operator, QuantizeLinear elsewhere, which the importer turns into tables,
-poolings and host operations. Every node of the model is in the result, or in ``fate`` with the reason why not: an
+poolings and host operations. Every node of the model is in the result, or in ``taken_in`` with the reason why not: an
 activation is left out only where the integers saturate exactly where it does.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,12 @@ from onnx import ModelProto, helper
 from superlip.element import INT8
 from superlip.graph.ir import integers_of
 
-from .calibrate import observe_ranges
 from .functions import ELEMENTWISE
 from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
 from .rewrite import Prepared
 from .units import find_units
+from .views import LAYOUT_OPS
 
 __all__ = ["quantize"]
 
@@ -29,6 +30,8 @@ _INTEGER_MOVERS = frozenset(
     ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "MaxPool", "Resize"]
 )
 """Movers that ONNX Runtime has for integers; the others run between DequantizeLinear and QuantizeLinear."""
+_CHEAP_ON_HOST = (LAYOUT_OPS | ELEMENTWISE | {"Concat"}) - {"Resize", "Upsample"}
+"""Operators that stay on the host between others of the host: work on each element once, or none."""
 _CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
 """Element-wise functions that are tables even where the model's output is all that takes them."""
 _ELEMENT = INT8
@@ -61,27 +64,25 @@ class _Params:
         return int(low), int(high)
 
 
-def quantize(prepared: Prepared, images: NDArray[np.float32]) -> ModelProto:
+def quantize(prepared: Prepared, ranges: dict[str, tuple[float, float]], hosted: Collection[str] = ()) -> ModelProto:
     """Quantize a prepared float model.
 
     Parameters
     ----------
     prepared : Prepared
-        See ``rewrite.prepare``. Its ``fate`` learns which nodes were taken in by others.
-    images : ndarray float32, shape (N, ...)
-        Calibration; each is fed alone.
+        See ``rewrite.prepare``. Its ``taken_in`` learns which nodes were taken in by others.
+    ranges : dict of str to (low, high)
+        Of its tensors on calibration images: ``calibrate.observe_ranges``.
+    hosted : names
+        Of nodes that the host is to run, in floating point.
 
     Returns
     -------
     ModelProto: unsigned activations, signed weights with one scale an output channel. A tensor keeps its name where it
     is an integer; the integers of an output of the model have the name that ``ir.integers_of`` gives them.
 
-    Raises
-    ------
-    ModelError
-        If ONNX Runtime can't run the model on the images, or gives numbers that are not finite.
     """
-    return _Writer(prepared, observe_ranges(prepared.model, images)).model()
+    return _Writer(prepared, ranges, hosted).model()
 
 
 def _wanted(units):
@@ -91,6 +92,15 @@ def _wanted(units):
         if unit.kind == "integer" or not wanted.isdisjoint(unit.results):
             wanted.update(unit.sources)
     return wanted
+
+
+def _for_host(units):
+    """Tensors that only the host takes, if it does the cheap work between its own, too."""
+    found = {name for unit in units for name in unit.results}
+    for unit in reversed(units):
+        if unit.kind != "host" and not (unit.op in _CHEAP_ON_HOST and found.issuperset(unit.results)):
+            found.difference_update(unit.sources)
+    return found
 
 
 def _choose_params(units, ranges, source, outputs):
@@ -108,11 +118,11 @@ def _choose_params(units, ranges, source, outputs):
     padded = _padded(units, outputs)
     for unit in units:
         for name in unit.results:
-            first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.kind == "mover" else name
+            first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.is_mover else name
         for name in unit.sources:
             if unit.kind == "clip":
                 clips.setdefault(name, []).append(unit)
-            elif unit.kind != "mover":
+            elif not unit.is_mover:
                 others.add(name)
     groups = {}
     for name, root in first.items():
@@ -149,12 +159,15 @@ def _padded(units, outputs):
 class _Writer:
     """Writes the quantized model: a tensor is there as integers, as floats, or as both."""
 
-    def __init__(self, prepared, ranges):
+    def __init__(self, prepared, ranges, hosted):
         self.prepared = prepared
+        prepared.taken_in = {}
+        prepared.between = set()
         self.consts, self.outputs = prepared.consts, prepared.outputs
         self.input = prepared.model.graph.input[0].name
-        self.units = find_units(prepared)
+        self.units = find_units(prepared, hosted)
         self.wanted = _wanted(self.units)
+        self.for_host = _for_host(self.units)
         self.params, self.saturated = _choose_params(self.units, ranges, self.input, self.outputs)
         self.makers = {o: n.name for n in prepared.nodes for o in n.output}
         self.integers, self.floats, self.reals = {}, {}, {}
@@ -245,6 +258,9 @@ class _Writer:
     def _stays_integer(self, unit):
         if not unit.on_accelerator or not all(name in self.params for name in (*unit.sources, *unit.results)):
             return False
+        of_host = [name in self.floats and name not in self.integers for name in unit.sources]
+        if unit.op in _CHEAP_ON_HOST and (all(of_host) or (any(of_host) and self.for_host.issuperset(unit.results))):
+            return False  # the host has what it takes, or takes what it gives: no stop of the boards for so little
         if unit.kind == "integer" or not self.wanted.isdisjoint(unit.results):
             return True
         # nothing accelerated comes behind it: on the accelerator only where its operand is there and it costs nothing
@@ -261,6 +277,8 @@ class _Writer:
 
     def _write_between(self, unit):
         """DequantizeLinear, the members, QuantizeLinear."""
+        if not unit.is_mover:
+            self.prepared.between.update(node.name for node in unit.members)
         operands = {name: self.as_real(name) for name in unit.sources}
         for node in unit.members:
             copy = _copy(node)
@@ -311,7 +329,7 @@ class _Writer:
     def _taken_in(self, nodes, by):
         for node in nodes:
             where = "the range of the quantized tensor before it" if by is None else f"{by.op_type} {by.name!r}"
-            self.prepared.fate[node.name] = ("folded", f"into {where}")
+            self.prepared.taken_in[node.name] = ("folded", f"into {where}")
 
     def _operator(self, unit, result):
         """The integer operator of a unit, from quantized operands to ``result``."""

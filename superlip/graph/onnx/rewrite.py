@@ -24,8 +24,10 @@ __all__ = ["prepare", "Prepared"]
 class Prepared:
     """A float model under rewriting.
 
-    ``fate`` is a dict of original node name to (verdict, why); nodes that survive are not in it. ``functions`` are
-    lists of nodes, in order, that the importer turns into one table: nothing is rounded between them.
+    ``fate`` is a dict of original node name to (verdict, why); nodes that survive are not in it. ``taken_in`` is the
+    same of those that others take in when it is quantized. ``between`` are the names of those that compute in floating
+    point between DequantizeLinear and QuantizeLinear, as far as the quantization knows. ``functions`` are lists of
+    nodes, in order, that the importer turns into one table: nothing is rounded between them.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -34,6 +36,8 @@ class Prepared:
         self.opsets = opset(model)
         name_nodes(self.graph)
         self.fate: dict[str, tuple[str, str]] = {}
+        self.taken_in: dict[str, tuple[str, str]] = {}
+        self.between: set[str] = set()
         self.functions: list[list[NodeProto]] = []
         self.notes: list[str] = []
         self.randomized: bytes | None = None  # the model with made-up weights, before anything else was rewritten

@@ -1,5 +1,6 @@
 """A float model cut into units: nodes that are quantized as one, with nothing rounded between them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,22 +59,36 @@ class Unit:
         return self.members[-1].output[0]
 
     @property
+    def is_mover(self) -> bool:
+        """Whether its result holds values of its operand only, wherever it runs."""
+        if self.kind == "host":
+            return self.op in _MOVERS and self.node.input[0] in self.sources
+        return self.kind == "mover"
+
+    @property
     def on_accelerator(self) -> bool:
         return self.kind != "host"
 
 
-def find_units(prepared: Prepared) -> list[Unit]:
-    """The nodes of a ``Prepared`` model as units, each behind those that it takes from."""
+def find_units(prepared: Prepared, hosted: Collection[str] = ()) -> list[Unit]:
+    """The nodes of a ``Prepared`` model as units, each behind those that it takes from.
+
+    ``hosted`` has the names of nodes that the host is to run.
+    """
     users = prepared.users()
     functions = {id(members[-1]): members for members in prepared.functions}
     taken = {id(n) for members in prepared.functions for n in members}
     units = []
     for node in prepared.nodes:
         if id(node) in functions:
-            units.append(_unit(prepared, "real", functions[id(node)]))
+            members = functions[id(node)]
+            units.append(_unit(prepared, "host" if any(n.name in hosted for n in members) else "real", members))
         elif id(node) not in taken:
-            kind = _kind(prepared, node)
-            clips, clip = _clips_behind(prepared, users, taken, node) if kind in ("integer", "real") else ([], ANY)
+            kind = "host" if node.name in hosted else _kind(prepared, node)
+            clips: list = []
+            clip: tuple[float, float] | None = ANY
+            if kind in ("integer", "real"):
+                clips, clip = _clips_behind(prepared, users, taken, hosted, node)
             if kind == "clip":
                 clip = clip_range(node, prepared.consts)
             taken.update(id(n) for n in clips)
@@ -88,7 +103,7 @@ def _unit(prepared, kind, members, clip=ANY):
     return Unit(kind, tuple(members), tuple(sources), clip)
 
 
-def _clips_behind(prepared, users, taken, node):
+def _clips_behind(prepared, users, taken, hosted, node):
     """Relu and Clip, of no other unit, that alone take what is before them, and what they leave."""
     members, clip = [], ANY
     last = node
@@ -97,7 +112,7 @@ def _clips_behind(prepared, users, taken, node):
         if len(behind) != 1 or last.output[0] in prepared.outputs or behind[0].op_type not in _CLIPS:
             return members, clip
         bounds = clip_range(behind[0], prepared.consts)
-        if bounds is None or id(behind[0]) in taken:
+        if bounds is None or id(behind[0]) in taken or behind[0].name in hosted:
             return members, clip
         last = behind[0]
         members.append(last)

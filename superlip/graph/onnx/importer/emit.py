@@ -132,7 +132,7 @@ def dense(
     m = len(weights)
     result = (*view.shape[:-1], m)
     return importer.emit(
-        ir.Conv, names, (source.name,), tensor, image_shape(result), result, params,
+        ir.Conv, names, (source.name,), tensor, (m, 1, 1), result, params,
         weights=weights,
         bias=fold_zero_point(bias, weights, source.zero_point),
         scale=channel_scale(source.scale, weight_scale, params.scale, m),

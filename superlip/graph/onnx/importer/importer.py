@@ -16,7 +16,7 @@ from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
 from superlip.graph.onnx.views import View, first_impossible, layout_nodes
 
-from .states import Params, Pending, Unsupported
+from .states import Hosted, Params, Pending, Unsupported
 from .tables import float_table
 from .weights import Quantized, real_constant
 
@@ -24,9 +24,20 @@ __all__ = ["Importer"]
 
 
 class Importer:
-    """State of one import: ``unsupported``, a list of (node, why), and ``verdicts``: (verdict, why) by node name."""
+    """State of one import.
 
-    def __init__(self, model: ModelProto, name: str, refused: dict[str, str] | None = None):
+    ``unsupported`` is a list of (node, why), ``unhostable`` has the names of those among them that the host can't run
+    either; ``verdicts`` is (verdict, why) by node name. ``hosted`` says why the host is to run a node that looks as if
+    the accelerator could.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        name: str,
+        refused: dict[str, str] | None = None,
+        hosted: dict[str, str] | None = None,
+    ):
         self.model = model
         self.name = name
         self.element = INT8
@@ -45,9 +56,16 @@ class Importer:
         self.notes: list[str] = []
         self.verdicts: dict[str, tuple[str, str]] = {}
         self.unsupported: list[tuple[NodeProto, str]] = []
+        self.unhostable: set[str] = set()
         self.refused = refused or {}
+        self.hosted = hosted or {}
+        self.hosted_values: dict[str, Hosted] = {}
         self.poisoned: dict[str, str] = {}
         self.producers: dict[str, NodeProto] = {o: n for n in model.graph.node for o in n.output if o}
+        self.readers: dict[str, list[NodeProto]] = {}
+        for node in model.graph.node:
+            for taken in node.input:
+                self.readers.setdefault(taken, []).append(node)
         self.by_name: dict[str, NodeProto] = {n.name: n for n in model.graph.node}
         self._materialized: dict[int, tuple[str, View]] = {}
         self._reinterpreted: dict[tuple[str, Params], str] = {}

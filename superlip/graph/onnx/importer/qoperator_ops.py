@@ -14,6 +14,7 @@ from superlip.graph.onnx.views import View
 from . import emit
 from .float_functions import affine
 from .geometry import reduced_shape
+from .host import integer_on_host, is_of_host
 from .importer import Importer
 from .states import Params, Unsupported
 from .tables import operator_table
@@ -37,7 +38,10 @@ def _inputs(node: NodeProto) -> list[str]:
 def _operand(importer: Importer, node: NodeProto, position: int) -> View:
     """View of an operand with the scale and zero point that follow it among the node's inputs."""
     name, scale, zero_point = _inputs(node)[position : position + 3]
-    return importer.reinterpret(_present(importer, name), _params(importer, scale, zero_point), name, (node.name,))
+    params = _params(importer, scale, zero_point)
+    if importer.view(name) is None and is_of_host(importer, name):
+        return integer_on_host(importer, name, params)
+    return importer.reinterpret(_present(importer, name), params, name, (node.name,))
 
 
 def _params(importer: Importer, scale: str, zero_point: str) -> Params:

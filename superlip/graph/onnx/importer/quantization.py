@@ -8,7 +8,7 @@ from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import LAYOUT_OPS, View
 
 from . import emit
-from .host import on_host
+from .host import integer_on_host, is_of_host, on_host
 from .importer import Importer
 from .layout import moved
 from .model_input import input_view, set_input
@@ -26,10 +26,19 @@ def dequantize(importer: Importer, node: NodeProto) -> None:
         importer.dq_consts[output] = _quantized_constant(importer, node)
         return
     view = importer.views.get(source)
+    if view is None and is_of_host(importer, source):
+        params = importer.params_taken(node, is_unsigned=_is_unsigned(importer, node))
+        view = integer_on_host(importer, source, params)
     if view is None:
         return  # of an operator that the host runs on integers, such as QLinearSoftmax
     params = importer.params_taken(node, importer.params_of(view).is_unsigned)
     importer.floats[output] = importer.reinterpret(view, params, output, (node.name,))
+
+
+def _is_unsigned(importer: Importer, node: NodeProto) -> bool:
+    """Whether a DequantizeLinear takes unsigned integers: what its zero point is."""
+    zero_point = importer.const(node.input[2]) if len(node.input) > 2 else None
+    return zero_point is None or zero_point.dtype.kind == "u"
 
 
 def _quantized_constant(importer: Importer, node: NodeProto) -> Quantized:
@@ -84,13 +93,17 @@ def _quantized(importer: Importer, source: str, params: Params, output: str, nod
     if producer is None or source in importer.consts:
         raise Unsupported(importer.why_not(source))
     passes = producer.op_type in LAYOUT_OPS or producer.op_type in ("MaxPool", "Relu", "Clip")
+    passes = passes and producer.name not in importer.hosted
     if not passes:
         return on_host(importer, source, params, output)
     inner = _quantized(importer, producer.input[0], params, f"{producer.input[0]}/quantized", node)
     importer.done(producer)
-    if producer.op_type == "MaxPool":
-        return emit.max_pool(importer, producer, inner, attributes(producer))
-    if producer.op_type in LAYOUT_OPS:
-        return moved(importer, producer, inner, is_int=False)[list(producer.output).index(source)]
+    try:
+        if producer.op_type == "MaxPool":
+            return emit.max_pool(importer, producer, inner, attributes(producer))
+        if producer.op_type in LAYOUT_OPS:
+            return moved(importer, producer, inner, is_int=False)[list(producer.output).index(source)]
+    except (Unsupported, ModelError) as error:
+        raise Unsupported(str(error), getattr(error, "node", None) or producer.name) from None
     table = np.clip(importer.element.by_pattern(), *params.bounds(importer.clip_range(producer)))
     return importer.apply_table(inner, table, params, output, (producer.name,))

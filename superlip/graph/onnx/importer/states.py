@@ -12,7 +12,7 @@ from superlip.graph import ir
 from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.views import View
 
-__all__ = ["Params", "Pending", "Unsupported"]
+__all__ = ["Hosted", "Params", "Pending", "Unhostable", "Unsupported"]
 
 
 class Unsupported(Exception):
@@ -21,6 +21,19 @@ class Unsupported(Exception):
     def __init__(self, why: str, node: str | None = None):
         super().__init__(why)
         self.node = node
+
+
+class Unhostable(Unsupported):
+    """Why not even the host can run a node."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A tensor of the model that the host makes: the value that holds it, its shape and type in the model."""
+
+    value: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 @dataclass(frozen=True)

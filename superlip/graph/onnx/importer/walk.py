@@ -4,7 +4,7 @@ from onnx import ModelProto, NodeProto
 
 from superlip.graph import ir
 from superlip.graph.errors import ModelError, node_line
-from superlip.graph.onnx.onnxtools import constant_value, name_nodes, small_model
+from superlip.graph.onnx.onnxtools import constant_value, name_nodes, operator, small_model
 from superlip.graph.onnx.views import LAYOUT_OPS
 from superlip.graph.session import open_session
 
@@ -16,24 +16,29 @@ from .layout import layout
 from .model_input import take_input
 from .qoperator_ops import QOPERATOR_OPS
 from .quantization import dequantize, quantize
-from .states import Unsupported
+from .states import Unhostable, Unsupported
 
 __all__ = ["import_model"]
 
 
 def import_model(
-    model: ModelProto, name: str, refused: dict[str, str] | None = None
+    model: ModelProto, name: str, refused: dict[str, str] | None = None, hosted: dict[str, str] | None = None
 ) -> tuple[ir.Graph | None, Importer]:
     """Import a quantized model.
 
-    ``refused`` is a dict of node name to why it is refused beforehand.
+    Parameters
+    ----------
+    refused : dict of node name to str
+        Why nodes are refused beforehand.
+    hosted : dict of node name to str
+        Why the host is to run nodes that look as if the accelerator could.
 
     Returns
     -------
     (ir.Graph or None, Importer)
         None where nodes are unsupported: the importer's ``unsupported`` says which.
     """
-    importer = Importer(model, name, refused)
+    importer = Importer(model, name, refused, hosted)
     outputs = _run(importer)
     if importer.unsupported:
         return None, importer
@@ -58,8 +63,16 @@ def import_model(
     fuse_tables(graph)
     remove_unused(graph)
     if not any(node.is_arithmetic for node in graph.nodes):
-        raise ModelError(f"{name}: no convolution, dense layer, pooling or addition was found to accelerate")
+        raise ModelError(
+            f"{name}: {_first_reason(importer)}no convolution, dense layer, pooling or addition was found to accelerate"
+        )
     return graph, importer
+
+
+def _first_reason(importer: Importer) -> str:
+    """Why the first node that the accelerator might run does not run there, as the beginning of a sentence."""
+    node = next((n for n in importer.model.graph.node if n.name in importer.hosted), None)
+    return "" if node is None else f"{operator(node)} {node.name!r}: {importer.hosted[node.name]}; with it on the host "
 
 
 def _run(importer: Importer) -> list[tuple[str, str]]:
@@ -93,18 +106,23 @@ def _blame(importer: Importer, node: NodeProto, error: Exception) -> None:
     """Refuse the node that an error names, or the one at work, which then needs the other's result."""
     named = error.node if isinstance(error, Unsupported) else None
     culprit = node if named is None else importer.by_name.get(named, node)
-    _refuse(importer, culprit, str(error))
+    why, before = str(error), importer.hosted.get(culprit.name)
+    if isinstance(error, Unhostable) and before is not None:
+        why = f"{before}; nor does it run on the host: {why}"
+    _refuse(importer, culprit, why, is_final=isinstance(error, Unhostable))
     if culprit is not node:
         importer.verdicts[node.name] = ("unsupported", f"needs the result of {culprit.name!r}")
         importer.poisoned |= dict.fromkeys(node.output, culprit.name)
 
 
-def _refuse(importer: Importer, node: NodeProto, why: str) -> None:
+def _refuse(importer: Importer, node: NodeProto, why: str, *, is_final: bool = False) -> None:
     if any(i in importer.poisoned for i in node.input):
         first = next(importer.poisoned[i] for i in node.input if i in importer.poisoned)
         importer.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
     else:
         first = node.name
+        if is_final:
+            importer.unhostable.add(node.name)
         if all(node is not other for other, _ in importer.unsupported):
             importer.unsupported.append((node, why))
             importer.verdicts[node.name] = ("unsupported", why)
@@ -125,6 +143,8 @@ def _node(importer: Importer, node: NodeProto) -> None:
         return importer.done(node, "folded", "constant")
     if any(i in importer.poisoned for i in node.input):
         raise Unsupported("")
+    if node.name in importer.hosted:
+        return None
     if op == "DequantizeLinear":
         return dequantize(importer, node)
     if op == "QuantizeLinear":
