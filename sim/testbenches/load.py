@@ -4,6 +4,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
+from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode
 from superlip.rtl.load import Load, stage_words
@@ -61,7 +62,7 @@ class Testbench(CopyTestbench):
         bodies = super().random_bodies(count)
         for body in bodies:
             if self.rng.random() < fills:
-                body |= {"fill": 1, "fill_value": self.rng.randint(-128, 127)}
+                body |= {"fill": 1, "fill_value": self.rng.randint(*INT8.bounds)}
         return bodies
 
     def check(self, bodies):

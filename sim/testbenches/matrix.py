@@ -4,6 +4,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
+from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.matrix import MatrixUnit, model, pixel_latency
@@ -61,14 +62,14 @@ class Testbench:
         self.random = np.random.default_rng(self.rng.getrandbits(64))
         self.latency = pixel_latency(self.config)
         config, random = self.config, self.random
-        corners = np.array([-128, 127], np.int8)
-        self.act = random.integers(-128, 128, (config.act_words, config.tn), np.int8)
-        self.weights = random.integers(-128, 128, (config.weight_words, config.tn), np.int8)
+        corners = np.array(INT8.bounds, INT8.dtype)
+        self.act = random.integers(INT8.low, INT8.high + 1, (config.act_words, config.tn), INT8.dtype)
+        self.weights = random.integers(INT8.low, INT8.high + 1, (config.weight_words, config.tn), INT8.dtype)
         for words in (self.act, self.weights):
             some = random.random(words.shape) < 0.2
             words[some] = random.choice(corners, some.sum())
         self.acc = np.zeros((config.acc_words, config.tm), np.int32)
-        self.shadow = np.zeros((config.tm, config.tn), np.int8)
+        self.shadow = np.zeros((config.tm, config.tn), INT8.dtype)
         self.act_buffer = Buffer(dut, "act_read", self.act, rng=self.rng, refuse=refuse_act)
         self.weight_buffer = Buffer(dut, "weight_read", self.weights, rng=self.rng, refuse=refuse_weights)
         self.feeds = Source(dut, "feed__instr", rng=self.rng, idle=idle)
@@ -126,7 +127,7 @@ class Testbench:
             "height": height, "width": width, "y0": r.randint(-4, 4), "x0": r.randint(-4, 4),
             "stride_y": r.randint(1, 3), "stride_x": r.randint(1, 3), "kh": r.randint(1, 3), "kw": r.randint(1, 3),
             "dilation_y": r.randint(1, 3), "dilation_x": r.randint(1, 3), "n_tiles": n_tiles,
-            "rows": rows, "cols": cols, "zero_point": r.choice((0, -128, 127, 5)),
+            "rows": rows, "cols": cols, "zero_point": r.choice((0, *INT8.bounds, 5)),
             "acc": r.randint(0, self.config.acc_words - rows * cols), "accumulate": 0, "fold": r.choice((0, 0, 1, 2)),
         }  # fmt: skip
 

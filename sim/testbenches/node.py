@@ -5,6 +5,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, AxiReadBus, AxiWriteBus
 
+from superlip.element import INT8
 from superlip.ops.arithmetic import convolve, requantize
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, encode
@@ -92,15 +93,15 @@ class Board:
         return int.from_bytes((await self.master.read(self.offsets[name], 4)).data, "little")
 
     def put(self, word, values):
-        """Words to DRAM: ``values`` int8, shape (count, tn)."""
+        """Words to DRAM: ``values``: elements, shape (count, tn)."""
         size = self.config.axi_bytes
-        for p, part in enumerate(np.split(np.asarray(values, np.int8), self.config.axi_ports, axis=1)):
+        for p, part in enumerate(np.split(np.asarray(values, INT8.dtype), self.config.axi_ports, axis=1)):
             self.reads[0].write(p * STRIPE + word * size, part.tobytes())
 
     def get(self, word, count):
         size = self.config.axi_bytes
         parts = [self.reads[0].read(p * STRIPE + word * size, count * size) for p in range(self.config.axi_ports)]
-        return np.concatenate([np.frombuffer(x, np.int8).reshape(count, size) for x in parts], axis=1)
+        return np.concatenate([np.frombuffer(x, INT8.dtype).reshape(count, size) for x in parts], axis=1)
 
     def put_program(self, instructions):
         """With rubbish behind END: it must not be executed."""
@@ -144,15 +145,15 @@ class Conv:
     def __init__(self, board, seed):
         data = np.random.default_rng(seed)
         self.board, t = board, board.config.tn
-        self.x = data.integers(-128, 128, (1, t, HEIGHT, WIDTH), np.int8)
-        self.w = data.integers(-128, 128, (t, t, KERNEL, KERNEL), np.int8)
+        self.x = data.integers(INT8.low, INT8.high + 1, (1, t, HEIGHT, WIDTH), INT8.dtype)
+        self.w = data.integers(INT8.low, INT8.high + 1, (t, t, KERNEL, KERNEL), INT8.dtype)
         self.bias = data.integers(-5000, 5000, t, np.int32)
         self.scale = data.uniform(0.0005, 0.003, t).astype(np.float32)
         self.zero_point, self.zp_out = (int(v) for v in data.integers(-20, 20, 2))
         board.put(IFM, self.x[0].transpose(1, 2, 0).reshape(PIXELS, t))
         board.put(WEIGHTS, self.w.transpose(2, 3, 0, 1).reshape(SETS * t, t))
         params = np.stack([self.bias, self.scale.view(np.int32)], axis=1).astype("<i4")
-        board.put(PARAMS, np.frombuffer(params.tobytes(), np.int8).reshape(8, t))
+        board.put(PARAMS, np.frombuffer(params.tobytes(), INT8.dtype).reshape(8, t))
 
     def expected(self):
         acc = convolve(self.x, self.w, self.bias, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1), groups=1,
@@ -175,7 +176,7 @@ class Conv:
             encode(Opcode.VECTOR, tag=tag, waits={Unit.LOAD: 1, Unit.MATMUL: 1}, post=[Unit.STORE],
                    op=VectorOp.REQUANTIZE, source=0, pitch=WIDTH, **window, kh=1, kw=1, dest=SCRATCH_OFM,
                    dest_pitch=WIDTH, dest_step=1, groups=1, load_params=1, params=SCRATCH_PARAMS, zp_out=self.zp_out,
-                   low=-128, high=127, lane_first=0, lane_last=t - 1),
+                   low=INT8.low, high=INT8.high, lane_first=0, lane_last=t - 1),
             encode(Opcode.STORE, tag=tag, waits={Unit.VECTOR: 1}, **copy(Memory.ACT, SCRATCH_OFM, OFM, PIXELS)),
         ]  # fmt: skip
 
@@ -222,7 +223,7 @@ async def link_to_itself(dut):
     board = Board(dut, rng())
     await board.begin(loop=True)
     t, count = board.config.tn, 2 * board.config.frame_words + 5
-    words = np.frombuffer(board.random.randbytes(count * t), np.int8).reshape(count, t)
+    words = np.frombuffer(board.random.randbytes(count * t), INT8.dtype).reshape(count, t)
     board.put(IFM, words)
     send = {"node": 5, "remote_memory": Memory.WEIGHT, "remote": 7, "remote_stride1": 0, "remote_stride2": 0}
     board.put_program([

@@ -4,6 +4,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
+from superlip.element import INT8
 from superlip.rtl.pe_array import PEArray, psum_latency
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._streams import start
@@ -21,7 +22,7 @@ def build(**parameters):
 
 
 def word(values):
-    return int.from_bytes(np.asarray(values, np.int8).tobytes(), "little")
+    return int.from_bytes(np.asarray(values, INT8.dtype).tobytes(), "little")
 
 
 class Driver:
@@ -30,7 +31,7 @@ class Driver:
     def __init__(self, dut):
         self.dut, self.tm, self.tn, self.cycle = dut, case()["tm"], case()["tn"], 0
         self.latency = psum_latency(self.tn)
-        self.shadow = np.zeros((self.tm, self.tn), np.int8)
+        self.shadow = np.zeros((self.tm, self.tn), INT8.dtype)
         self.active = self.shadow.copy()
         self.expected = {}
 
@@ -77,13 +78,13 @@ async def begin(dut):
 
 @cocotb.test()
 async def random_events(dut):
-    """Pixels, swaps and loads at any time, with values that favour the corners of int8."""
+    """Pixels, swaps and loads at any time, with values that favour the corners of the elements."""
     driver = await begin(dut)
     random = np.random.default_rng(rng().getrandbits(64))
 
     def values():
-        corners = random.choice(np.array([-128, -127, -1, 0, 1, 127], np.int8), driver.tn)
-        anything = random.integers(-128, 128, driver.tn, np.int8)
+        corners = random.choice(np.array([INT8.low, -INT8.high, -1, 0, 1, INT8.high], INT8.dtype), driver.tn)
+        anything = random.integers(INT8.low, INT8.high + 1, driver.tn, INT8.dtype)
         return np.where(random.random(driver.tn) < random.random(), corners, anything)
 
     for _ in range(3000):
@@ -102,14 +103,14 @@ async def extremes(dut):
     """All products at the same corner, above all -128 * -128 in every stage: +2**17 a chain."""
     driver = await begin(dut)
     tm, tn = driver.tm, driver.tn
-    corners = (-128, 127, -127, 0, 1, -1)
+    corners = (*INT8.bounds, -INT8.high, 0, 1, -1)
     for w0 in corners:
         for w1 in corners:
-            weights = np.empty((tm, tn), np.int8)
+            weights = np.empty((tm, tn), INT8.dtype)
             weights[::2], weights[1::2] = w0, w1
             await driver.load(weights)
             for i, x in enumerate(corners):
-                await driver.apply(np.full(tn, x, np.int8), swap=i == 0)
+                await driver.apply(np.full(tn, x, INT8.dtype), swap=i == 0)
     await driver.drain()
 
 
@@ -119,9 +120,9 @@ async def loads_behind_a_swap(dut):
     driver = await begin(dut)
     random = np.random.default_rng(rng().getrandbits(64))
     tm, tn = driver.tm, driver.tn
-    await driver.load(random.integers(-128, 128, (tm, tn), np.int8))
+    await driver.load(random.integers(INT8.low, INT8.high + 1, (tm, tn), INT8.dtype))
     for _ in range(20):
-        for column, row in enumerate(random.integers(-128, 128, (tm, tn), np.int8)):
-            x = random.integers(-128, 128, tn, np.int8)
+        for column, row in enumerate(random.integers(INT8.low, INT8.high + 1, (tm, tn), INT8.dtype)):
+            x = random.integers(INT8.low, INT8.high + 1, tn, INT8.dtype)
             await driver.apply(x, swap=column == 0, column=column, weights=row)
     await driver.drain()

@@ -4,7 +4,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from superlip.rtl.requantize import Requantize
+from superlip.element import INT8
+from superlip.rtl.requantize import FLOAT_BIAS, Requantize
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._streams import start
 
@@ -24,8 +25,10 @@ def signed_value(handle, bits=8):
 
 
 def random_control(random):
-    low, high = random.choice([(-128, 127), (0, 127), (random.randint(-128, 127), random.randint(-128, 127))])
-    return {"exact": 0, "shift": random.getrandbits(6), "zp": random.randint(-128, 127), "low": low, "high": high}
+    low, high = random.choice(
+        [INT8.bounds, (0, INT8.high), (random.randint(*INT8.bounds), random.randint(*INT8.bounds))]
+    )
+    return {"exact": 0, "shift": random.getrandbits(6), "zp": random.randint(*INT8.bounds), "low": low, "high": high}
 
 
 def pack(control):
@@ -39,13 +42,13 @@ def random_scale(random):
         return random.choice([0, SMALLEST, LARGEST, 0x3F80_0000, 0x3F00_0000])
     if kind == 1:
         return random.randint(SMALLEST, LARGEST)
-    exponent = random.randint(127 - 32, 127 + 9)
+    exponent = random.randint(FLOAT_BIAS - 32, FLOAT_BIAS + 9)
     fraction = random.getrandbits(23) & (-1 << random.choice([0, 0, 12, 20, 23]))
     return exponent << 23 | fraction
 
 
 def random_acc(random, scale, exact, shift):
-    """Mostly values whose results are inside int8, often at a tie or beside it."""
+    """Mostly values whose results are inside the elements, often at a tie or beside it."""
     if exact:
         limit = 1 << 35
         near = (2 * random.randint(-140, 140) + random.randint(0, 1)) * (1 << max(shift - 1, 0)) + random.randint(-1, 1)
@@ -64,7 +67,7 @@ def product_ties():
     Rounded to 24 bits it must go up, so that k + 1 is the result: dropping any bit below makes a tie of it, and k.
     """
     pairs = []
-    for k in range(2, 127, 2):
+    for k in range(2, INT8.high, 2):
         bits = k.bit_length()
         product = 4 * (2 * k + 1 << 23 - bits) + 3  # 26 bits
         for acc in range(3, 1 << 12, 2):
@@ -133,13 +136,13 @@ async def rounds_products_up(dut):
     random, lanes = rng(), case()["lanes"]
     dut.valid.value = 0
     await start(dut)
-    control = {"exact": 0, "shift": 0, "zp": 0, "low": -128, "high": 127}
+    control = {"exact": 0, "shift": 0, "zp": 0, "low": INT8.low, "high": INT8.high}
     pairs = product_ties()
     assert len(pairs) > 100
     for pair in range(0, len(pairs) - lanes, lanes):
         accs, scales = zip(*pairs[pair : pair + lanes], strict=True)
         floats = np.array(scales, np.uint32).view(np.float32)
-        expected = Requantize.model(np.array(accs, np.int32), floats, 0, -128, 127)
+        expected = Requantize.model(np.array(accs, np.int32), floats, 0, *INT8.bounds)
         assert (expected % 2 == 1).all(), "not such ties"
         values = [(control, accs), (control, [-acc for acc in accs])]
         await compare(dut, values, scales, [list(expected), list(-expected)], idle=0.0, random=random)

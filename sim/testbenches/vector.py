@@ -6,6 +6,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
+from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError
@@ -100,7 +101,7 @@ class Harness:
         if dut.write__valid.value == 1 and dut.write__ready.value == 1:
             addr, mask, lanes = int(dut.write__addr.value), int(dut.write__mask.value), self.act.shape[1]
             assert addr < len(self.act), f"write of word {addr}"
-            word = np.frombuffer(int(dut.write__data.value).to_bytes(lanes, "little"), np.int8)
+            word = np.frombuffer(int(dut.write__data.value).to_bytes(lanes, "little"), INT8.dtype)
             written = [bool(mask >> lane & 1) for lane in range(lanes)]
             self.act[addr, written] = word[written]
             self.writes.append((self.cycle, addr, word, written, int(dut.trace_tag.value)))
@@ -118,11 +119,11 @@ async def harness(dut, random, *, clock=True):
     """A unit, reset, on random memories with blocks of parameters in them."""
     lanes = case()["lanes"]
     generator = np.random.default_rng(random.getrandbits(32))
-    act = generator.integers(-128, 128, (ACT_WORDS, lanes)).astype(np.int8)
+    act = generator.integers(INT8.low, INT8.high + 1, (ACT_WORDS, lanes)).astype(INT8.dtype)
     acc = generator.integers(-(2**31), 2**31, (ACC_WORDS, lanes)) >> generator.integers(0, 20, (ACC_WORDS, 1))
     for kind, variant in itertools.product(range(4), range(VARIANTS)):
         block = act[params_at(lanes, kind, variant) :][:PARAM_WORDS]
-        block[:] = random_params(generator, kind, lanes).view(np.int8).reshape(PARAM_WORDS, lanes)
+        block[:] = random_params(generator, kind, lanes).view(INT8.dtype).reshape(PARAM_WORDS, lanes)
     unit = Harness(dut, random, act, acc.astype(np.int32))
     if clock:
         await start(dut)
@@ -140,7 +141,7 @@ def params_at(lanes, kind, variant):
 
 
 def random_params(generator, kind, lanes):
-    """int32, shape (lanes, 2), with which results of the operation are mostly inside int8."""
+    """int32, shape (lanes, 2), with which results of the operation are mostly inside the elements."""
     params = np.empty((lanes, 2), np.int32)
     if kind == KINDS[VectorOp.ADD]:
         params[:] = generator.integers(-(2**26), 2**26, (lanes, 2)) >> generator.integers(0, 6, (lanes, 1))
@@ -173,8 +174,8 @@ class Program:
         body["lane_last"] = random.choice([self.lanes - 1, random.randint(body["lane_first"], self.lanes - 1)])
         body["zero_above"] = random.getrandbits(1)
         for name in ("zp_a", "zp_b", "zp_out"):
-            body[name] = random.choice([0, -128, random.randint(-128, 127)])
-        body["low"], body["high"] = random.choice([(-128, 127), (0, 127), (-30, 40)])
+            body[name] = random.choice([0, INT8.low, random.randint(*INT8.bounds)])
+        body["low"], body["high"] = random.choice([INT8.bounds, (0, INT8.high), (-30, 40)])
         body["shift"] = random.choice([random.randint(20, 28), random.getrandbits(6)])
         body |= self._window(op, body) | fixed
         body |= self._source(op, body) | self._places(body)
