@@ -8,7 +8,7 @@ post and a wait where nothing has joined them yet (vector clocks, so a hazard th
 cover costs nothing).
 
 Since units are in order, a unit's synchronisation with another one only moves forward: every wait takes one
-post, and every post is taken by one wait. All counters are zero again when a program ends.
+post, and every post is taken by one wait. All counters are zero again when the last program ends.
 
 A cut ends the programs of all boards and begins the next ones. They start when the host has seen all of them end: what
 was emitted before is then complete, but for words on their way over a link, which are waited for as ever.

@@ -12,13 +12,11 @@ from nets import Builder, random_branches, random_graph
 from paths import LIGHT
 
 from superlip.boards import TARGETS
-from superlip.compile.program import Access, Emitter
 from superlip.graph import load
 from superlip.ops.lowering import LoweringError
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import PlanError, make_plan
-from superlip.rtl.isa import INSTRUCTION_BYTES, LINK_SOURCES, Memory, Opcode
 
 TINY = TARGETS["tiny"]
 
@@ -229,21 +227,6 @@ def test_words_in_dram_that_operations_share(boards, split):
         net.graph(x), net.image(), boards, split=split, target=cramped(*{1: (1024, 1), 2: (768, 3)}[boards])
     )
     assert "concat3.y" in compiled.in_dram
-
-
-def test_a_cut_waits_for_words_on_a_link():
-    """All units have ended at a cut; what another board sent may still be on its way."""
-    emitter = Emitter(TINY.node, 2)
-    copy = dict(count0=1, count1=1, count2=1)
-    emitter.emit(0, Opcode.SEND, tag=1, writes=[Access(Memory.ACT, np.array([5]), 1)], node=1, remote=5, **copy)
-    emitter.emit(1, Opcode.LOAD, tag=1, writes=[Access(Memory.ACT, np.array([7]))], local=7, **copy)
-    emitter.cut()
-    loaded = emitter.emit(1, Opcode.STORE, tag=2, reads=[Access(Memory.ACT, np.array([7]))], local=7, **copy)
-    sent = emitter.emit(1, Opcode.STORE, tag=2, reads=[Access(Memory.ACT, np.array([5]))], local=5, **copy)
-    assert not loaded.waits and sent.waits == {LINK_SOURCES[0]: 1}
-    programs = emitter.finish()
-    assert [len(program) // INSTRUCTION_BYTES for program in programs[0]] == [2, 1]
-    assert [len(program) // INSTRUCTION_BYTES for program in programs[1]] == [2, 3]
 
 
 SPLITS = [(1, None), (2, Split.ROWS), (2, Split.CHANNELS), (2, None)]
