@@ -72,14 +72,14 @@ class Control(wiring.Component):
 
     def _write(self, m):
         bus = self.bus
-        address = Signal(10)
+        write_address = Signal(10)
         word = Signal(32)
         strobe = Signal(4)
         have_address = Signal()
         have_data = Signal()
         m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
         with m.If(bus.awvalid & bus.awready):
-            m.d.sync += [have_address.eq(1), address.eq(bus.awaddr[2:])]
+            m.d.sync += [have_address.eq(1), write_address.eq(bus.awaddr[2:])]
         with m.If(bus.wvalid & bus.wready):
             m.d.sync += [have_data.eq(1), word.eq(bus.wdata), strobe.eq(bus.wstrb)]
         with m.If(bus.bvalid & bus.bready):
@@ -88,7 +88,7 @@ class Control(wiring.Component):
         enable = Cat(bit.replicate(8) for bit in strobe)
         with m.If(have_address & have_data & ~bus.bvalid):
             m.d.sync += [have_address.eq(0), have_data.eq(0), bus.bvalid.eq(1), bus.bresp.eq(SLVERR)]
-            with m.Switch(address):
+            with m.Switch(write_address):
                 for r in self._with("rw"):
                     setting = getattr(self.settings, r.name)
                     with m.Case(r.offset >> 2):
@@ -103,16 +103,16 @@ class Control(wiring.Component):
 
     def _read(self, m):
         bus = self.bus
-        address = Signal(10)
+        read_address = Signal(10)
         pending = Signal()
         m.d.comb += bus.arready.eq(~pending & ~bus.rvalid)
         with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [pending.eq(1), address.eq(bus.araddr[2:])]
+            m.d.sync += [pending.eq(1), read_address.eq(bus.araddr[2:])]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(pending):
             m.d.sync += [pending.eq(0), bus.rvalid.eq(1), bus.rdata.eq(0), bus.rresp.eq(SLVERR)]
-            with m.Switch(address):
+            with m.Switch(read_address):
                 for r in self.registers:
                     with m.Case(r.offset >> 2):
                         m.d.sync += [bus.rdata.eq(self._value(r)), bus.rresp.eq(OKAY)]

@@ -1,12 +1,15 @@
 """Proofs: credits never let a frame arrive without a slot; a frame buffer neither loses, repeats nor reorders."""
 
+from itertools import pairwise
+
 import pytest
-from amaranth.hdl import Assert, Assume, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from proofs import Fault, Proof, faults_of, proofs_of, steady
 
-from superlip.rtl.link import buffer, credits
+from superlip.rtl.config import ADDRESS_BITS, NodeConfig
+from superlip.rtl.link import buffer, credits, receiver
 from superlip.rtl.link.credits import COUNT_BITS
 from superlip.sim.formal import Spec, available
 
@@ -119,6 +122,70 @@ class BufferSpec(Spec):
         ]
 
 
+class FrameWriterSpec(Spec):
+    """Frames are written word by word, each in its place, then posted; one after the other, as they came."""
+
+    def __init__(self, module):
+        super().__init__(module.FrameWriter(NodeConfig(frame_slots=2)))
+
+    def claim(self, m, dut):
+        layout = dut.frame.payload.shape()
+        frames, level = Array(Signal(layout, name=f"frame{k}") for k in range(3)), Signal(2)
+        done = Signal(9)  # words of the oldest frame that are written
+        act, weight, words, post, head = dut.write_act, dut.write_weight, dut.words, dut.post, frames[0]
+        written = (act.valid & act.ready) | (weight.valid & weight.ready)
+        with m.If(dut.freed):
+            m.d.sync += [here.eq(there) for here, there in pairwise(frames)]
+        with m.If(dut.frame.valid):
+            m.d.sync += frames[level - dut.freed].eq(dut.frame.payload)
+        m.d.sync += [
+            level.eq(level + dut.frame.valid - dut.freed),
+            done.eq(Mux(dut.freed, 0, done + written)),
+        ]
+        m.d.comb += [
+            Assume(~dut.frame.valid | (level != 2)),  # a slot for each, by the credits
+            Assert(words.ready == written),
+            Assert(~(act.valid & weight.valid)),
+            Assert(~post.valid | dut.freed),
+        ]
+        for number, port in enumerate((act, weight)):
+            with m.If(port.valid):
+                m.d.comb += [
+                    Assert((level != 0) & (done < head.words) & (head.memory == number) & words.valid & ~dut.stop),
+                    Assert((port.addr == (head.address + done)[:ADDRESS_BITS]) & (port.data == words.payload)),
+                    Assert(port.mask.all()),
+                ]
+        with m.If(dut.freed):
+            m.d.comb += [
+                Assert((level != 0) & (done == head.words) & ~dut.stop),
+                Assert(post.valid == head.post),
+                Assert((post.unit == head.unit) & (post.counter == head.counter)),
+            ]
+        # Two cycles more than it has words: none of them is lost where nothing is in the way.
+        still = Signal(2)
+        can = ~dut.stop & ((done == head.words) | (words.valid & Mux(head.memory, weight.ready, act.ready)))
+        m.d.sync += still.eq(Mux((level != 0) & can & ~written & ~dut.freed, still + 1, 0))
+        m.d.comb += Assert(still < 2)
+
+        # Inside: the queue holds the frames, and the registers what is to come of the oldest.
+        idle, write, ends = (self.state("frame_writer", name) for name in ("IDLE", "WRITE", "POST"))
+        place = self.inside("queue.consume")
+        left, address = self.inside("left"), self.inside("address")
+        m.d.comb += [
+            Assert(self.inside("queue.level") == level),
+            Assert(level <= 2),
+            Assert(self.inside("queue.produce") == place ^ level[0]),
+            Assert(idle | write | ends),
+            Assert(~idle | (done == 0)),
+            Assert(idle | (level != 0)),
+            Assert(~write | ((left != 0) & (left + done == head.words))),
+            Assert(~write | (address == (head.address + done)[:ADDRESS_BITS])),
+            Assert(~ends | (done == head.words)),
+        ]
+        for k in range(2):
+            m.d.comb += Assert((level <= k) | (self.rows("queue.storage")[place ^ k] == frames[k].as_value()))
+
+
 def credits_of(slots, **options):
     """The proof for a number of slots."""
     return Proof(
@@ -163,6 +230,24 @@ PROOFS = [
         faults=(
             Fault(name="a word before its commit", old="(read != committed) &", new="(read != written) &"),
             Fault(name="rewind forgets too little", old="Mux(self.rewind & ~self.commit, committed, end)", new="end"),
+        ),
+    ),
+    Proof(
+        component="FrameWriter",
+        claim="each accepted frame is written once, word by word in its place, then posted if it says so and its slot "
+        "freed, in order; its queue has room; nothing after `stop`; two cycles more than words where nothing is in the "
+        "way (2 slots, words of 8 bytes)",
+        module=receiver,
+        spec=FrameWriterSpec,
+        depth=3,
+        faults=(
+            Fault(name="a post before the last word", old="with m.If(left == 1)", new="with m.If(left <= 2)", depth=8),
+            Fault(name="two words in one place", old="address.eq(address + 1)", new="address.eq(address)", depth=8),
+            Fault(
+                name="writes when stopped",
+                old="write.eq(self.words.valid & ~self.stop)",
+                new="write.eq(self.words.valid)",
+            ),
         ),
     ),
 ]
