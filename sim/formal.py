@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Array, ClockDomain, Elaboratable, Fragment, Module, Shape, Signal, Value
+from amaranth.hdl import Array, ClockDomain, Const, Elaboratable, Fragment, Module, Shape, Signal, Value
 from amaranth.lib import data, wiring
 
 from superlip.rtl.verilog import ports_of
@@ -123,7 +123,8 @@ class _RegisterMemories:
     def get_memory(self, memory):
         m = Module()
         width = Shape.cast(memory.shape).width
-        rows = Array(Signal(width, name="row", init=int(word)) for word in memory.data.init)
+        words = [Const.cast(Const(word, memory.shape)).value for word in memory.data.init]
+        rows = Array(Signal(width, name="row", init=word) for word in words)
         for port in memory.write_ports:
             word, bits = Value.cast(port.data), width // len(port.en)
             for number, row in enumerate(rows):

@@ -18,7 +18,7 @@ class BankedMemorySpec(Spec):
     """One word, at any address, is followed: each read of it, by any port, brings what was written last."""
 
     def __init__(self, module):
-        super().__init__(module.BankedMemory(6, 3, 2, readers=3, writers=2), watch=In(ADDRESS_BITS))
+        super().__init__(module.BankedMemory(6, 3, 2, readers=2, writers=2), watch=In(ADDRESS_BITS))
 
     def claim(self, m, dut):
         watch, held = steady(m, self.watch), Signal(8 * dut.lanes)
@@ -103,10 +103,10 @@ PROOFS = [
         component="BankedMemory",
         claim="a read brings the word of its address as last written before, and each accepted read is answered once, "
         "in order; outside of the memory reads bring zero and writes change nothing (3 banks of 2 words of 2 bytes, "
-        "3 readers, 2 writers)",
+        "2 readers, 2 writers)",
         module=memory,
         spec=BankedMemorySpec,
-        depth=4,
+        depth=3,
         faults=(
             Fault(
                 name="arbitration blind to its neighbour",
