@@ -45,6 +45,8 @@ class Result:
 class Campaign:
     """The mutants of one component, with the parameters of a case of its testbench.
 
+    Results are kept for as long as the component stays as it is; a changed testbench is not looked at.
+
     Parameters
     ----------
     testbench, case : str
@@ -63,7 +65,7 @@ class Campaign:
         self._module, self._parameters = module.__name__, module.CASES[case]
         rtlil = to_rtlil(module.build(**self._parameters), TOP)
         self.netlist = plant(rtlil, count, seed, within=within)
-        key = hashlib.sha256(repr((rtlil, [m.options for m in self.netlist.mutants])).encode()).hexdigest()[:12]
+        key = hashlib.sha256(self.netlist.verilog.encode()).hexdigest()[:12]
         self.folder = (Path(folder) if folder else cache_folder("mutants")) / f"{self.testbench}-{case}-{key}"
         self.folder.mkdir(parents=True, exist_ok=True)
 

@@ -19,29 +19,32 @@ def build(**parameters):
 
 
 class Manager:
-    """Asks for the bursts of a list; ``beats`` is what came back."""
+    """Asks for the bursts of a list: (address, length, size, burst), of any kind; ``beats`` is what came back."""
 
     def __init__(self, dut, name, *, rng, idle):
         self.dut, self.name, self.rng, self.idle = dut, name, rng, idle
         self.beats, self.waits = [], []
         self.signal("arvalid").value = self.signal("rready").value = 0
-        self.signal("arsize").value, self.signal("arburst").value = 3, 1
 
     def signal(self, name):
         return getattr(self.dut, f"{self.name}__{name}")
 
     async def ask(self, bursts):
         valid, ready = self.signal("arvalid"), self.signal("arready")
-        for address, length in bursts:
+        for burst in bursts:
             while self.rng.random() < self.idle:
                 await RisingEdge(self.dut.clk)
-            valid.value, self.signal("araddr").value, self.signal("arlen").value = 1, address, length
+            valid.value = 1
+            for name, value in zip(("araddr", "arlen", "arsize", "arburst"), burst, strict=True):
+                self.signal(name).value = value
             self.waits.append(0)
             await RisingEdge(self.dut.clk)
             while not ready.value:
                 self.waits[-1] += 1
                 await RisingEdge(self.dut.clk)
             valid.value = 0
+            for name in ("araddr", "arlen", "arsize", "arburst"):
+                self.signal(name).value = self.rng.getrandbits(len(self.signal(name)))
 
     async def take(self, *, stall):
         valid, ready = self.signal("rvalid"), self.signal("rready")
@@ -58,7 +61,7 @@ class Memory:
 
     def __init__(self, dut, *, rng, stall):
         self.dut, self.rng, self.stall = dut, rng, stall
-        self.queues, self.order = (deque(), deque()), []
+        self.queues, self.order, self.bursts = (deque(), deque()), [], ([], [])
         self.signal("rvalid").value = self.signal("arready").value = 0
 
     def signal(self, name):
@@ -74,10 +77,10 @@ class Memory:
                 assert held in (None, request), "address changed while it waited"
                 held = None if ready else request
                 if ready:
-                    number, address, length, size, burst = request
-                    assert (size, burst) == (3, 1)
+                    number, *burst = request
                     self.order.append(number)
-                    self.queues[number].extend(beats(number, address, length))
+                    self.bursts[number].append(tuple(burst))
+                    self.queues[number].extend(beats(number, *burst[:2]))
             else:
                 assert held is None, "arvalid fell before arready"
             if shown is not None and self.signal("rready").value:
@@ -97,8 +100,15 @@ class Memory:
 def beats(number, address, length):
     """What the memory answers: (data, resp, last) for each beat."""
     return [
-        ((address + 8 * beat) | number << 60, (address >> 3) % 4, int(beat == length)) for beat in range(length + 1)
+        ((address + 8 * beat) | number << 60 | length << 50, (address >> 3) % 4, int(beat == length))
+        for beat in range(length + 1)
     ]
+
+
+def random_burst(r):
+    """(address, length, size, burst); long ones are rare."""
+    length = r.randint(0, 255) if r.random() < 0.05 else r.randint(0, 9)
+    return r.getrandbits(40), length, r.getrandbits(3), r.getrandbits(2)
 
 
 async def join(dut, *, stall, idle, counts):
@@ -107,19 +117,20 @@ async def join(dut, *, stall, idle, counts):
     memory = Memory(dut, rng=r, stall=stall)
     await start(dut)
     cocotb.start_soon(memory.run())
-    bursts = [[(8 * r.getrandbits(30), r.randint(0, 9)) for _ in range(count)] for count in counts]
+    bursts = [[random_burst(r) for _ in range(count)] for count in counts]
     tasks = [cocotb.start_soon(m.ask(b)) for m, b in zip(managers, bursts, strict=True)]
     for manager in managers:
         cocotb.start_soon(manager.take(stall=stall))
     for task in tasks:
         await task
-    expected = [[x for a, n in b for x in beats(number, a, n)] for number, b in enumerate(bursts)]
+    expected = [[x for burst in b for x in beats(number, *burst[:2])] for number, b in enumerate(bursts)]
     for _ in range(20000):
         if all(len(m.beats) >= len(e) for m, e in zip(managers, expected, strict=True)):
             break
         await tick(dut)
     await tick(dut, 20)
     assert [m.beats for m in managers] == expected
+    assert list(memory.bursts) == bursts, "an address came to memory as another"
     return managers, memory
 
 
