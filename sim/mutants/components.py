@@ -36,5 +36,6 @@ COMPONENTS = (
     Component("requantize", "lanes8", 60),
     Component("send", "tn8-link8", 80),
     Component("store", "four_ports", 120),
+    Component("supervisor", "node", 60),
     Component("vector", "lanes8", 120),
 )

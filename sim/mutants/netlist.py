@@ -88,8 +88,10 @@ def plant(rtlil, count, seed, *, within=None):
         (folder / "plain.il").write_text(rtlil)
         # Not flattened: modules, cells and source lines keep their names. Memories stay memories.
         # More than are wanted: those at clocks are dropped. A large factor where only some modules count.
-        draw = f"mutate -list {(2 if within is None else 12) * count + 20} -seed {seed} -o list.txt"
-        run_yosys(["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il", draw], folder)
+        many = count + count // 4 + 10 if within is None else 12 * count
+        draw = f"mutate -list {many} -seed {seed} -o list.txt"
+        # Where there are fewer than that it would look for more for ever.
+        run_yosys(["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il", draw], folder, timeout=200)
         drawn = _drawn((folder / "list.txt").read_text(), count, within)
         mutants = tuple(Mutant(number, text, _source(text)) for number, text in enumerate(drawn, 1))
         planted = [f"mutate -ctrl {SELECT} {SELECT_BITS} {m.number} {_without_notes(m.options)}" for m in mutants]

@@ -136,7 +136,7 @@ def test_a_testbench_that_fails_without_a_mutant(mine, tmp_path):
 
 def test_a_mutant_of_a_memory_is_not_called_equivalent(mine):
     """What is written to a memory counts, though nothing shows it in the same cycle."""
-    netlist = plant(to_rtlil(load_testbench(mine).build()), 200, 1)
+    netlist = plant(to_rtlil(load_testbench(mine).build()), 120, 1)
     stored = [mutant.number for mutant in netlist.mutants if "stored[" in str(mutant)]
     assert stored and not equivalent(netlist.rtlil, stored)
 
