@@ -319,6 +319,7 @@ def _check(arguments, console, errors):
     from superlip.graph import examine  # noqa: PLC0415
     from superlip.ops.lowering import LoweringError  # noqa: PLC0415
     from superlip.plan.lower import lower  # noqa: PLC0415
+    from superlip.report.host_share import HostShare  # noqa: PLC0415
     from superlip.run.images import calibration_file  # noqa: PLC0415
     from superlip.tools.progress import Phases  # noqa: PLC0415
 
@@ -333,12 +334,14 @@ def _check(arguments, console, errors):
     print_table(console, columns, [Row(dataclasses.astuple(row), styles.get(row.verdict, "")) for row in rows])
     if graph is not None:
         try:
-            lower(graph, 64)
+            share = HostShare.of_network(lower(graph, 64))
         except LoweringError as error:
             print_text(console, f"not supported: {error}")
             return 1
     for text in dict.fromkeys(graph.notes if graph is not None else ()):
         print_text(console, f"note: {text}")
+    if graph is not None and share.operations:
+        print_text(console, f"host: {share}")
     bad = sum(row.verdict == "unsupported" for row in rows)
     print_text(console, f"{bad} of {len(rows)} nodes are not supported" if bad else f"all {len(rows)} nodes can run")
     if bad or not arguments.accuracy:

@@ -12,6 +12,7 @@ from superlip.plan.lower import lower
 from superlip.plan.planner import expected_cycles
 from superlip.tools.terminal import counted, print_text
 
+from .host_share import HostShare
 from .rows import LayerRow, plan_rows
 from .table import print_layers
 
@@ -97,6 +98,9 @@ class Estimate:
             )
         traffic = f"{self.dram_bytes:,} bytes from and to DRAM"
         lines.append(f"traffic      {traffic}" + (f", {self.link_bytes:,} over the links" if self.boards > 1 else ""))
+        host = HostShare.of_rows(self.layers)
+        if host.operations:
+            lines.append(f"host         {host}")
         return "\n".join([*lines, *(f"warning      {text}" for text in self.warnings)])
 
     def _shown(self, cycles):

@@ -16,6 +16,7 @@ from superlip.tools.files import write_whole
 from superlip.tools.terminal import print_text
 
 from .bound import Bound
+from .host_share import HostShare
 from .rows import LayerRow, share_of_peak
 from .table import print_layers
 
@@ -217,12 +218,9 @@ class Report:
             f"{self.over_bound:.2f} times the physical bound of {self.bound_cycles:,} cycles "
             f"({self.macs:,} MACs; {self.bytes_once:,} bytes of weights, image and outputs)",
         ]
-        if moved := sum(row.host_bytes for row in self.layers):
-            count = sum(row.partition == "host" for row in self.layers)
-            lines.append(
-                f"host         {count} operation{'s' if count > 1 else ''}{_products(self.layers)}, {moved:,} bytes "
-                f"from and to DRAM; the host's time is not counted"
-            )
+        host = HostShare.of_rows(self.layers)
+        if host.operations:
+            lines.append(f"host         {host}")
         lines.append(
             f"bits         RTL {'equals' if self.bit_exact else 'DIFFERS FROM'} the golden in every layer of "
             f"{self.images} images ({self.source}){'' if self.bit_exact else f': {self.mismatches} values differ'}"
@@ -247,13 +245,6 @@ class Report:
 
 
 _SHOWN_PREDICTIONS = 5
-
-
-def _products(rows):
-    """What the host multiplies, and how much that is of all, where it does."""
-    products = sum(row.host_macs for row in rows)
-    share = products / max(1, products + sum(row.macs for row in rows))
-    return f" with {products:,} MACs, {100 * share:.1f} % of the network's" if products else ""
 
 
 def _predictions(output):

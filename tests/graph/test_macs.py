@@ -32,6 +32,12 @@ def test_a_convolution(channels, filters, size, kernel):
     assert macs == filters * (size + 3 - kernel) ** 2 * channels * kernel**2
 
 
+@given(SIZES, SIZES, SIZES)
+def test_a_transposed_convolution(channels, filters, size):
+    macs = one("ConvTranspose", [1, channels, size, size], (channels, filters, 2, 2), strides=[2, 2])
+    assert macs == channels * size**2 * filters * 4
+
+
 @pytest.mark.parametrize(("op", "groups"), [("Add", None), ("Conv", 2)])
 def test_groups_count_what_they_multiply_and_others_nothing(op, groups):
     if groups is None:

@@ -30,11 +30,14 @@ def host_macs(model: bytes) -> int:
 
 def _macs(node, shapes):
     """Results, times the products in each."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
         return 0
     result, weights = shapes.get(node.output[0]), shapes.get(node.input[1])
     if not result or not weights or None in (*result, *weights):
         return 0
+    if node.op_type == "ConvTranspose":  # each number of the operand with all weights of its channel
+        source = shapes.get(node.input[0])
+        return math.prod(source) * math.prod(weights[1:]) if source and None not in source else 0
     if node.op_type == "Conv":
         return math.prod(result) * math.prod(weights[1:])
     transposed = node.op_type == "Gemm" and attributes(node).get("transB", 0)
