@@ -214,7 +214,7 @@ def test_slopes_along_another_axis_are_refused():
 def test_what_is_not_quantized_in_between_is_named():
     """The node that takes a result in floating point, not the one that gives it."""
     net = QdqNet(SHAPE)
-    x = net.op("Neg", net.op("Conv", net.both("x"), net.weights(4, 3)))
+    x = net.op("Softmax", net.op("Conv", net.both("x"), net.weights(4, 3)), axis=1)
     x = net.op("Abs", x)
     quantized = net.model(net.both(net.op("MaxPool", net.both(x), kernel_shape=[2, 2])))
     runs_on_host(quantized, "n4", "it takes the result of Conv 'n3' in floating point", net.images(3))

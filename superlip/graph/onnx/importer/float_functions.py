@@ -14,6 +14,7 @@ from superlip.graph.onnx.views import View
 from . import emit
 from .importer import Importer
 from .states import Params, Pending, Unsupported
+from .unrounded import function_of_pending
 from .weights import real_constant
 
 __all__ = ["affine", "batch_norm", "binary", "elementwise", "prelu", "sum_of_two"]
@@ -97,7 +98,7 @@ def sum_of_two(importer: Importer, node: NodeProto) -> Pending | None:
 
 def elementwise(importer: Importer, node: NodeProto) -> Pending | None:
     """A function of one number: starts or continues a chain, or clips what is pending."""
-    roots: list[View] = []
+    roots: list[View | Pending] = []
     chain: list[NodeProto] = []
     operands: dict[str, NDArray] = {}
     shape: tuple[int, ...] = ()
@@ -113,7 +114,7 @@ def elementwise(importer: Importer, node: NodeProto) -> Pending | None:
             shape = state.shape
         elif isinstance(state, Pending) and node.op_type in ("Relu", "Clip"):
             return state.clipped(importer.clip_range(node), node.name)
-        elif isinstance(state, View):
+        elif isinstance(state, View | Pending):
             roots.append(state)
             shape = state.shape
         else:
@@ -122,17 +123,22 @@ def elementwise(importer: Importer, node: NodeProto) -> Pending | None:
                 return None
             operands[name] = number.reshape(-1)[:1]  # one number, however many times it was written down
             shapes.append(number.shape)
-    if not roots or any(r.value != roots[0].value or not _same(r, roots[0]) for r in roots):
+    if not roots or not all(_same(root, roots[0]) for root in roots):
         return None
     if np.broadcast_shapes(shape, *shapes) != tuple(shape):
         return None  # the constant makes the tensor larger
     names = {n.name for n in chain}
     ordered = [n for n in importer.model.graph.node if n.name in names] + [node]
-    return importer.elementwise(roots[0], ordered, operands, shape, node.output[0])
+    root = roots[0]
+    if isinstance(root, Pending):
+        return function_of_pending(importer, root, ordered, operands, shape, node.output[0])
+    return importer.elementwise(root, ordered, operands, shape, node.output[0])
 
 
-def _same(a: View, b: View) -> bool:
-    return a is b or (a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
+def _same(a: View | Pending, b: View | Pending) -> bool:
+    if not isinstance(a, View) or not isinstance(b, View):
+        return a is b
+    return a is b or (a.value == b.value and a.shape == b.shape and np.array_equal(a.numbers(), b.numbers()))
 
 
 def batch_norm(importer: Importer, node: NodeProto) -> Pending | None:

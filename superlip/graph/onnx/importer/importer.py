@@ -20,7 +20,7 @@ from .states import Hosted, Params, Pending, Unsupported
 from .tables import float_table
 from .weights import Quantized, real_constant
 
-__all__ = ["Importer"]
+__all__ = ["Importer", "of_one_tensor"]
 
 
 class Importer:
@@ -198,7 +198,7 @@ class Importer:
         result: str,
     ) -> Pending:
         """Pending function of one view: ``nodes`` in order, constant ``operands``, down to the tensor ``result``."""
-        nodes = _of_one_tensor(nodes, operands)
+        nodes = of_one_tensor(nodes, operands)
 
         def finish(params, tensor, low, high, names):
             table = float_table(nodes, operands, ("superlip_x", self.params_of(view)), (result, params), self.opsets)
@@ -254,7 +254,7 @@ def _variant(name, used):
     return name if name not in used else next(n for i in count(2) if (n := f"{name}.{i}") not in used)
 
 
-def _of_one_tensor(nodes, operands):
+def of_one_tensor(nodes, operands):
     """Copies of nodes that take ``superlip_x`` where they took a tensor that is neither theirs nor among ``operands``.
 
     A tensor may have several names: each DequantizeLinear of one gives it another.

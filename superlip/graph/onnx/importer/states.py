@@ -72,14 +72,14 @@ class Pending:
     ``finish(params, tensor, low, high, names)``, with a clip by two elements, adds the node and returns the View of its
     result; ``tensor`` is the model's name of that result, ``names`` the model's nodes it stands for. ``clip`` (low,
     high: real numbers) collects Relu and Clip. ``chain`` is (view, nodes, constants) where the tensor is an
-    element-wise function of one view.
+    element-wise function of one view, or of what is pending itself.
     """
 
     finish: Callable[[Params, str, int, int, Sequence[str]], View]
     shape: tuple[int, ...]
     names: tuple[str, ...]
     clip: tuple[float, float] = (-np.inf, np.inf)
-    chain: tuple[View, tuple[NodeProto, ...], dict[str, NDArray]] | None = None
+    chain: "tuple[View | Pending, tuple[NodeProto, ...], dict[str, NDArray]] | None" = None
 
     def clipped(self, clip: tuple[float, float], name: str) -> "Pending":
         """The same tensor behind one more Relu or Clip."""
