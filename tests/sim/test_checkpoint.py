@@ -215,7 +215,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tiny, small, tmp_path):
 
     def kill(progress):
         if progress.images_done > 5 and any(tmp_path.glob("*/checkpoint.bin")):
-            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "tiny"], capture_output=True, check=False)
+            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "simulator"], capture_output=True, check=False)
             os.kill(int(children.stdout), signal.SIGKILL)
 
     with pytest.raises(SimulationError, match="SIGKILL"):
