@@ -64,7 +64,8 @@ async def matches_model(dut):
         done = bool(flying) and random.random() < 0.4
         dut.post.value, dut.done.value = post, done
         dut.instr__ready.value = int(random.random() < 0.7)
-        dut.stalled.value = random.getrandbits(1)
+        stalled, halt = random.getrandbits(1), int(random.random() < 0.1)
+        dut.stalled.value, dut.halt.value = stalled, halt
         await settle()
         assert [int(getattr(dut, f"counters__{s}").value) for s in range(COUNTERS)] == counters
         assert int(dut.posts.value) == (program[flying[0]]["post"] if done else 0)
@@ -72,15 +73,21 @@ async def matches_model(dut):
         if taken < len(program):
             lacking = {s for s, n in program[taken]["waits"].items() if counters[s] < n}
         if dut.instr__valid.value == 1:
+            assert not halt
             assert not lacking, f"instruction {taken} offered, lacking {lacking}"
             expected = word_of(opcode, program[taken]) & ((1 << width) - 1)
             assert int(dut.instr__payload.value) == expected
         status = int(dut.status.value)
-        assert status & 1 == bool(flying)
-        if status >> 3 & 0xFF:
-            assert {s for s in range(COUNTERS) if status >> (3 + s) & 1} == lacking
+        # What is lacking is said from when the instruction has come to the head of the queue.
+        said = {s for s in range(COUNTERS) if status >> (3 + s) & 1}
+        assert said in (set(), lacking)
+        assert status & 7 == (1 | stalled << 1 if flying else bool(said) << 2)
         if flying:
             assert status >> 11 == program[flying[0]]["tag"]
+            assert dut.idle.value == 0
+        elif said:
+            assert status >> 11 == program[taken]["tag"]
+            assert dut.idle.value == 0
         if done:
             flying.pop(0)
             done_count += 1
@@ -141,26 +148,31 @@ async def in_flight_limit(dut):
 
 
 @cocotb.test()
-async def overflow(dut):
-    """The 1024th post without a take raises COUNTER, and the unit gets no more instructions."""
+@cocotb.parametrize(attempt=[0, 1, 2, 3])
+async def overflow(dut, attempt):
+    """The 1024th post without a take raises COUNTER, of the lowest source, and the unit gets no more instructions."""
     random = rng()
+    random.seed(f"{random.random()} {attempt}")
     quiet(dut)
     source = Source(dut, "i", rng=random)
     await start(dut)
-    lane = random.randrange(COUNTERS)
-    dut.post.value = 1 << lane
+    lanes = random.randrange(1, 1 << COUNTERS)
+    full = [1023 * (lanes >> s & 1) for s in range(COUNTERS)]
+    dut.post.value = lanes
     await tick(dut, 1023)
     dut.post.value = 0
     await settle()
     assert dut.error.value == 0
+    assert [int(getattr(dut, f"counters__{s}").value) for s in range(COUNTERS)] == full
     await RisingEdge(dut.clk)
-    dut.post.value = 1 << lane
+    dut.post.value = lanes
     await RisingEdge(dut.clk)
     dut.post.value = 0
     await settle()
-    error = int(dut.error.value)
+    error, lowest = int(dut.error.value), (lanes & -lanes).bit_length() - 1
     unit = int(case()["unit"])
-    assert (error & 1, error >> 1 & 15, error >> 5) == (1, UnitError.COUNTER, unit << 8 | lane)
+    assert (error & 1, error >> 1 & 15, error >> 5) == (1, UnitError.COUNTER, unit << 8 | lowest)
+    assert [int(getattr(dut, f"counters__{s}").value) for s in range(COUNTERS)] == full
     await RisingEdge(dut.clk)
     dut.instr__ready.value = 1
     cocotb.start_soon(source.send([int.from_bytes(encode(Opcode(unit)), "little")]))
