@@ -58,7 +58,7 @@ class Importer:
         self.unsupported: list[tuple[NodeProto, str]] = []
         self.unhostable: set[str] = set()
         self.refused = refused or {}
-        self.hosted = hosted or {}
+        self.hosted = dict(hosted or {})
         self.hosted_values: dict[str, Hosted] = {}
         self.poisoned: dict[str, str] = {}
         self.producers: dict[str, NodeProto] = {o: n for n in model.graph.node for o in n.output if o}

@@ -1,5 +1,6 @@
 """Element-wise functions as tables, one entry a bit pattern, computed by ONNX Runtime itself."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,12 +72,18 @@ def operator_table(node: NodeProto, operands: dict[str, NDArray], source: Params
     return _run(model, element, source.is_unsigned)
 
 
+@functools.lru_cache(maxsize=4096)
 def _run(model: bytes, element: ElementType, is_unsigned: bool) -> NDArray:
-    """Run a model of integers, signed or not, for all elements in the order of their bit patterns."""
+    """Run a model of integers, signed or not, for all elements in the order of their bit patterns: read-only.
+
+    It is kept: a network has the same tables many times, and is imported again where the host takes a node.
+    """
     numbers = element.to_own(element.by_pattern(), is_unsigned)
     session = open_session(model)
     result = session.run(None, {session.get_inputs()[0].name: numbers.reshape(1, 1, 1, -1)})[0].reshape(-1)
-    return element.from_own(result).copy()
+    table = element.from_own(result).copy()
+    table.flags.writeable = False
+    return table
 
 
 def clamp_of(table: NDArray, element: ElementType) -> tuple[int, int] | None:

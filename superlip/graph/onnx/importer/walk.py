@@ -4,6 +4,7 @@ from onnx import ModelProto, NodeProto
 
 from superlip.graph import ir
 from superlip.graph.errors import ModelError, node_line
+from superlip.graph.onnx.hostable import why_not_on_host
 from superlip.graph.onnx.onnxtools import constant_value, name_nodes, operator, small_model
 from superlip.graph.onnx.views import LAYOUT_OPS
 from superlip.graph.session import open_session
@@ -109,10 +110,46 @@ def _blame(importer: Importer, node: NodeProto, error: Exception) -> None:
     why, before = str(error), importer.hosted.get(culprit.name)
     if isinstance(error, Unhostable) and before is not None:
         why = f"{before}; nor does it run on the host: {why}"
+    if _goes_on(importer, culprit, node, error):
+        return
     _refuse(importer, culprit, why, is_final=isinstance(error, Unhostable))
     if culprit is not node:
         importer.verdicts[node.name] = ("unsupported", f"needs the result of {culprit.name!r}")
         importer.poisoned |= dict.fromkeys(node.output, culprit.name)
+
+
+def _goes_on(importer: Importer, culprit: NodeProto, node: NodeProto, error: Exception) -> bool:
+    """Go on as if the host ran ``culprit``, so that one import finds all that is to go there; whether that works.
+
+    What was moved or dequantized of its results is taken again, and the node at work, too.
+    """
+    named = culprit.name
+    if isinstance(error, Unhostable) or named in importer.hosted or named in importer.refused:
+        return False
+    if why_not_on_host(culprit) is not None or any(i in importer.poisoned for i in culprit.input):
+        return False
+    importer.hosted[named] = str(error)
+    importer.unsupported.append((culprit, str(error)))
+    importer.verdicts[named] = ("unsupported", str(error))
+    order = importer.model.graph.node
+    first, stale = next(i for i, n in enumerate(order) if n is culprit), set(culprit.output)
+    again = []
+    for later in order[first:]:
+        moves = later.op_type in LAYOUT_OPS or later.op_type == "DequantizeLinear"
+        if later is culprit or (moves and later.input[0] in stale and later is not node):
+            stale.update(later.output)
+            again.append(later)
+        if later is node:
+            break
+    for name in stale:
+        importer.views.pop(name, None)
+        importer.floats.pop(name, None)
+    try:
+        for later in [*again[1:], node]:
+            _node(importer, later)
+    except (Unsupported, ModelError):
+        return False
+    return True
 
 
 def _refuse(importer: Importer, node: NodeProto, why: str, *, is_final: bool = False) -> None:
@@ -121,8 +158,9 @@ def _refuse(importer: Importer, node: NodeProto, why: str, *, is_final: bool = F
         importer.verdicts.setdefault(node.name, ("unsupported", f"needs the result of {first!r}"))
     else:
         first = node.name
-        if is_final:
+        if is_final:  # what the accelerator has against it was noted before
             importer.unhostable.add(node.name)
+            importer.unsupported = [(other, text) for other, text in importer.unsupported if other is not node]
         if all(node is not other for other, _ in importer.unsupported):
             importer.unsupported.append((node, why))
             importer.verdicts[node.name] = ("unsupported", why)
