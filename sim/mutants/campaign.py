@@ -53,18 +53,18 @@ class Campaign:
         As for ``run_testbench``.
     count, seed : int
         Mutants, and which.
-    within : callable of str, optional
+    modules : sequence of str
         As for ``plant``.
     folder : Path, optional
         Where results lie; by default in the cache.
     """
 
-    def __init__(self, testbench, case, count, *, seed=1, within=None, folder=None):
+    def __init__(self, testbench, case, count, *, seed=1, modules=(), folder=None):
         module = load_testbench(testbench)
         self.testbench, self.case = module.__name__.rpartition(".")[2], case
         self._module, self._parameters = module.__name__, module.CASES[case]
         rtlil = to_rtlil(module.build(**self._parameters), TOP)
-        self.netlist = plant(rtlil, count, seed, within=within)
+        self.netlist = plant(rtlil, count, seed, modules=modules)
         key = hashlib.sha256(self.netlist.verilog.encode()).hexdigest()[:12]
         self.folder = (Path(folder) if folder else cache_folder("mutants")) / f"{self.testbench}-{case}-{key}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +72,8 @@ class Campaign:
     @classmethod
     def of(cls, component, *, count=None, seed=1, folder=None):
         """The campaign of a ``Component``, with another number of mutants, or others."""
-        within = component.within if component.inside else None
-        return cls(component.testbench, component.case, count or component.count, seed=seed, within=within,
-                   folder=folder)  # fmt: skip
+        return cls(component.testbench, component.case, count or component.count, seed=seed, folder=folder,
+                   modules=component.modules)  # fmt: skip
 
     @property
     def name(self):

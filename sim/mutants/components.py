@@ -9,17 +9,13 @@ __all__ = ["COMPONENTS", "Component"]
 class Component:
     """``count`` mutants of what a testbench builds for a case: its first one, which the fast tests run.
 
-    ``inside`` names the modules that may have mutants, by the end of their names; by default all may.
+    ``modules`` are those of its netlist that have mutants; without any, all have.
     """
 
     testbench: str
     case: str
     count: int
-    inside: tuple[str, ...] = ()
-
-    def within(self, module):
-        """Whether mutants may be in a module of the netlist (``top.core.fetch``)."""
-        return not self.inside or module.rpartition(".")[2] in self.inside
+    modules: tuple[str, ...] = ()
 
 
 COMPONENTS = (
@@ -31,6 +27,7 @@ COMPONENTS = (
     Component("link", "tn8-link8", 150),
     Component("load", "four_ports", 110),
     Component("matrix", "packed", 100),
+    Component("node", "tiny", 40, ("top", "top.core")),  # the others have testbenches of their own
     Component("pe_array", "packed", 40),
     Component("read_mux", "8_bytes", 40),
     Component("requantize", "lanes8", 60),

@@ -62,7 +62,7 @@ class Netlist:
     mutants: tuple[Mutant, ...]
 
 
-def plant(rtlil, count, seed, *, within=None):
+def plant(rtlil, count, seed, *, modules=()):
     """Plant ``count`` mutants, evenly over the cells of a design.
 
     Parameters
@@ -71,8 +71,8 @@ def plant(rtlil, count, seed, *, within=None):
         The component, its top module called ``top``.
     count, seed : int
         How many, and which.
-    within : callable of str, optional
-        Says of a module's name whether mutants may be in it.
+    modules : sequence of str
+        Names of those that have them, as many each; without any, all do.
 
     Returns
     -------
@@ -87,12 +87,15 @@ def plant(rtlil, count, seed, *, within=None):
         folder = Path(temporary)
         (folder / "plain.il").write_text(rtlil)
         # Not flattened: modules, cells and source lines keep their names. Memories stay memories.
-        # More than are wanted: those at clocks are dropped. A large factor where only some modules count.
-        many = count + count // 4 + 10 if within is None else 12 * count
-        draw = f"mutate -list {many} -seed {seed} -o list.txt"
-        # Where there are fewer than that it would look for more for ever.
-        run_yosys(["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il", draw], folder, timeout=200)
-        drawn = _drawn((folder / "list.txt").read_text(), count, within)
+        script, drawn = ["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il"], []
+        where = [f"-module {module}" for module in modules] or [""]
+        each = count // len(where)
+        # More than are wanted: those at clocks are dropped. Where there are fewer, it would look for more for ever.
+        for place, option in enumerate(where):
+            script.append(f"mutate -list {each + each // 4 + 10} {option} -seed {seed} -o list{place}.txt")
+        run_yosys(script, folder, timeout=200)
+        for place in range(len(where)):
+            drawn += _drawn((folder / f"list{place}.txt").read_text(), each)
         mutants = tuple(Mutant(number, text, _source(text)) for number, text in enumerate(drawn, 1))
         planted = [f"mutate -ctrl {SELECT} {SELECT_BITS} {m.number} {_without_notes(m.options)}" for m in mutants]
         script = ["read_rtlil prepared.il", *planted, "write_rtlil mutated.il", "write_verilog -noattr mutated.v"]
@@ -101,15 +104,10 @@ def plant(rtlil, count, seed, *, within=None):
         return Netlist(quiet + (folder / "mutated.v").read_text(), (folder / "mutated.il").read_text(), mutants)
 
 
-def _drawn(text, count, within):
+def _drawn(text, count):
     """The first ``count`` of a list of yosys' that may be taken, each once."""
     lines = dict.fromkeys(line.removeprefix("mutate ") for line in text.splitlines() if line.startswith("mutate "))
-    mutants = [Mutant(0, line, "") for line in lines]
-    return [
-        mutant.options
-        for mutant in mutants
-        if mutant.option("port") not in _CLOCKS and (within is None or within(mutant.option("module")))
-    ][:count]
+    return [line for line in lines if Mutant(0, line, "").option("port") not in _CLOCKS][:count]
 
 
 def _without_notes(options):

@@ -4,7 +4,13 @@ import re
 
 __all__ = ["reason"]
 
-_REASONS: tuple[tuple[str, str, str], ...] = ()
+_REASONS: tuple[tuple[str, str, str], ...] = (
+    (
+        "supervisor",
+        r"report__\w+\[",
+        "a high bit of a counter of cycles, which would have to count that far",
+    ),
+)
 """(component, pattern for ``mutant source``, reason); the first that fits."""
 
 
