@@ -82,7 +82,7 @@ class Proof:
 
     def holds(self):
         """Prove it."""
-        prove(self.spec(_source(self.module)), depth=self.depth, mode=self.mode)
+        prove(self.spec(_source(self.module)), depth=self.depth, mode=self.mode, timeout=3600 if self.slow else 300)
 
     def finds(self, fault):
         """Plant a fault: there must be a counterexample, not just no proof, except for one of depth 0."""
