@@ -21,6 +21,7 @@ from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph.onnx.input_shape import InputShape
 from superlip.plan.lower import lower
+from superlip.plan.moved_by_host import moved_by_host
 from superlip.plan.planner import PlanError, make_plan
 from superlip.report import Report
 from superlip.report.measured import measure
@@ -127,8 +128,16 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
         All of them ValueErrors that name what does not fit and what would.
     """
     target = _target(node)
-    network = lower(graph, target.node.tn)
-    chosen = make_plan(network, target, boards)
+    while True:
+        network = lower(graph, target.node.tn)
+        try:
+            chosen = make_plan(network, target, boards)
+            break
+        except PlanError as error:
+            moved = None if error.value is None else moved_by_host(graph, error.value)
+            if moved is None:
+                raise
+            graph = moved
     return Design(graph, target, chosen, compile_network(network, chosen, target))
 
 

@@ -24,7 +24,14 @@ __all__ = ["Plan", "PlanError", "expected_cycles", "make_plan"]
 
 
 class PlanError(ValueError):
-    """A plan that can't be made; the message names what does not go, and what can."""
+    """A plan that can't be made; the message names what does not go, and what can.
+
+    ``value`` is the result that there is no room for, where that is the reason.
+    """
+
+    def __init__(self, text: str, value: str | None = None) -> None:
+        super().__init__(text)
+        self.value = value
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,4 +159,7 @@ def _require_whole_rows(network: Network, tasks: Iterable[Task], activations: Se
         blocks += [(at.board, at.step.col0, at.step.col1) for at in task.vector_steps]
         for board, *cols in blocks:
             if task.op in activations[board].slots and not (op.is_plain and cols == [0, op.grid[1]]):
-                raise PlanError(f"{op.name}: rows of {op.grid[1]} pixels do not fit the accumulators and the buffer")
+                raise PlanError(
+                    f"{op.name}: rows of {op.grid[1]} pixels do not fit the accumulators and the buffer",
+                    op.output.storage.name,
+                )

@@ -17,6 +17,7 @@ from superlip.graph.session import open_session
 
 from .functions import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
+from .transposed import block_convolution
 
 __all__ = ["prepare", "Prepared"]
 
@@ -403,7 +404,51 @@ def _prelu(state, node):
         state.replace(node, [new], "as LeakyRelu")
 
 
-_SIMPLER = {"Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu}
+def _conv_transpose(state, node):
+    """ConvTranspose, and the factors of a channel behind it, as Conv and DepthToSpace."""
+    weights, shape = state.consts.get(node.input[1]), state.shapes.get(node.input[0], ())
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    if weights is None or len(shape) != 4 or (has_bias and node.input[2] not in state.consts):
+        return
+    given = attributes(node)
+    groups = int(given.get("group", 1))
+    channels = weights.shape[1] * groups
+    scale = np.ones(channels)
+    shift = np.array(state.consts[node.input[2]] if has_bias else np.zeros(channels), np.float64).reshape(-1)
+    found = block_convolution(weights, given, shape[2:])
+    if found is None or shift.size != channels:
+        return
+    output = node.output[0]
+    while len(state.users().get(output, ())) == 1 and output not in state.outputs:
+        (user,) = state.users()[output]
+        factors = state._affine(user)
+        if factors is None or factors[0] != output:
+            break
+        scale, shift = scale * factors[1], shift * factors[1] + factors[2]
+        state.remove(user, "folded", f"into the weights of ConvTranspose {node.name!r}")
+        output = user.output[0]
+    count = found.block**2
+    scaled = found.weights * np.repeat(by_channel(scale, channels), count).reshape(-1, 1, 1, 1)
+    operands = [
+        node.input[0],
+        state.constant(f"{node.name}/weights", scaled.astype(np.float32)),
+        state.constant(f"{node.name}/bias", np.repeat(by_channel(shift, channels), count).astype(np.float32)),
+    ]
+    inner = output if found.block == 1 else f"{node.output[0]}/blocks"
+    new = [
+        helper.make_node(
+            "Conv", operands, [inner], group=groups, kernel_shape=list(found.weights.shape[2:]), pads=list(found.pads)
+        )
+    ]
+    if found.block > 1:
+        new.append(helper.make_node("DepthToSpace", [inner], [output], blocksize=found.block, mode="CRD"))
+    state.replace(node, new, "as a convolution of blocks of pixels")
+
+
+_SIMPLER = {
+    "Sum": _sum, "ReduceMean": _reduce_mean, "Gemm": _gemm, "MatMul": _matmul, "PRelu": _prelu,
+    "ConvTranspose": _conv_transpose,
+}  # fmt: skip
 
 
 def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None = None) -> Prepared:
