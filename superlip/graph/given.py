@@ -102,11 +102,14 @@ class Given:
         batch = shape[0]
         feed = np.broadcast_to(image.reshape(1, *shape[1:]), shape)
         feeds = {self.input: np.ascontiguousarray(feed)}
-        for other in session.get_inputs():  # inputs that nothing takes
-            if other.name != self.input:
-                sizes = [s if isinstance(s, int) else 1 for s in other.shape]
-                feeds[other.name] = np.zeros(sizes, np.float32)
-        return [a[0] if a.ndim and a.shape[0] == batch else a for a in session.run(names, feeds)]
+        for info in session.get_inputs():
+            if info.name != self.input:  # one that nothing takes
+                sizes = [s if isinstance(s, int) else 1 for s in info.shape]
+                feeds[info.name] = np.zeros(sizes, np.float32)
+            elif info.type == "tensor(float16)":
+                feeds[info.name] = feeds[info.name].astype(np.float16)
+        results = [_wide(a) for a in session.run(names, feeds)]
+        return [a[0] if a.ndim and a.shape[0] == batch else a for a in results]
 
     def _session(self, names):
         model = self.model
@@ -116,3 +119,8 @@ class Given:
             more.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
             model = more.SerializeToString()
         return open_session(model, is_optimized=False)
+
+
+def _wide(array):
+    """An array, in float32 where it is in half precision."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array

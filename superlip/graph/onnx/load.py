@@ -15,11 +15,12 @@ from superlip.graph.images import ImageInput, input_of, read_images
 from superlip.graph.ir import Graph
 
 from .calibrate import observe_ranges
+from .half import widen
 from .importer import import_model
 from .importer.importer import Importer
 from .input_shape import InputShape, set_input_shapes
 from .normalize import in_front, normalize
-from .onnxtools import fixed_shape
+from .onnxtools import fixed_shape, name_nodes
 from .quantize import quantize
 from .randomize import random_images, randomizer
 from .rewrite import Prepared, prepare
@@ -84,9 +85,12 @@ class Loader:
             self.name = Path(path).stem
         check_tensors(self.model)
         set_input_shapes(self.model, input_shape)
+        name_nodes(self.model.graph)  # ONNX Runtime takes no name twice
         self.reference = self.model.SerializeToString()
         self.normalized = normalize(self.model)
         self.model, self.refused = self.normalized.model, dict(self.normalized.refused)
+        is_half = not is_quantized(self.model) and widen(self.model)
+        self.notes = ["the model is in half precision: it is quantized from float32"] if is_half else []
         validate(self.model, self.name, self.refused)
         self.behind: dict[str, str] = {}
         self.prepared: Prepared | None = None
@@ -159,7 +163,7 @@ class Loader:
                 break
             hosted |= more
         if graph is not None and prepared is not None:
-            graph.notes[:0] = prepared.notes
+            graph.notes[:0] = [*self.notes, *prepared.notes]
         if graph is not None:
             self._remember(graph)
         return graph
