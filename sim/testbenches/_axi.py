@@ -22,13 +22,16 @@ class AxiMemory:
         Cycles from an address to its first beat, or from the last beat of data to the response.
     stall : float
         Chance of a pause, on each channel in each cycle.
+    waits : bool
+        Whether ``ready`` of an address or of data comes only after its ``valid``, as AXI lets it.
     broken : set of int
         Byte addresses of beats that are answered with SLVERR (and not written).
     """
 
-    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, broken=()):
+    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, waits=False, broken=()):
         self.dut, self.rng, self.beat_bytes = dut, rng, beat_bytes
         self.latency, self.stall, self.broken = latency, stall, set(broken)
+        self.waits = waits
         self.data = bytearray(rng.randbytes(size))
         self.ports = {}
 
@@ -44,6 +47,10 @@ class AxiMemory:
 
     def pause(self):
         return self.rng.random() < self.stall
+
+    def is_ready(self, valid):
+        """For a channel on which ``valid`` is seen."""
+        return not self.pause() and (not self.waits or valid.value == 1)
 
 
 class _Port:
@@ -120,7 +127,7 @@ class _ReadPort(_Port):
                     shown = True
                 else:
                     rvalid.value = 0
-            ready = not memory.pause()
+            ready = memory.is_ready(self.valid)
             arready.value = ready
 
 
@@ -161,7 +168,7 @@ class _WritePort(_Port):
             shown = bool(self.answers) and self.answers[0][0] <= now and not memory.pause()
             bvalid.value = shown
             bresp.value = self.answers[0][2] if shown else 0
-            aw_ready, w_ready = not memory.pause(), not memory.pause()
+            aw_ready, w_ready = memory.is_ready(self.valid), memory.is_ready(wvalid)
             awready.value, wready.value = aw_ready, w_ready
 
     def _write(self, now):

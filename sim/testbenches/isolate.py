@@ -79,12 +79,16 @@ class Side:
 
     def __init__(self, dut, random, *, stall):
         self.dut, self.random, self.stall = dut, random, stall
-        self.alive = True
+        self.alive, self.waits = True, False
         self.asked, self.addresses = deque(), deque()  # bursts: taken from the manager, seen by memory
         self.shown = {}
 
     def luck(self):
         return self.random.random() >= self.stall
+
+    def may(self, channel):
+        """Memory may wait for valid before it is ready."""
+        return not self.waits or channel.valid.value == 1
 
     def stable(self, name, channel):
         """What memory was offered and did not take stays as it is."""
@@ -145,7 +149,7 @@ class Reads(Side):
         else:
             self.ask.offer(self.ask.held or (self.burst() if self.luck() else None), self.random)
             self.take.ready.value = self.luck()
-        self.out.ready.value = self.luck()
+        self.out.ready.value = self.luck() and self.may(self.out)
         beat = self.give.held
         if beat is None and self.addresses and self.luck():
             bits = self.random.getrandbits
@@ -227,7 +231,8 @@ class Writes(Side):
                 beat = bits(len(self.put.fields[0])), bits(len(self.put.fields[1])) | 1, int(self.mine[0] == 0)
             self.put.offer(beat, self.random)
             self.back.ready.value = self.luck()
-        self.out.ready.value = self.data.ready.value = self.luck()
+        for channel in (self.out, self.data):
+            channel.ready.value = self.luck() and self.may(channel)
         answer = self.answer.held
         if answer is None and self.complete and self.luck():
             answer = self.random.getrandbits(1), self.random.getrandbits(2)
@@ -256,7 +261,7 @@ async def managers_vanish(dut):
     await start(dut)
     for turn in range(30):
         for side in sides:
-            side.alive, side.stall = True, (0.0, 0.3, 0.6)[turn % 3]
+            side.alive, side.stall, side.waits = True, (0.0, 0.3, 0.6)[turn % 3], turn % 2 == 1
         before = [0, 0]
         for _ in range(random.randrange(10, 120)):
             under_way, idle = await cycle(dut, sides)

@@ -81,7 +81,7 @@ class Testbench(CopyTestbench):
 async def copies(dut):
     """Random strided copies and fills, everything stalling."""
     testbench = Testbench(dut, stall=0.3)
-    await testbench.start(stall=0.3, latency=9)
+    await testbench.start(stall=0.3, latency=9, waits=True)
     bodies = testbench.random_bodies(30)
     await testbench.send(bodies)
     await testbench.finish(len(bodies))

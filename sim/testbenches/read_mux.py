@@ -57,10 +57,13 @@ class Manager:
 
 
 class Memory:
-    """Answers address | ID << 60, the two IDs in any order, also beat by beat."""
+    """Answers address | ID << 60, the two IDs in any order, also beat by beat.
 
-    def __init__(self, dut, *, rng, stall):
-        self.dut, self.rng, self.stall = dut, rng, stall
+    ``waits``: ARREADY comes only after ARVALID, as AXI lets it.
+    """
+
+    def __init__(self, dut, *, rng, stall, waits):
+        self.dut, self.rng, self.stall, self.waits = dut, rng, stall, waits
         self.queues, self.order, self.bursts = (deque(), deque()), [], ([], [])
         self.signal("rvalid").value = self.signal("arready").value = 0
 
@@ -93,7 +96,7 @@ class Memory:
                     self.signal(name).value = value
                 self.signal("rid").value = shown
             self.signal("rvalid").value = shown is not None
-            ready = self.rng.random() >= self.stall
+            ready = self.rng.random() >= self.stall and (not self.waits or self.signal("arvalid").value == 1)
             self.signal("arready").value = ready
 
 
@@ -111,10 +114,10 @@ def random_burst(r):
     return r.getrandbits(40), length, r.getrandbits(3), r.getrandbits(2)
 
 
-async def join(dut, *, stall, idle, counts):
+async def join(dut, *, stall, idle, counts, waits=False):
     r = rng()
     managers = [Manager(dut, name, rng=r, idle=i) for name, i in zip(MANAGERS, idle, strict=True)]
-    memory = Memory(dut, rng=r, stall=stall)
+    memory = Memory(dut, rng=r, stall=stall, waits=waits)
     await start(dut)
     cocotb.start_soon(memory.run())
     bursts = [[random_burst(r) for _ in range(count)] for count in counts]
@@ -135,9 +138,10 @@ async def join(dut, *, stall, idle, counts):
 
 
 @cocotb.test()
-async def random_traffic(dut):
+@cocotb.parametrize(waits=[False, True])
+async def random_traffic(dut, waits):
     """Every manager gets its own beats, all of them, in its order."""
-    await join(dut, stall=0.3, idle=(0.3, 0.5), counts=(200, 100))
+    await join(dut, stall=0.3, idle=(0.3, 0.5), counts=(200, 100), waits=waits)
 
 
 @cocotb.test()
