@@ -47,17 +47,21 @@ def random_scale(random):
     return exponent << 23 | fraction
 
 
-def random_acc(random, scale, exact, shift):
-    """Mostly values whose results are inside the elements, often at a tie or beside it."""
+def random_acc(random, scale, control):
+    """Mostly values whose results are inside the elements, often at a tie or at an end of the clip, or beside it."""
+    exact, shift = control["exact"], control["shift"]
+    edge = random.choice([control["low"], control["high"]]) - control["zp"] + random.randint(-1, 1)
     if exact:
         limit = 1 << 35
-        near = (2 * random.randint(-140, 140) + random.randint(0, 1)) * (1 << max(shift - 1, 0)) + random.randint(-1, 1)
+        halves = 2 * random.choice([random.randint(-140, 140), edge]) + random.randint(0, 1)
+        near = halves * (1 << max(shift - 1, 0)) + random.randint(-1, 1)
         value = random.choice([near, random.randint(1 - limit, limit - 1), random.choice([limit - 1, 1 - limit])])
         return value if abs(value) < limit else random.randint(1 - limit, limit - 1)
     if random.random() < 0.1:
         return random.choice(CORNERS)
     factor = float(np.uint32(scale).view(np.float32)) or 1.0
-    value = round(random.randint(-300, 300) * 0.5 / factor) + random.randint(-2, 2) if factor > 1e-30 else 0
+    halves = random.choice([random.randint(-300, 300), 2 * edge])
+    value = round(halves * 0.5 / factor) + random.randint(-2, 2) if factor > 1e-30 else 0
     return value if -(2**31) <= value < 2**31 else random.randint(-(2**31), 2**31 - 1)
 
 
@@ -116,7 +120,7 @@ async def equals_model(dut):
         for _ in range(40):
             control = random_control(random)
             control["exact"] = int(random.random() < 0.3)
-            accs = [random_acc(random, s, control["exact"], control["shift"]) for s in scales]
+            accs = [random_acc(random, s, control) for s in scales]
             clip = control["zp"], control["low"], control["high"]
             if control["exact"]:
                 result = Requantize.model_exact(np.array(accs, np.int64), control["shift"], *clip)
@@ -146,3 +150,26 @@ async def rounds_products_up(dut):
         assert (expected % 2 == 1).all(), "not such ties"
         values = [(control, accs), (control, [-acc for acc in accs])]
         await compare(dut, values, scales, [list(expected), list(-expected)], idle=0.0, random=random)
+
+
+@cocotb.test()
+async def one_bit_decides(dut):
+    """Beside a tie by the lowest bit alone, whichever place that has: 2**n (k + 1/2) + 1, and - 1, times 2**-n."""
+    random, lanes = rng(), case()["lanes"]
+    dut.valid.value = 0
+    await start(dut)
+    control = {"exact": 0, "shift": 0, "zp": 0, "low": -128, "high": 127}
+    for first in range(2, 24, lanes):
+        places = [min(first + lane, 23) for lane in range(lanes)]
+        scales = [(127 - n) << 23 for n in places]
+        values, expected = [], []
+        for k in range(120):
+            for step in (-1, 1):
+                sign = random.choice([-1, 1])
+                accs = [sign * (((2 * k + 1) << n - 1) + step) for n in places]
+                if max(map(abs, accs)) >> 24:
+                    continue  # it would not be exact in float32
+                values.append((control, accs))
+                expected.append([sign * (k + (step > 0)) for _ in places])
+        assert values
+        await compare(dut, values, scales, expected, idle=0.0, random=random)
