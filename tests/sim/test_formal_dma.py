@@ -20,6 +20,7 @@ from superlip.sim.formal import Spec, available
 pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
 
 CONFIG = NodeConfig(axi_ports=2, axi_outstanding=2, axi_burst_beats=4)
+SHORT = 8  # words that a row has less than, where sums of them are proved
 
 
 class Free(wiring.Component):
@@ -209,6 +210,62 @@ class StoreSpec(Spec):
         stable(m, dram, "w", ("data", "strb", "last"))
 
 
+class CheckedSpec(StoreSpec):
+    """What is announced and not sent is in the FIFO or of a row inside its memory: a burst is always completed.
+
+    Two balances, one behind the other, as sums are hard to prove: of the queue of rows, and of what comes after it.
+    For the same reason rows are short.
+    """
+
+    def claim(self, m, dut):
+        super().claim(m, dut)
+        queued, to_read, owed = Signal(6), Signal(4), Signal(6)
+        pushed, popped = Signal(4), Signal(4)
+        run, valid = self.inside("words.run", local_run_layout(Opcode.STORE)), self.inside("words.o__valid")
+        m.d.sync += queued.eq(queued + pushed - popped)
+        m.d.comb += [
+            to_read.eq(Mux(valid, run.count, 0)),
+            owed.eq(self._owed(m)),
+            Assume(self.row.count < SHORT),
+            Assert(~valid | ((run.count != 0) & (run.count < SHORT))),
+            Assert(~self.inside("data0.active") | (self.inside("data0.left") < CONFIG.axi_burst_beats)),
+            Assert(self.inside("checked") + owed == self.inside("data0.reserved") + to_read + queued),
+            Assert(self.inside("checked") < 8 * SHORT),
+        ]
+        self._queue(m, queued, pushed, popped)
+
+    def _queue(self, m, total, pushed, popped):
+        """``total``: words of the rows in the queue."""
+        layout = local_run_layout(Opcode.STORE)
+        level, place = self.inside("queue.level"), self.inside("queue.consume")
+        end, counts = self.inside("queue.produce"), []
+        for k, word in enumerate(self.rows("queue.storage")):
+            row, held = Signal(layout, name=f"row{k}"), Signal(name=f"held{k}")
+            counts.append(Signal(4, name=f"count{k}"))
+            m.d.comb += [
+                row.eq(word),
+                held.eq((k - place)[:2] < level),
+                counts[k].eq(Mux(held, row.count, 0)),
+                Assert(~held | ((row.count != 0) & (row.count < SHORT))),
+            ]
+        m.d.comb += [
+            pushed.eq(Mux(self.row_valid & self.rows_.ready, self.row.count, 0)),
+            popped.eq(Mux(self.inside("words.i__ready"), Array(counts)[place], 0)),
+            Assert(level <= store._ROWS_AHEAD),
+            Assert(end == (place + level)[:2]),
+            Assert(total == sum(counts)),
+        ]
+
+    def _owed(self, m):
+        """Beats of port 0 that are announced and not sent."""
+        level, place = self.inside("data0.lengths.level"), self.inside("data0.lengths.consume")
+        lengths = self.rows("data0.lengths.storage")
+        m.d.comb += Assert(self.inside("data0.lengths.produce") == place ^ level[0])
+        m.d.comb += [Assert((level <= k) | (lengths[place ^ k] < CONFIG.axi_burst_beats)) for k in range(2)]
+        waiting = sum(Mux((level == 2) | ((level == 1) & (place == k)), lengths[k] + 1, 0) for k in range(2))
+        return Mux(self.inside("data0.active"), self.inside("data0.left") + 1, 0) + waiting
+
+
 PROOFS = [
     Proof(
         component="Load, room",
@@ -269,6 +326,18 @@ PROOFS = [
                 new="space.eq(ports[0].space)",
                 depth=0,
             ),
+        ),
+    ),
+    Proof(
+        component="Store, checked words",
+        claim="each beat of an announced burst has been read, or is a word of a row that is inside its memory, so a "
+        "burst is always completed (port 0 of 2, rows of up to 7 words)",
+        module=store,
+        spec=CheckedSpec,
+        depth=1,
+        slow=True,
+        faults=(
+            Fault(name="announces unchecked words", old="enough.eq(beats <= checked)", new="enough.eq(1)", depth=3),
         ),
     ),
 ]
