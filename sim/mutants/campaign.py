@@ -96,7 +96,7 @@ class Campaign:
         jobs : int
             Processes at a time.
         again : bool
-            Those that are alive are tried again (with better tests).
+            Those that the fast round did not kill are tried again (with better tests).
         progress : callable of (int, str), optional
             Told how many mutants are decided, and what happens.
 
@@ -105,7 +105,7 @@ class Campaign:
         RuntimeError
             If a test fails without any mutant.
         """
-        known = {n: r for n, r in self.results().items() if not (again and r.verdict == "alive")}
+        known = {n: r for n, r in self.results().items() if not (again and r.verdict in ("alive", "slow"))}
         left = [mutant for mutant in self.mutants if mutant.number not in known]
         if left:
             tell = progress or (lambda done, text: None)

@@ -33,7 +33,7 @@ def main(arguments=None):
     parser.description = "Plant faults in the RTL's components, and see whether their testbenches notice them."
     parser.add_argument("components", nargs="*", metavar="COMPONENT", help="only these testbenches' components")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--again", action="store_true", help="try those again that are alive")
+    parser.add_argument("--again", action="store_true", help="try those again that fast tests did not kill")
     parser.add_argument("--folder", help="where results are kept (default: in the cache); remove it to try all again")
     parser.add_argument("--table", help="write the table to this file")
     parser.add_argument("--some-by", metavar="TEXT", help=f"only {SOME} mutants, which the text (a commit) chooses")
