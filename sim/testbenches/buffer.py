@@ -97,8 +97,10 @@ async def random_traffic(dut):
     top = (1 << 20) - 1
 
     def address():
-        wide = r.random() < 0.1
-        return r.choice([model.size, model.size + r.choice(hot), top, r.randint(0, top)]) if wide else r.choice(hot)
+        if r.random() < 0.8:
+            return r.choice(hot)
+        beside = r.choice(hot) ^ 1 << r.randrange(20)  # often outside by one bit
+        return r.choice([beside, beside, beside, model.size, model.size + r.choice(hot), top, r.randint(0, top)])
 
     for _ in range(3000):
         for index in range(len(reads.ports)):
