@@ -38,6 +38,7 @@ def main():
             inputs=[compiled.input_writes(image) for image in quantize_input(graph, data.images)],
             outputs=compiled.output_ranges(),
             stripe=compiled.boards[0].dram.stripe_bytes,
+            regions=[board.dram.regions for board in compiled.boards],
         ).check()
         speeds.append(result.cycles_per_second)
     runs = ", ".join(f"{speed:,.0f}" for speed in sorted(speeds))

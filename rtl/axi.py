@@ -5,16 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .config import BUS_ADDRESS_BITS, PAGE
 from .ports import AXI4Read
 
 __all__ = [
-    "AXI_ADDRESS_BITS", "BurstSplitter", "ReadMux", "StripedAddress", "burst_layout", "run_layout",
+    "ADDRESS_SPACE_BITS", "BurstSplitter", "ReadMux", "StripedAddress", "burst_layout", "run_layout",
 ]  # fmt: skip
 
-AXI_ADDRESS_BITS = 40
-"""Width of a byte address on the bus."""
-
-_PAGE = 4096  # AXI4: no burst crosses a multiple of this
+ADDRESS_SPACE_BITS = BUS_ADDRESS_BITS + 1
+"""Width of a byte address before it is checked: base, strides and counts of a copy add up to less than 2**50."""
 
 
 def run_layout(address_bits, count_bits, **options):
@@ -54,7 +53,7 @@ class BurstSplitter(wiring.Component):
         if not 1 <= burst_beats <= 256:
             raise ValueError(f"burst_beats must be 1 to 256, not {burst_beats!r}")
         self.beat_bytes, self.burst_beats, self.count_bits = beat_bytes, burst_beats, count_bits
-        self.address_bits = AXI_ADDRESS_BITS - exact_log2(beat_bytes)
+        self.address_bits = ADDRESS_SPACE_BITS - exact_log2(beat_bytes)
         super().__init__(
             {
                 "i": In(stream.Signature(run_layout(self.address_bits, count_bits))),
@@ -66,7 +65,7 @@ class BurstSplitter(wiring.Component):
         m = Module()
         run = Signal(run_layout(self.address_bits, self.count_bits), reset_less=True)
         active = Signal()
-        page = _PAGE // self.beat_bytes
+        page = PAGE // self.beat_bytes
         to_page, limit, beats = Signal(range(page + 1)), Signal(9), Signal(9)
         final, advance = Signal(), Signal()
         m.d.comb += [
@@ -106,7 +105,7 @@ class StripedAddress(wiring.Component):
     Members
     -------
     i : In(stream of burst_layout)
-    stripe : In(40)
+    stripe : In(49)
         Bytes from port to port; a multiple of 4096 (the low 12 bits count as zero), so that all ports have
         their 4 KiB boundaries at the same words.
     o : Out(stream of addr and len).array(ports)
@@ -115,11 +114,11 @@ class StripedAddress(wiring.Component):
 
     def __init__(self, ports, beat_bytes):
         self.ports, self.shift = ports, exact_log2(beat_bytes)
-        address = data.StructLayout({"addr": AXI_ADDRESS_BITS, "len": 8})
+        address = data.StructLayout({"addr": BUS_ADDRESS_BITS, "len": 8})
         super().__init__(
             {
-                "i": In(stream.Signature(burst_layout(AXI_ADDRESS_BITS - self.shift))),
-                "stripe": In(AXI_ADDRESS_BITS),
+                "i": In(stream.Signature(burst_layout(ADDRESS_SPACE_BITS - self.shift))),
+                "stripe": In(BUS_ADDRESS_BITS),
                 "o": Out(stream.Signature(address)).array(ports),
             }
         )
@@ -128,8 +127,8 @@ class StripedAddress(wiring.Component):
         m = Module()
         m.d.comb += self.i.ready.eq(Cat(~o.valid | o.ready for o in self.o).all())
         for index, o in enumerate(self.o):
-            base = Signal(AXI_ADDRESS_BITS, name=f"base{index}", reset_less=True)
-            m.d.sync += base.eq((self.stripe & -_PAGE) * index)
+            base = Signal(BUS_ADDRESS_BITS, name=f"base{index}", reset_less=True)
+            m.d.sync += base.eq((self.stripe & -PAGE) * index)
             with m.If(o.ready):
                 m.d.sync += o.valid.eq(0)
             with m.If(self.i.valid & self.i.ready):

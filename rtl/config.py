@@ -4,13 +4,19 @@ from dataclasses import dataclass
 
 from superlip.element import INT8, ElementType
 
-__all__ = ["NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "DRAM_ADDRESS_BITS"]
+__all__ = ["NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "BUS_ADDRESS_BITS", "DRAM_ADDRESS_BITS", "PAGE"]
 
 ADDRESS_BITS = 20
 """Width of an on-chip address in instructions and frames, in words of ``tn`` bytes."""
 
 DRAM_ADDRESS_BITS = 32
-"""Width of a DRAM address in instructions, in words of ``tn`` bytes."""
+"""Width of an address in a region of DRAM, in words of ``tn`` bytes."""
+
+BUS_ADDRESS_BITS = 49
+"""Width of a byte address on the AXI ports: what a Zynq UltraScale+ has. A narrower bus takes the low bits."""
+
+PAGE = 4096
+"""Bytes to which regions and stripes are aligned, and a boundary that no AXI burst crosses."""
 
 
 @dataclass(frozen=True)

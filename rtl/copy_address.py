@@ -6,14 +6,14 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
-from .axi import AXI_ADDRESS_BITS, BurstSplitter, burst_layout, run_layout
-from .config import ADDRESS_BITS
-from .isa import FORMATS, Opcode
-from .ports import instruction_layout
+from .axi import ADDRESS_SPACE_BITS, BurstSplitter, burst_layout, run_layout
+from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE
+from .isa import FORMATS, REGION_BITS, Opcode
+from .ports import instruction_layout, region_layout, regions_layout
 
 __all__ = [
     "LOCAL_BITS", "CopyInstructions", "CopyRows", "CopyWords", "DramBursts", "MergeRows", "copy_layout",
-    "copy_options", "dram_copy_layout", "local_copy_layout", "local_run_layout",
+    "copy_options", "dram_copy_layout", "local_copy_layout", "local_run_layout", "placed_copy_layout",
 ]  # fmt: skip
 
 LOCAL_BITS = ADDRESS_BITS + 1
@@ -65,12 +65,22 @@ def local_run_layout(opcode):
     return run_layout(LOCAL_BITS, _COUNT_BITS, **copy_options(opcode))
 
 
-def dram_copy_layout(beat_bytes, *, merged=False):
-    """The DRAM side of a copy, in words; ``merged``: after MergeRows."""
+def dram_copy_layout(*, merged=False):
+    """The DRAM side of a copy, in words, with ``dram`` of the instruction as its start; ``merged``: after MergeRows."""
     return copy_layout(
-        address_bits=AXI_ADDRESS_BITS - exact_log2(beat_bytes),
+        address_bits=DRAM_ADDRESS_BITS + REGION_BITS,
         stride_bits=_DRAM_STRIDE_BITS,
         count0_bits=_MERGED_BITS if merged else _COUNT_BITS,
+    )
+
+
+def placed_copy_layout(beat_bytes):
+    """A merged copy in words of the bus, and the ``end`` of its region in pages."""
+    return copy_layout(
+        address_bits=ADDRESS_SPACE_BITS - exact_log2(beat_bytes),
+        stride_bits=_DRAM_STRIDE_BITS,
+        count0_bits=_MERGED_BITS,
+        end=region_layout()["end"].shape,
     )
 
 
@@ -178,15 +188,15 @@ class MergeRows(wiring.Component):
 
     Members
     -------
-    i : In(stream of dram_copy_layout(beat_bytes))
-    o : Out(stream of dram_copy_layout(beat_bytes, merged=True))
+    i : In(stream of dram_copy_layout())
+    o : Out(stream of dram_copy_layout(merged=True))
     """
 
-    def __init__(self, beat_bytes):
-        self.layout = dram_copy_layout(beat_bytes, merged=True)
+    def __init__(self):
+        self.layout = dram_copy_layout(merged=True)
         super().__init__(
             {
-                "i": In(stream.Signature(dram_copy_layout(beat_bytes))),
+                "i": In(stream.Signature(dram_copy_layout())),
                 "o": Out(stream.Signature(self.layout)),
             }
         )
@@ -226,9 +236,11 @@ class MergeRows(wiring.Component):
 
 
 class DramBursts(wiring.Component):
-    """The DRAM side of a copy as AXI4 bursts, as long as its addresses allow.
+    """The DRAM side of a copy as AXI4 bursts, as long as its addresses allow, in the region that it names.
 
-    One burst a cycle; the first comes 5 to 9 cycles after its copy. Addresses are modulo 2**40 bytes.
+    One burst a cycle; the first comes 5 to 9 cycles after its copy. What is contiguous in DRAM (the whole copy, planes
+    or rows of it) is checked against the end of its region as one: none of its bursts may be taken where it is
+    ``outside``. No address wraps: neither 2**32 words of a region nor the address space of the bus.
 
     Parameters
     ----------
@@ -236,32 +248,69 @@ class DramBursts(wiring.Component):
 
     Members
     -------
-    i : In(stream of dram_copy_layout(config.axi_bytes))
+    i : In(stream of dram_copy_layout())
+    regions : In(regions_layout())
     o : Out(stream of burst_layout)
         ``last`` with the last burst of the copy.
+    outside : Out(1)
+        The burst on ``o`` belongs to words that don't all lie in their region.
+    page : Out(32)
+        With ``outside``: the syndrome of ``UnitError.REGION``.
     """
 
     def __init__(self, config):
         self.config = config
-        address_bits = AXI_ADDRESS_BITS - exact_log2(config.axi_bytes)
+        self.address_bits = ADDRESS_SPACE_BITS - exact_log2(config.axi_bytes)
         super().__init__(
             {
-                "i": In(stream.Signature(dram_copy_layout(config.axi_bytes))),
-                "o": Out(stream.Signature(burst_layout(address_bits))),
+                "i": In(stream.Signature(dram_copy_layout())),
+                "regions": In(regions_layout()),
+                "o": Out(stream.Signature(burst_layout(self.address_bits))),
+                "outside": Out(1),
+                "page": Out(32),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         beat_bytes, burst_beats = self.config.axi_bytes, self.config.axi_burst_beats
-        m.submodules.merge = merge = MergeRows(beat_bytes)
-        m.submodules.rows = rows = CopyRows(dram_copy_layout(beat_bytes, merged=True))
+        m.submodules.merge = merge = MergeRows()
+        m.submodules.rows = rows = CopyRows(placed_copy_layout(beat_bytes))
         m.submodules.split = split = BurstSplitter(beat_bytes, burst_beats, count_bits=_MERGED_BITS)
         connect(m, wiring.flipped(self.i), merge.i)
-        connect(m, merge.o, rows.i)
-        connect(m, rows.o, split.i)
+        self._place(m, merge, rows.i)
+        m.d.comb += [
+            split.i.valid.eq(rows.o.valid),
+            rows.o.ready.eq(split.i.ready),
+            *(split.i.payload[name].eq(rows.o.payload[name]) for name in ("start", "count", "last")),
+        ]
         connect(m, split.o, wiring.flipped(self.o))
+        self._check(m, rows.o, split)
         return m
+
+    def _place(self, m, merge, rows):
+        """Merged copies to their place on the bus: the region's base is chosen while they merge, and added here."""
+        words = exact_log2(PAGE // self.config.axi_bytes)
+        region = Signal(region_layout(), reset_less=True)
+        with m.If(merge.i.ready):
+            m.d.sync += region.eq(self.regions[self.i.payload.start[DRAM_ADDRESS_BITS:]])
+        start = merge.o.payload.start[:DRAM_ADDRESS_BITS]
+        m.d.comb += [
+            *(rows.payload[name].eq(merge.o.payload[name]) for name in _COPY_FIELDS if name != "start"),
+            rows.payload.start.eq((region.base << words) + start),
+            rows.payload.end.eq(region.end),
+            rows.valid.eq(merge.o.valid),
+            merge.o.ready.eq(rows.ready),
+        ]
+
+    def _check(self, m, run, split):
+        """Ends of runs against that of their region, one register behind the splitter's at each step."""
+        words = exact_log2(PAGE // self.config.axi_bytes)
+        end, limit = Signal(self.address_bits, reset_less=True), Signal(region_layout()["end"].shape, reset_less=True)
+        with m.If(run.valid & run.ready):
+            m.d.sync += [end.eq(run.payload.start + run.payload.count), limit.eq(run.payload.end)]
+        with m.If(~split.o.valid | split.o.ready):
+            m.d.sync += [self.outside.eq(end > (limit << words)), self.page.eq(end[words:])]
 
 
 class CopyInstructions(wiring.Component):
@@ -274,7 +323,6 @@ class CopyInstructions(wiring.Component):
     ----------
     opcode : Opcode
         LOAD or STORE.
-    beat_bytes : int
     depth : int
         Instructions in flight at most.
 
@@ -285,7 +333,7 @@ class CopyInstructions(wiring.Component):
         Take no more.
     done : In(1)
         The oldest instruction is complete.
-    dram : Out(stream of dram_copy_layout(beat_bytes))
+    dram : Out(stream of dram_copy_layout())
         Copies that touch DRAM: all but fills.
     local : Out(stream of local_copy_layout(opcode))
     busy : Out(1)
@@ -294,14 +342,14 @@ class CopyInstructions(wiring.Component):
         All instructions but the last are done, and the last one has a zero count.
     """
 
-    def __init__(self, opcode, beat_bytes, *, depth):
+    def __init__(self, opcode, *, depth):
         self.opcode, self.depth = opcode, depth
         super().__init__(
             {
                 "instr": In(stream.Signature(instruction_layout(opcode))),
                 "stop": In(1),
                 "done": In(1),
-                "dram": Out(stream.Signature(dram_copy_layout(beat_bytes))),
+                "dram": Out(stream.Signature(dram_copy_layout())),
                 "local": Out(stream.Signature(local_copy_layout(opcode))),
                 "busy": Out(1),
                 "operand": Out(1),

@@ -1,19 +1,21 @@
 """Units, buffers, link and fetch of a node, joined: all that a soft reset resets."""
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
 
-from .axi import ReadMux
+from .axi import ADDRESS_SPACE_BITS, ReadMux
+from .config import BUS_ADDRESS_BITS, PAGE
 from .counters import COUNTER_BITS
 from .fetch import Fetch
-from .isa import COUNTERS, LINK_SOURCES, Unit
+from .isa import COUNTERS, LINK_SOURCES, Region, Unit
 from .issue import Issue
 from .link.port import LinkPort
 from .load import Load
 from .matrix import MatrixUnit
 from .memory import BankedMemory
-from .ports import AXI4Read, AXI4Write, error_layout, flit_layout, status_layout
+from .ports import AXI4Read, AXI4Write, error_layout, flit_layout, regions_layout, status_layout
 from .registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK
 from .send import Send
 from .store import Store
@@ -38,8 +40,9 @@ class Core(wiring.Component):
     -------
     begin : In(1)
         Run the program at ``program``.
-    program, stripe : In(40)
-        Byte address on port 0; byte distance of the ports' stripes.
+    program, stripe : In(49)
+        Byte address in the region of programs; byte distance of the ports' stripes.
+    regions : In(regions_layout())
     node : In(8)
         Number of this node.
     halt : In(1)
@@ -66,8 +69,9 @@ class Core(wiring.Component):
         super().__init__(
             {
                 "begin": In(1),
-                "program": In(40),
-                "stripe": In(40),
+                "program": In(BUS_ADDRESS_BITS),
+                "stripe": In(BUS_ADDRESS_BITS),
+                "regions": In(regions_layout()),
                 "node": In(8),
                 "halt": In(1),
                 "idle": Out(1),
@@ -160,15 +164,20 @@ class Core(wiring.Component):
             connect(m, manager, flipped(port))
         for manager, port in zip(self.store.dram, self.dram_write, strict=True):
             connect(m, manager, flipped(port))
+        programs, program = self.regions[Region.PROGRAMS], Signal(ADDRESS_SPACE_BITS, reset_less=True)
+        m.d.sync += program.eq((programs.base << exact_log2(PAGE)) + self.program)
         connect(m, self.send.frames, self.link.frames)
         connect(m, self.link.tx, flipped(self.link_tx))
         connect(m, flipped(self.link_rx), self.link.rx)
         m.d.comb += [
             self.fetch.start.eq(self.begin),
-            self.fetch.address.eq(self.program),
+            self.fetch.address.eq(program),
+            self.fetch.limit.eq(programs.end),
             self.fetch.halt.eq(self.halt),
             self.load.stripe.eq(self.stripe),
             self.store.stripe.eq(self.stripe),
+            self.load.regions.eq(self.regions),
+            self.store.regions.eq(self.regions),
             self.link.node.eq(self.node),
             self.link.halt.eq(self.halt),
         ]

@@ -6,8 +6,10 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .axi import ADDRESS_SPACE_BITS
+from .config import PAGE
 from .isa import INSTRUCTION_BYTES, Opcode, Unit
-from .ports import AXI4Read, UnitError, error_is, error_layout
+from .ports import AXI4Read, UnitError, error_is, error_layout, region_layout
 
 __all__ = ["ARID", "Fetch"]
 
@@ -17,12 +19,14 @@ ARID = 1
 AHEAD_BYTES = 512
 """Room for what is read ahead: eight instructions."""
 
+PAGE_BITS = exact_log2(PAGE)
+
 BURST_BYTES = 256
 """Longest burst: half of what is read ahead, so that one burst is on its way while another is executed."""
 
 
 class Fetch(wiring.Component):
-    """Reads instructions in order from a byte address on AXI port 0 and puts each in the queue of its unit.
+    """Reads instructions in order from a byte address on AXI port 0 on and puts each in the queue of its unit.
 
     A full queue holds back everything behind it. That can't lock up the node: a program is written in an
     order in which it could be executed one instruction after the other, so an instruction only waits for
@@ -31,7 +35,8 @@ class Fetch(wiring.Component):
     order across programs.)
 
     END ends the program: nothing behind it is executed. Up to ``AHEAD_BYTES`` behind it are read and dropped,
-    whatever the response to them was. ``busy`` falls when the last beat that was asked for has arrived.
+    whatever the response to them was, but nothing behind the end of the region of programs. ``busy`` falls when the
+    last beat that was asked for has arrived.
 
     Addresses are asked for only where there is room: the R channel never waits for a queue.
 
@@ -45,8 +50,11 @@ class Fetch(wiring.Component):
     -------
     start : In(1)
         Begin at ``address``; ignored while busy.
-    address : In(40)
-        Byte address; the bits below an instruction (or a beat, if that is more) are taken as zero.
+    address : In(50)
+        Bus address; the bits below an instruction (or a beat, if that is more) are taken as zero. Steady from the
+        cycle before ``start`` on.
+    limit : In(38)
+        First page behind the region of programs.
     dram : Out(AXI4Read)
         With ARID 1.
     queues : Out(stream of 512 bits).array(6)
@@ -56,7 +64,8 @@ class Fetch(wiring.Component):
     busy : Out(1)
         From the start until everything that was asked for has arrived.
     error : Out(error_layout())
-        OPCODE: an instruction of no unit. AXI_READ: RRESP is not OKAY (syndrome: port 0 << 8 | response).
+        OPCODE: an instruction of no unit. AXI_READ: RRESP is not OKAY (syndrome: port 0 << 8 | response). REGION: the
+        program goes on behind its region.
         Final until reset.
     """
 
@@ -69,7 +78,8 @@ class Fetch(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "address": In(40),
+                "address": In(ADDRESS_SPACE_BITS),
+                "limit": In(region_layout()["end"].shape),
                 "dram": Out(AXI4Read(beat, id_bits=1)),
                 "queues": Out(stream.Signature(8 * INSTRUCTION_BYTES)).array(len(Unit)),
                 "halt": In(1),
@@ -90,26 +100,35 @@ class Fetch(wiring.Component):
         fetching = self.fetching
         stop = Signal()
         begin = self.start & ~self.busy & ~self.halt & ~self.error.valid
+        inside = self._ask(m, begin)
         with m.If(begin):
             m.d.sync += fetching.eq(1)
         with m.Elif(stop | self.halt):
             m.d.sync += fetching.eq(0)
 
-        self._ask(m, begin)
         m.d.comb += [
             self.dram.rready.eq(1),
             ahead.w_data.eq(Cat(self.dram.rdata, self.dram.rresp)),
             ahead.w_en.eq(self.dram.rvalid & fetching),
             self.busy.eq(fetching | self.outstanding.any() | ahead.r_rdy),
         ]
-        self._dispatch(m, stop)
+        self._dispatch(m, stop, inside)
         return m
 
     def _ask(self, m, begin):
-        """Raise AR where there is room for a burst."""
+        """Raise AR where there is room for a burst; returns two signals: the next burst is inside the region; its page.
+
+        An address has a cycle to be compared in: while the burst before it is on AR, or before a start.
+        """
         dram, beat_bits = self.dram, exact_log2(self.config.axi_bytes)
         align_bits = max(beat_bits, exact_log2(INSTRUCTION_BYTES))
-        address = Signal(40 - beat_bits, reset_less=True)  # of a beat
+        address = Signal(ADDRESS_SPACE_BITS - beat_bits, reset_less=True)  # of a beat
+        page = address[PAGE_BITS - beat_bits :]
+        inside, first_inside = Signal(), Signal(reset_less=True)  # a start may come with the end of a reset
+        m.d.sync += [
+            first_inside.eq(self.address[PAGE_BITS:] < self.limit),
+            inside.eq(Mux(begin, first_inside, page < self.limit)),
+        ]
         ahead, outstanding, room = self.ahead, self.outstanding, self.room
         length = Signal(range(self.burst_beats + 1))
         ask = Signal()
@@ -118,7 +137,7 @@ class Fetch(wiring.Component):
             dram.arsize.eq(beat_bits),
             dram.arburst.eq(1),
             length.eq(self.burst_beats - (address & (self.burst_beats - 1))),
-            ask.eq(self.fetching & ~dram.arvalid & (room >= length)),
+            ask.eq(self.fetching & ~dram.arvalid & inside & (room >= length)),
         ]
         with m.If(ask):
             m.d.sync += [
@@ -137,8 +156,9 @@ class Fetch(wiring.Component):
         with m.If(begin):
             first = self.address[align_bits:] << (align_bits - beat_bits)
             m.d.sync += [address.eq(first), room.eq(self.ahead_beats)]
+        return inside, page
 
-    def _dispatch(self, m, stop):
+    def _dispatch(self, m, stop, next_burst):
         """Gather beats in ``word`` (a beat may also hold several instructions) and offer the lowest."""
         ahead, fetching, head = self.ahead, self.fetching, data.View(self.beat, self.ahead.r_data)
         beat, instruction = 8 * self.config.axi_bytes, 8 * INSTRUCTION_BYTES
@@ -166,7 +186,11 @@ class Fetch(wiring.Component):
 
         for queue in self.queues:
             m.d.comb += queue.payload.eq(word)
-        with m.If(present & response.any()):
+        inside, page = next_burst
+        empty = ~(self.outstanding.any() | ahead.r_rdy | left.any())
+        with m.If(fetching & ~inside & ~self.dram.arvalid & empty & ~self.halt & ~self.error.valid):
+            m.d.sync += error_is(self.error, UnitError.REGION, page)
+        with m.Elif(present & response.any()):
             m.d.sync += error_is(self.error, UnitError.AXI_READ, response)
         with m.Elif(present), m.Switch(opcode):
             for unit, queue in zip(Unit, self.queues, strict=True):

@@ -22,7 +22,7 @@ from superlip.element import INT8
 from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
-    "Unit", "Opcode", "Memory", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
+    "Unit", "Opcode", "Memory", "Region", "REGION_BITS", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
     "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode", "decode",
 ]  # fmt: skip
 
@@ -30,6 +30,7 @@ INSTRUCTION_BYTES = 64
 COUNTERS = 8
 WAIT_BITS = 6
 LINK_SOURCES = (6, 7)
+REGION_BITS = 2
 
 
 class Unit(enum.IntEnum):
@@ -60,6 +61,17 @@ class Memory(enum.IntEnum):
 
     ACT = 0
     WEIGHT = 1
+
+
+class Region(enum.IntEnum):
+    """Parts of a board's DRAM, each with a base and a size in registers; the top bits of a DRAM address name one."""
+
+    PROGRAMS = 0
+    WEIGHTS = 1
+    IMAGES = 2
+    """What the host writes: images, and what it computes between two programs."""
+    RESULTS = 3
+    """What boards write: results, and activations that don't fit on chip."""
 
 
 class VectorOp(enum.IntEnum):
@@ -164,7 +176,7 @@ def _copy_fields(*, local, extra=()):
 
 
 _DRAM = (
-    Field("dram", DRAM_ADDRESS_BITS, "first word in DRAM"),
+    Field("dram", DRAM_ADDRESS_BITS + REGION_BITS, f"first word in DRAM: Region << {DRAM_ADDRESS_BITS} | word in it"),
     Field("dram_stride1", 24, "words from row to row, DRAM"),
     Field("dram_stride2", 24, "words from plane to plane, DRAM"),
 )

@@ -5,11 +5,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2, exact_log2
 
-from .axi import AXI_ADDRESS_BITS, StripedAddress
+from .axi import StripedAddress
+from .config import BUS_ADDRESS_BITS
 from .copy_address import CopyInstructions, CopyRows, CopyWords, DramBursts, local_copy_layout
 from .isa import Opcode
 from .memory import BlockFifo
-from .ports import AXI4Read, UnitError, UnitInterface, WritePort, error_is
+from .ports import AXI4Read, UnitError, UnitInterface, WritePort, error_is, regions_layout
 
 __all__ = ["Load", "stage_words"]
 
@@ -37,6 +38,7 @@ class Load(wiring.Component):
     * ``OPERAND``: a count is zero.
     * ``ADDRESS``: a destination outside its memory; the address.
     * ``AXI_READ``: a beat with a response other than OKAY; port << 8 | response.
+    * ``REGION``: words beyond the end of their region. Of what is contiguous in DRAM with such a word nothing is read.
 
     ``halt`` freezes the unit after the write it has on its port.
 
@@ -51,8 +53,9 @@ class Load(wiring.Component):
     dram : Out(AXI4Read(config.axi_bytes)).array(config.axi_ports)
         Port p carries bytes [p * axi_bytes, (p + 1) * axi_bytes) of each word, at p * stripe + w * axi_bytes.
     write_act, write_weight : Out(WritePort(config.word_bits))
-    stripe : In(40)
+    stripe : In(49)
         Bytes from port to port in DRAM, a multiple of 4096; constant while the unit is busy.
+    regions : In(regions_layout())
     beat : Out(1)
         A word from DRAM was received complete and goes to its buffer.
     """
@@ -65,7 +68,8 @@ class Load(wiring.Component):
                 "dram": Out(AXI4Read(config.axi_bytes)).array(config.axi_ports),
                 "write_act": Out(WritePort(config.word_bits)),
                 "write_weight": Out(WritePort(config.word_bits)),
-                "stripe": In(AXI_ADDRESS_BITS),
+                "stripe": In(BUS_ADDRESS_BITS),
+                "regions": In(regions_layout()),
                 "beat": Out(1),
             }
         )
@@ -79,12 +83,13 @@ class Load(wiring.Component):
         m = Module()
         config, unit = self.config, self.unit
         depth = max(4, config.axi_outstanding) + 2
-        m.submodules.take = take = CopyInstructions(Opcode.LOAD, config.axi_bytes, depth=depth)
+        m.submodules.take = take = CopyInstructions(Opcode.LOAD, depth=depth)
         m.submodules.bursts = bursts = DramBursts(config)
         m.submodules.rows = rows = CopyRows(local_copy_layout(Opcode.LOAD))
         m.submodules.words = words = CopyWords(Opcode.LOAD)
         connect(m, wiring.flipped(unit.instr), take.instr)
         connect(m, take.dram, bursts.i)
+        m.d.comb += bursts.regions.eq(self.regions)
         connect(m, take.local, rows.i)
         connect(m, rows.o, words.i)
 
@@ -96,16 +101,19 @@ class Load(wiring.Component):
             unit.busy.eq(take.busy),
             self.beat.eq(received),
         ]
-        self._build_addresses(m, bursts.o, received, stop)
+        missing = self._build_addresses(m, bursts, received, stop)
         fifos = self._build_data(m, received)
-        step = self._build_write(m, words.o, fifos, received, stop)
+        step = self._build_write(m, words.o, fifos, received, stop, missing, bursts.page)
         m.d.comb += unit.stalled.eq(unit.busy & ~step)
         with m.If(take.operand & ~stop):
             m.d.sync += error_is(self.unit.error, UnitError.OPERAND, 0)
         return m
 
     def _build_addresses(self, m, bursts, received, stop):
-        """Bursts to AR: with a place for each beat, and no more than axi_outstanding on any port."""
+        """Bursts to AR: with a place for each beat, and no more than axi_outstanding on any port.
+
+        Returns: a burst outside its region is next, and no beat is under way or waits.
+        """
         config = self.config
         m.submodules.address = address = StripedAddress(config.axi_ports, config.axi_bytes)
         depth = stage_words(config)
@@ -124,15 +132,16 @@ class Load(wiring.Component):
                 dram.arsize.eq(exact_log2(config.axi_bytes)),
                 dram.arburst.eq(_INCR),
             ]
-        beats = bursts.payload.beats
+        beats = bursts.o.payload.beats
         m.d.comb += [
             address.stripe.eq(self.stripe),
-            address.i.payload.eq(bursts.payload),
-            address.i.valid.eq(bursts.valid & (beats <= room) & Cat(allowed).all() & ~stop),
+            address.i.payload.eq(bursts.o.payload),
+            address.i.valid.eq(bursts.o.valid & ~bursts.outside & (beats <= room) & Cat(allowed).all() & ~stop),
             issue.eq(address.i.valid & address.i.ready),
-            bursts.ready.eq(issue),
+            bursts.o.ready.eq(issue),
         ]
         m.d.sync += room.eq(room + received - Mux(issue, beats, 0))
+        return bursts.o.valid & bursts.outside & (room == depth)
 
     def _build_data(self, m, received):
         """R to a FIFO on each port; all are read together."""
@@ -150,8 +159,11 @@ class Load(wiring.Component):
             fifos.append(fifo.o)
         return fifos
 
-    def _build_write(self, m, words, fifos, received, stop):
-        """Each address with its word to the write port, by way of one register; returns: a word moved."""
+    def _build_write(self, m, words, fifos, received, stop, missing, page):
+        """Each address with its word to the write port, by way of one register; returns: a word moved.
+
+        ``missing``: the next word from DRAM will not come, as it is outside its region.
+        """
         config, word = self.config, words.payload
         out = Signal(data.StructLayout({"addr": 20, "memory": 1, "last": 1}), reset_less=True)
         out_data = Signal(config.word_bits, reset_less=True)
@@ -193,6 +205,8 @@ class Load(wiring.Component):
                 m.d.sync += error_is(self.unit.error, UnitError.ADDRESS, word.addr)
             with m.Elif(~word.fill & complete & bad_port.any()):
                 m.d.sync += error_is(self.unit.error, UnitError.AXI_READ, _first_response(fifos))
+            with m.Elif(~word.fill & missing):
+                m.d.sync += error_is(self.unit.error, UnitError.REGION, page)
         return step
 
 

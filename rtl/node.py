@@ -3,10 +3,12 @@
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
 
+from .config import PAGE
 from .control import Control
 from .core import Core
-from .isa import Unit
+from .isa import Region, Unit
 from .isolate import IsolateRead, IsolateWrite
 from .ports import AXI4Lite, AXI4Read, AXI4Write, flit_layout, status_layout
 from .registers import registers
@@ -20,7 +22,8 @@ __all__ = ["Node", "node_verilog"]
 class Node(wiring.Component):
     """A whole node, as it is put on an FPGA.
 
-    Software writes PROGRAM, STRIPE and NODE, then START; the node fetches instructions until END and raises
+    Software writes bases and sizes of the regions, PROGRAM, STRIPE and NODE, then START; the node fetches instructions
+    until END and raises
     ``irq`` when all of them are complete, or at the first error. After an error, RESET brings back a node
     that works, whatever was under way: bursts on the AXI ports are completed first. What is in the buffers is
     then undefined.
@@ -127,6 +130,13 @@ class Node(wiring.Component):
             core.program.eq(Cat(settings.PROGRAM_LO, settings.PROGRAM_HI)),
             core.stripe.eq(Cat(settings.STRIPE_LO, settings.STRIPE_HI)),
         ]
+        for region in Region:
+            base, size = (
+                Cat(getattr(settings, f"{region.name}_{what}_{part}") for part in ("LO", "HI"))[exact_log2(PAGE) :]
+                for what in ("BASE", "SIZE")
+            )
+            m.d.comb += core.regions[region].base.eq(base)
+            m.d.sync += core.regions[region].end.eq(base + size)
 
     def _read_back(self, m, values, core, report):
         m.d.comb += [

@@ -5,13 +5,15 @@ import enum
 from amaranth.hdl import unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
+from amaranth.utils import exact_log2
 
-from .config import ADDRESS_BITS
-from .isa import COUNTERS, FORMATS, HEADER, Opcode
+from .config import ADDRESS_BITS, BUS_ADDRESS_BITS, PAGE
+from .isa import COUNTERS, FORMATS, HEADER, Opcode, Region
 
 __all__ = [
     "READ_LATENCY", "ReadPort", "WritePort", "AXI4Read", "AXI4Write", "AXI4Lite", "flit_layout",
-    "UnitError", "error_layout", "error_is", "status_layout", "instruction_layout", "UnitInterface",
+    "UnitError", "error_layout", "error_is", "region_layout", "regions_layout", "status_layout", "instruction_layout",
+    "UnitInterface",
 ]  # fmt: skip
 
 READ_LATENCY = 2
@@ -61,7 +63,7 @@ class WritePort(Signature):
 class AXI4Read(Signature):
     """AXI4 read channels, seen from the manager: INCR bursts of full beats, byte addresses."""
 
-    def __init__(self, data_bytes, *, addr_bits=40, id_bits=1):
+    def __init__(self, data_bytes, *, addr_bits=BUS_ADDRESS_BITS, id_bits=1):
         super().__init__(
             {
                 "arvalid": Out(1), "arready": In(1), "arid": Out(id_bits), "araddr": Out(addr_bits),
@@ -75,7 +77,7 @@ class AXI4Read(Signature):
 class AXI4Write(Signature):
     """AXI4 write channels, seen from the manager: INCR bursts of full beats, byte addresses."""
 
-    def __init__(self, data_bytes, *, addr_bits=40, id_bits=1):
+    def __init__(self, data_bytes, *, addr_bits=BUS_ADDRESS_BITS, id_bits=1):
         super().__init__(
             {
                 "awvalid": Out(1), "awready": In(1), "awid": Out(id_bits), "awaddr": Out(addr_bits),
@@ -121,6 +123,7 @@ class UnitError(enum.IntEnum):
     FRAME = 8  # a frame that is intact but wrong (node, memory, length): the header's field
     LINK = 9  # a frame with a wrong CRC, or cut short: frames lost so far
     CREDIT = 10  # the other side sent more than its credits allow: slots in use
+    REGION = 11  # a DRAM address outside its region: bits 43:12 of the bus address behind the words that were wanted
 
 
 def error_layout():
@@ -131,6 +134,17 @@ def error_layout():
 def error_is(error, code, syndrome):
     """Assignments (for ``sync``) with which an error occurs."""
     return [error.valid.eq(1), error.code.eq(code), error.syndrome.eq(syndrome)]
+
+
+def region_layout():
+    """A region of DRAM on port 0, in pages: the first, and the one behind the last."""
+    bits = BUS_ADDRESS_BITS - exact_log2(PAGE)
+    return data.StructLayout({"base": bits, "end": bits + 1})
+
+
+def regions_layout():
+    """All of a board; constant while a unit is busy."""
+    return data.ArrayLayout(region_layout(), len(Region))
 
 
 def status_layout():

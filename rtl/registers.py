@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from .config import NodeConfig
+from .config import BUS_ADDRESS_BITS, PAGE, NodeConfig
 from .counters import COUNTER_BITS
-from .isa import COUNTERS, Unit
+from .isa import COUNTERS, Region, Unit
 
 __all__ = [
     "ERROR_UNIT_FETCH",
@@ -15,11 +15,12 @@ __all__ = [
     "Bits",
     "Register",
     "markdown",
+    "region_settings",
     "registers",
 ]  # fmt: skip
 
 IDENTITY = int.from_bytes(b"SLIP", "big")
-VERSION = 0x0001_0000
+VERSION = 0x0002_0000
 """Of the register map and the instruction formats: major << 16 | minor."""
 
 ERROR_UNIT_FETCH, ERROR_UNIT_LINK, ERROR_UNIT_WATCHDOG = 6, 7, 8
@@ -53,6 +54,9 @@ class Register:
     reset: int = 0
     bits: tuple[Bits, ...] = ()
 
+
+_HIGH_BITS = BUS_ADDRESS_BITS - 32
+_HIGH = f"bits {BUS_ADDRESS_BITS - 1}:32"
 
 _SIZES = (
     ("TM", "tm", "output channels of the PE array"),
@@ -108,7 +112,7 @@ def registers(config=None):
         Gives values to the constants and reset values; offsets are the same for every node.
     """
     config = config or NodeConfig()
-    return (*_control(config), *_sizes(config), *_units())
+    return (*_control(config), *_sizes(config), *_units(), *_regions())
 
 
 def _control(config):
@@ -117,10 +121,10 @@ def _control(config):
         Register("VERSION", 0x004, "const", 32, "map and instructions, major << 16 | minor", VERSION),
         Register("CONTROL", 0x008, "command", 2, "commands", bits=_CONTROL),
         Register("STATUS", 0x00C, "ro", 4, "state of the node", bits=_STATUS),
-        Register("PROGRAM_LO", 0x010, "rw", 32, "address of the program on port 0, a multiple of 64; bits 31:0"),
-        Register("PROGRAM_HI", 0x014, "rw", 8, "bits 39:32"),
+        Register("PROGRAM_LO", 0x010, "rw", 32, "bytes from the base of its region, a multiple of 64; bits 31:0"),
+        Register("PROGRAM_HI", 0x014, "rw", _HIGH_BITS, _HIGH),
         Register("STRIPE_LO", 0x018, "rw", 32, "byte distance of the stripes of DRAM ports, bits 31:0"),
-        Register("STRIPE_HI", 0x01C, "rw", 8, "bits 39:32"),
+        Register("STRIPE_HI", 0x01C, "rw", _HIGH_BITS, _HIGH),
         Register("NODE", 0x020, "rw", 8, "number of this node in the cluster: frames name it"),
         Register("WATCHDOG", 0x024, "rw", 32, "cycles without progress that make a run an error; 0: never",
                  config.watchdog_cycles),
@@ -163,6 +167,29 @@ def _units():
             poster = Unit(source).name if source < len(Unit) else f"remote {source}"
             yield Register(f"{unit.name}_COUNTER_{source}", 0x200 + 32 * unit + 4 * source, "ro",
                            COUNTER_BITS, f"posts of {poster} that {unit.name} has not taken")  # fmt: skip
+
+
+def _regions():
+    for region in Region:
+        name, offset = region.name.lower(), 0x300 + 16 * region
+        for what, at, doc in (
+            ("BASE", offset, f"bus address of the {name} on port 0, a multiple of {PAGE}"),
+            ("SIZE", offset + 8, f"bytes that each port has of the {name}, a multiple of {PAGE}"),
+        ):
+            yield Register(f"{region.name}_{what}_LO", at, "rw", 32, f"{doc}; bits 31:0")
+            yield Register(f"{region.name}_{what}_HI", at + 4, "rw", _HIGH_BITS, _HIGH)
+
+
+def region_settings(regions):
+    """Register values, by name, for a mapping of Region to (base, size), both in bytes."""
+    values = {}
+    for region, places in regions.items():
+        for what, value in zip(("BASE", "SIZE"), places, strict=True):
+            if value % PAGE or not 0 <= value < 1 << BUS_ADDRESS_BITS:
+                right = f"a multiple of {PAGE} below 2**{BUS_ADDRESS_BITS}"
+                raise ValueError(f"{region.name}: its {what.lower()} must be {right}, not {value:#x}")
+            values |= {f"{region.name}_{what}_LO": value & 0xFFFF_FFFF, f"{region.name}_{what}_HI": value >> 32}
+    return values
 
 
 def markdown(config=None):

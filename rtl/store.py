@@ -6,7 +6,8 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
-from .axi import AXI_ADDRESS_BITS, StripedAddress
+from .axi import StripedAddress
+from .config import BUS_ADDRESS_BITS
 from .copy_address import (
     CopyInstructions,
     CopyRows,
@@ -18,7 +19,7 @@ from .copy_address import (
 from .isa import Opcode
 from .load import stage_words
 from .memory import BlockFifo
-from .ports import READ_LATENCY, AXI4Write, ReadPort, UnitError, UnitInterface, error_is
+from .ports import READ_LATENCY, AXI4Write, ReadPort, UnitError, UnitInterface, error_is, regions_layout
 
 __all__ = ["Store", "WriteData"]
 
@@ -105,6 +106,8 @@ class Store(wiring.Component):
 
     * ``OPERAND``: a count is zero. ``ADDRESS``: a source outside its memory; the address. Instructions before
       it are complete. Of the row with the bad address nothing is written.
+    * ``REGION``: words beyond the end of their region. Of what is contiguous in DRAM with such a word nothing is
+      written; instructions before it are complete.
     * ``AXI_WRITE``: a burst was answered other than OKAY; port << 8 | response.
 
     ``halt`` also stops announcements.
@@ -120,8 +123,9 @@ class Store(wiring.Component):
     dram : Out(AXI4Write(config.axi_bytes)).array(config.axi_ports)
         Striped as in Load. A burst's data may come before its address is accepted, never before it is valid.
     read_act, read_weight : Out(ReadPort(config.word_bits))
-    stripe : In(40)
+    stripe : In(49)
         Bytes from port to port in DRAM, a multiple of 4096; constant while the unit is busy.
+    regions : In(regions_layout())
     beat : Out(1)
         A word went to DRAM (port 0's part of it).
     """
@@ -134,7 +138,8 @@ class Store(wiring.Component):
                 "dram": Out(AXI4Write(config.axi_bytes)).array(config.axi_ports),
                 "read_act": Out(ReadPort(config.word_bits)),
                 "read_weight": Out(ReadPort(config.word_bits)),
-                "stripe": In(AXI_ADDRESS_BITS),
+                "stripe": In(BUS_ADDRESS_BITS),
+                "regions": In(regions_layout()),
                 "beat": Out(1),
             }
         )
@@ -148,11 +153,12 @@ class Store(wiring.Component):
         m = Module()
         config, unit = self.config, self.unit
         depth = max(4, config.axi_outstanding) + 2
-        m.submodules.take = take = CopyInstructions(Opcode.STORE, config.axi_bytes, depth=depth)
+        m.submodules.take = take = CopyInstructions(Opcode.STORE, depth=depth)
         m.submodules.bursts = bursts = DramBursts(config)
         m.submodules.rows = rows = CopyRows(local_copy_layout(Opcode.STORE))
         connect(m, wiring.flipped(unit.instr), take.instr)
         connect(m, take.dram, bursts.i)
+        m.d.comb += bursts.regions.eq(self.regions)
         connect(m, take.local, rows.i)
 
         stop = Signal()
@@ -177,7 +183,7 @@ class Store(wiring.Component):
             ports.append(port)
         checked, outside = self._build_check(m, rows.o)
         read = self._build_read(m, checked, ports)
-        waiting = self._build_addresses(m, bursts.o, rows.o, ports, stop)
+        waiting, missing = self._build_addresses(m, bursts, rows.o, ports, stop)
 
         moved = Cat(dram.wvalid & dram.wready for dram in self.dram)
         m.d.comb += [self.beat.eq(moved[0]), unit.stalled.eq(unit.busy & ~read & ~moved.any())]
@@ -188,6 +194,8 @@ class Store(wiring.Component):
             size = self._size(rows.o.payload)
             start = rows.o.payload.start
             m.d.sync += error_is(self.unit.error, UnitError.ADDRESS, Mux(start < size, size, start))
+        with m.If(~stop & missing):
+            m.d.sync += error_is(self.unit.error, UnitError.REGION, bursts.page)
         return m
 
     def _size(self, row):
@@ -234,21 +242,26 @@ class Store(wiring.Component):
         return accepted
 
     def _build_addresses(self, m, bursts, rows, ports, stop):
-        """Bursts to AW and the answers from B; returns: nothing in flight, but a burst waits for checked rows."""
+        """Bursts to AW and the answers from B.
+
+        Returns two signals. Nothing is in flight, but a burst waits: for checked rows; for nothing, as it is outside
+        its region.
+        """
         config = self.config
         m.submodules.address = address = StripedAddress(config.axi_ports, config.axi_bytes)
         in_flight = Signal(range(config.axi_outstanding + 1))
         # Words of checked rows that are in no burst yet: those in the queue, one row more, and the FIFOs.
         checked = Signal(range((_ROWS_AHEAD + 2) << 16))
-        beats, enough = bursts.payload.beats, Signal()
-        announce = Signal()
+        beats, enough = bursts.o.payload.beats, Signal()
+        announce, allowed = Signal(), Signal()
         m.d.comb += [
             enough.eq(beats <= checked),
+            allowed.eq(bursts.o.valid & enough & ~bursts.outside),
             address.stripe.eq(self.stripe),
-            address.i.payload.eq(bursts.payload),
-            address.i.valid.eq(bursts.valid & enough & (in_flight != config.axi_outstanding) & ~stop),
+            address.i.payload.eq(bursts.o.payload),
+            address.i.valid.eq(allowed & (in_flight != config.axi_outstanding) & ~stop),
             announce.eq(address.i.valid & address.i.ready),
-            bursts.ready.eq(announce),
+            bursts.o.ready.eq(announce),
         ]
         for dram, o, port in zip(self.dram, address.o, ports, strict=True):
             m.d.comb += [
@@ -261,12 +274,13 @@ class Store(wiring.Component):
                 port.burst.eq(announce),
                 port.length.eq(beats - 1),
             ]
-        retire = self._build_responses(m, announce, bursts.payload.last)
+        retire = self._build_responses(m, announce, bursts.o.payload.last)
         m.d.sync += [
             in_flight.eq(in_flight + announce - retire),
             checked.eq(checked + Mux(rows.valid & rows.ready, rows.payload.count, 0) - Mux(announce, beats, 0)),
         ]
-        return ~in_flight.any() & bursts.valid & ~enough
+        still = bursts.o.valid & ~in_flight.any()
+        return still & ~enough, still & enough & bursts.outside
 
     def _build_responses(self, m, announce, last):
         """A burst retires, in order, when every port has answered it; the last one of a copy is its ``done``."""

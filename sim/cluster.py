@@ -9,6 +9,7 @@
 ...     boards=2, dram=[board.dram.extents for board in compiled.boards],
 ...     init_programs=[board.init_program for board in compiled.boards],
 ...     programs=[board.programs[0] for board in compiled.boards], stripe=compiled.boards[0].dram.stripe_bytes,
+...     regions=[board.dram.regions for board in compiled.boards],
 ...     inputs=[image.begin()], outputs=compiled.output_ranges(),
 ... )
 >>> 8000 < int(result.check().cycles[0]) < 9000
@@ -24,7 +25,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,8 @@ from typing import Literal
 import numpy as np
 
 from superlip.boards import Target
-from superlip.rtl.registers import registers
+from superlip.rtl.isa import Region
+from superlip.rtl.registers import region_settings, registers
 
 from .build import build_simulator, node_text
 from .checkpoint import Checkpoints, SimulationInterrupted, run_key
@@ -172,6 +174,8 @@ class Simulator:
         outputs: Sequence[tuple[int, int, int]] = (),
         host: Sequence[HostStop] = (),
         stripe: int = 0,
+        regions: Sequence[Mapping[Region, tuple[int, int]]] = (),
+        bases: Sequence[Mapping[Region, int]] = (),
         watchdog: int | None = None,
         trace_images: Collection[int] | Literal["all"] = (),
         profile: bool = True,
@@ -185,14 +189,14 @@ class Simulator:
     ) -> RunResult:
         """Run the init programs once, then the programs for each image, all in one process.
 
-        Offsets and addresses are bytes in the DRAM of a node, as its AXI ports see it.
+        Offsets are bytes in the DRAM of a node.
 
         Parameters
         ----------
         boards : int
             Nodes. Node n sends to node n + 1 (the last to 0); a single node is connected to nothing.
         programs, init_programs : sequence of int, one for each node
-            Byte address of each node's program; None: this node is not started.
+            Byte address of each node's program, in the region of programs; None: this node is not started.
         dram : sequence of sequence of (offset, bytes), one for each node
             Written to DRAM before anything runs.
         inputs : sequence of sequence of (node, offset, bytes), one for each image
@@ -203,6 +207,12 @@ class Simulator:
             What happens behind ``programs`` in every image, in this order.
         stripe, watchdog : int
             Registers STRIPE and WATCHDOG of all nodes; without ``watchdog`` its reset value.
+        regions : sequence of mapping of Region to (offset, bytes), one for each node
+            Where the regions lie on port 0, in whole pages; on port p, ``p * stripe`` further on. Without it, each
+            region is all that a port has.
+        bases : sequence of mapping of Region to int, one for each node
+            Bus addresses of the regions, in whole pages. Nothing else answers on the bus then. By default the bus
+            address is the offset.
         trace_images : collection of int, or "all"
             Images whose VECTOR writes are recorded (-1: the init programs).
         profile : bool
@@ -236,12 +246,18 @@ class Simulator:
         SimulationInterrupted
             If it was interrupted and has saved its state; without ``checkpoints`` it is a plain KeyboardInterrupt.
         """
-        self._check_arguments(boards, programs, dram, init_programs, inputs, outputs, host, waves)
+        self._check_arguments(boards, programs, dram, init_programs, inputs, outputs, host, waves, regions, bases)
+        regions = regions or [dict.fromkeys(Region, (0, self._port_bytes))] * boards
         images = range(-1, len(inputs)) if trace_images == "all" else sorted(set(trace_images))
         lines = [
             f"boards {boards}", f"images {len(inputs)}",
             f"profile {int(profile)}", *self._timing(),
-            *(f"register {n} {o} {v}" for n in range(boards) for o, v in self._settings(n, stripe, watchdog)),
+            *(
+                f"register {n} {offset} {value}"
+                for n, places in enumerate(_placed(regions, bases))
+                for offset, value in self._settings(n, stripe, watchdog, places)
+            ),
+            *(line for n, base in enumerate(bases) for line in self._windows(n, regions[n], base, stripe)),
             *(f"init {n} {a}" for n, a in enumerate(init_programs) if a is not None),
             *(
                 f"program {segment} {n} {a}"
@@ -297,14 +313,18 @@ class Simulator:
             facts = self._execute(folder, run.path, run, report, host, boards)
         return run.path, facts
 
-    def _check_arguments(self, boards, programs, dram, init_programs, inputs, outputs, host, waves):
+    def _check_arguments(
+        self, boards, programs, dram, init_programs, inputs, outputs, host, waves, regions, bases
+    ):  # fmt: skip
         if not 1 <= boards <= self.target.max_boards:
             raise ValueError(f"boards must be 1 to {self.target.max_boards}, not {boards}")
         lists = [
             ("programs", programs),
             *((f"programs of host stop {i}", stop.programs) for i, stop in enumerate(host)),
         ]
-        for name, items in (*lists, ("dram", dram), ("init_programs", init_programs)):
+        for name, items in (
+            *lists, ("dram", dram), ("init_programs", init_programs), ("regions", regions), ("bases", bases),
+        ):  # fmt: skip
             if len(items) != boards and (len(items) or name.startswith("programs")):
                 raise ValueError(f"{name} must have one item for each of {boards} boards, not {len(items)}")
         if waves is not None and not self.waves:
@@ -337,8 +357,18 @@ class Simulator:
             f"dram_latency {t.latency}", f"link_rate {link_rate(link)}", f"link_latency {link.latency}",
         ]  # fmt: skip
 
-    def _settings(self, node, stripe, watchdog):
-        values = {"NODE": node, "STRIPE_LO": stripe & 0xFFFF_FFFF, "STRIPE_HI": stripe >> 32}
+    @property
+    def _port_bytes(self):
+        return (self.target.dram.megabytes << 20) // self.target.node.axi_ports
+
+    def _windows(self, node, regions, bases, stripe):
+        """What of the bus is which part of the DRAM."""
+        for region, (offset, size) in regions.items():
+            for port in range(self.target.node.axi_ports):
+                yield f"window {node} {bases[region] + port * stripe} {size} {offset + port * stripe}"
+
+    def _settings(self, node, stripe, watchdog, places):
+        values = {"NODE": node, "STRIPE_LO": stripe & 0xFFFF_FFFF, "STRIPE_HI": stripe >> 32, **region_settings(places)}
         if watchdog is not None:
             values["WATCHDOG"] = watchdog
         offsets = {r.name: r.offset for r in registers(self.target.node)}
@@ -412,6 +442,13 @@ class _UnusableCheckpoint(Exception):
 def _say_where(run):
     if run is not None and run.cycle is not None:
         raise SimulationInterrupted(run.cycle) from None
+
+
+def _placed(regions, bases):
+    """Region -> (bus address, bytes), for each node."""
+    for node, places in enumerate(regions):
+        moved = bases[node] if bases else {}
+        yield {region: (moved.get(region, offset), size) for region, (offset, size) in places.items()}
 
 
 def _cores():

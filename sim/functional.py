@@ -9,19 +9,20 @@ is the golden, which the tests hold the results against (docs/decisions/0012-ins
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import DRAM_ADDRESS_BITS, NodeConfig
 from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,
     LINK_SOURCES,
     Memory,
     Opcode,
+    Region,
     Unit,
     decode,
 )
@@ -50,6 +51,7 @@ class _Board:
     queues: list
     sets: deque = field(default_factory=deque)
     vector: VectorState = field(default_factory=VectorState)
+    regions: Mapping[Region, tuple[int, int]] = field(default_factory=dict)
     written: list = field(default_factory=list)
     """(tag, addresses, words) of each VECTOR instruction, in order."""
 
@@ -66,14 +68,22 @@ class FunctionalCluster:
         As in the STRIPE register.
     dram_words : int
         Words of DRAM that are modelled.
+    regions : list of mapping of Region to (offset, bytes), optional
+        Of each board, as for the cycle-accurate ``Simulator``. Without it, each region is all of the DRAM.
     """
 
     def __init__(
-        self, config: NodeConfig, images: Iterable[Iterable[tuple[int, bytes]]], stripe_bytes: int, dram_words: int
+        self,
+        config: NodeConfig,
+        images: Sequence[Iterable[tuple[int, bytes]]],
+        stripe_bytes: int,
+        dram_words: int,
+        regions: Sequence[Mapping[Region, tuple[int, int]]] | None = None,
     ):
         self.config, self.stripe_bytes = config, stripe_bytes
         self.boards = []
-        for extents in images:
+        regions = regions or [dict.fromkeys(Region, (0, dram_words * config.axi_bytes))] * len(images)
+        for extents, places in zip(images, regions, strict=True):
             board = _Board(
                 config,
                 np.zeros((dram_words, config.tn), config.element.dtype),
@@ -83,6 +93,7 @@ class FunctionalCluster:
                 np.full((config.acc_words, config.tm), 0x5555, np.int32),
                 np.zeros((len(Unit), COUNTERS), np.int64),
                 [deque() for _ in Unit],
+                regions=places,
             )
             self.boards.append(board)
             for offset, data in extents:
@@ -118,7 +129,7 @@ class FunctionalCluster:
         Parameters
         ----------
         programs : list of int
-            Byte address on port 0, for each board.
+            Byte address in the region of programs, for each board.
 
         Raises
         ------
@@ -127,7 +138,7 @@ class FunctionalCluster:
         """
         chooser = random.Random(seed)
         for number, (board, address) in enumerate(zip(self.boards, programs, strict=True)):
-            for at in count(address, INSTRUCTION_BYTES):
+            for at in count(board.regions[Region.PROGRAMS][0] + address, INSTRUCTION_BYTES):
                 opcode, header, body = decode(self.read(number, at, INSTRUCTION_BYTES))
                 if opcode is Opcode.END:
                     break
@@ -171,6 +182,17 @@ class FunctionalCluster:
         rows = np.arange(body["count1"])[:, None] * stride1
         return (base + planes + rows + np.arange(body["count0"])).ravel()
 
+    def _dram_words(self, board, body):
+        """Places of a copy's words in ``board.dram``; IndexError if one is outside its region."""
+        address, size = body["dram"], self.config.axi_bytes
+        region = Region(address >> DRAM_ADDRESS_BITS)
+        start, length = board.regions[region]
+        first = address % (1 << DRAM_ADDRESS_BITS)
+        words = self._strided(first, body, body["dram_stride1"], body["dram_stride2"])
+        if words.max() >= length // size:
+            raise IndexError(f"word {words.max()} is outside the {length // size} words of {region.name}")
+        return words + start // size
+
     @staticmethod
     def _memory(board, memory):
         return board.act if memory == Memory.ACT else board.weight
@@ -181,13 +203,13 @@ class FunctionalCluster:
         if body["fill"]:
             self._memory(board, body["memory"])[local] = body["fill_value"]
         else:
-            remote = self._strided(body["dram"], body, body["dram_stride1"], body["dram_stride2"])
+            remote = self._dram_words(board, body)
             self._memory(board, body["memory"])[local] = board.dram[remote]
 
     def _store(self, board, header, body):
         del header
         local = self._strided(body["local"], body, body["local_stride1"], body["local_stride2"])
-        remote = self._strided(body["dram"], body, body["dram_stride1"], body["dram_stride2"])
+        remote = self._dram_words(board, body)
         board.dram[remote] = self._memory(board, body["memory"])[local]
 
     def _send(self, board, header, body):

@@ -6,6 +6,7 @@ then drives what the model holds until the next.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from superlip.boards import types as boards
@@ -117,10 +118,21 @@ class Dram:
     timing : DramTiming
     ports, axi_bytes : int
         As in NodeConfig.
+    windows : sequence of (bus address, length, offset)
+        What of the bus is which part of the memory; by default all, one to one.
     """
 
-    def __init__(self, contents: bytearray, timing: DramTiming, *, ports: int, axi_bytes: int):
+    def __init__(
+        self,
+        contents: bytearray,
+        timing: DramTiming,
+        *,
+        ports: int,
+        axi_bytes: int,
+        windows: Sequence[tuple[int, int, int]] = (),
+    ):
         self.contents, self.timing, self.axi_bytes = contents, timing, axi_bytes
+        self.windows = windows or [(0, len(contents), 0)]
         self.ports = [DramPort() for _ in range(ports)]
         self._states = [_State() for _ in range(ports)]
         self._balance = timing.rate
@@ -158,6 +170,11 @@ class Dram:
             if grant(t, self.ports[r // 2], self._states[r // 2]):
                 self._turn = (r + 1) % requesters
 
+    def _offset(self, address):
+        """Of a beat in the memory, or None where there is none."""
+        at = next((address - bus + offset for bus, size, offset in self.windows if bus <= address < bus + size), None)
+        return at if at is not None and at + self.axi_bytes <= len(self.contents) else None
+
     def _charge(self, burst):
         self._balance -= self.axi_bytes * FRACTION + (self.timing.burst_overhead if burst.first else 0)
         burst.first = False
@@ -167,11 +184,9 @@ class Dram:
             return False
         burst = state.reads[0]
         self._charge(burst)
-        inside = burst.address + self.axi_bytes <= len(self.contents)
-        port.rdata = (
-            bytes(self.contents[burst.address : burst.address + self.axi_bytes]) if inside else bytes(self.axi_bytes)
-        )
-        port.rresp = OKAY if inside else DECERR
+        at = self._offset(burst.address)
+        port.rdata = bytes(self.axi_bytes) if at is None else bytes(self.contents[at : at + self.axi_bytes])
+        port.rresp = DECERR if at is None else OKAY
         port.rvalid, port.rid, port.rlast = True, burst.id, burst.beats == 1
         burst.address += self.axi_bytes
         burst.beats -= 1
@@ -185,10 +200,11 @@ class Dram:
         burst = state.writes[0]
         self._charge(burst)
         data, strobe = state.buffer.popleft()
-        if burst.address + self.axi_bytes <= len(self.contents):
+        at = self._offset(burst.address)
+        if at is not None:
             for i in range(self.axi_bytes):
                 if strobe >> i & 1:
-                    self.contents[burst.address + i] = data[i]
+                    self.contents[at + i] = data[i]
         else:
             burst.resp = DECERR
         burst.address += self.axi_bytes

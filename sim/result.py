@@ -379,4 +379,6 @@ def _sentence(code, syndrome):
             return f"a frame had a wrong CRC or was cut short ({syndrome} frames lost so far)"
         case UnitError.CREDIT:
             return f"the other side sent more than its credits allow ({syndrome} slots in use)"
+        case UnitError.REGION:
+            return f"DRAM outside its region: what it wants goes on to page {syndrome:#x} of the bus"
     return f"{code.name}, syndrome {syndrome:#x}"

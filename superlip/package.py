@@ -14,11 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from superlip.rtl.config import PAGE
+
 __all__ = ["PackageError", "build", "place_of"]
 
 MANIFEST = "manifest.json"
-FORMAT = "superlip package 1"
+FORMAT = "superlip package 2"
 """What a manifest calls its format; the number changes with the meaning of its keys."""
+FORMATS = ("superlip package 1", FORMAT)
+"""What may be replaced."""
 
 
 class PackageError(ValueError):
@@ -31,6 +35,11 @@ def build(design: Any, folder: str | Path) -> Path:
     For each image a driver writes the pieces of ``image``; then, for each segment, it runs the host operations before
     it (reads their pieces, runs the model, writes the result's) and starts that segment's program on all boards; at
     last it reads ``results`` and runs what is left of ``host``. A piece is some rows of one group (Tn channels).
+
+    Offsets are those in a DRAM where the board's ``regions`` follow each other, for each port from p * ``stripe_bytes``
+    on. A driver may place each region anywhere, at a multiple of ``alignment``: it writes the place and the size to the
+    registers (``NAME_BASE``, ``NAME_SIZE``), and adds what the region was moved by to the offsets in it. Programs are
+    given by their address in their region, as the register PROGRAM takes it.
 
     Parameters
     ----------
@@ -109,7 +118,7 @@ def _contents(folder, name):
         return []
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        is_ours = manifest["format"] == FORMAT and manifest["digest"] == _digest(manifest)
+        is_ours = manifest["format"] in FORMATS and manifest["digest"] == _digest(manifest)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         is_ours = False
     if not is_ours:
@@ -198,6 +207,11 @@ def _write_board(board, folder):
             file.write(data)
     return {
         "stripe_bytes": board.dram.stripe_bytes,
+        "alignment": PAGE,
+        "regions": {
+            region.name.lower(): {"offset": offset, "bytes": size}
+            for region, (offset, size) in board.dram.regions.items()
+        },
         "init_program": board.init_program,
         "frame_program": board.programs[0],
         "segments": board.programs,

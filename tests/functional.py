@@ -58,7 +58,8 @@ def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY,
 def started(compiled, seed=0, dram_words=1 << 17):
     """A cluster whose init programs have run."""
     images = [board.dram.extents for board in compiled.boards]
-    cluster = FunctionalCluster(compiled.target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words)
+    regions = [board.dram.regions for board in compiled.boards]
+    cluster = FunctionalCluster(compiled.target.node, images, compiled.boards[0].dram.stripe_bytes, dram_words, regions)
     cluster.run([board.init_program for board in compiled.boards], seed)
     return cluster
 

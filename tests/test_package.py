@@ -15,6 +15,7 @@ from superlip.boards import TARGETS
 from superlip.golden.run import run as run_golden
 from superlip.package import PackageError
 from superlip.rtl import node
+from superlip.rtl.isa import Region
 from superlip.sim.functional import FunctionalCluster
 
 TINY = TARGETS["tiny"]
@@ -30,7 +31,13 @@ class Driver:
         for number, board in enumerate(self.boards):
             data = (folder / f"board{number}" / "dram.bin").read_bytes()
             images.append([(s["offset"], data[s["file_offset"] :][: s["length"]]) for s in board["dram"]])
-        self.cluster = FunctionalCluster(TINY.node, images, self.boards[0]["stripe_bytes"], 1 << 17)
+        regions = [
+            {Region[name.upper()]: (place["offset"], place["bytes"]) for name, place in board["regions"].items()}
+            for board in self.boards
+        ]
+        assert all(size % board["alignment"] == 0 for board, places in zip(self.boards, regions, strict=True)
+                   for place in places.values() for size in place)  # fmt: skip
+        self.cluster = FunctionalCluster(TINY.node, images, self.boards[0]["stripe_bytes"], 1 << 17, regions)
         self.cluster.run([board["init_program"] for board in self.boards])
 
     def run(self, image):

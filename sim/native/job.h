@@ -5,6 +5,7 @@
 //     register NODE OFFSET VALUE             written once, before anything runs
 //     init NODE ADDRESS
 //     program SEGMENT NODE ADDRESS           an image is one segment or several, one after the other
+//     window NODE BUS LENGTH OFFSET          bytes of the bus that are bytes of the DRAM; without any, all are, one to one
 //     memory NODE OFFSET LENGTH BLOB         bytes at BLOB of the bytes file, written to DRAM before anything runs
 //     input IMAGE NODE OFFSET LENGTH BLOB    the same before an image
 //     read SEGMENT NODE OFFSET LENGTH        read from DRAM before a segment (1, 2, ...) of each image, for the host
@@ -44,6 +45,7 @@ struct Job {
     // Of one node.
     struct Board {
         std::vector<Setting> registers;
+        std::vector<Window> windows;
         bool has_init = false;
         uint64_t init = 0, delay = 0;
         std::map<int, uint64_t> programs;  // by segment
@@ -147,6 +149,11 @@ struct Job {
             Setting s{};
             words >> s.offset >> s.value;
             b.registers.push_back(s);
+        } else if (key == "window") {
+            Board &b = board(words);
+            Window w{};
+            words >> w.bus >> w.length >> w.offset;
+            b.windows.push_back(w);
         } else if (key == "init") {
             Board &b = board(words);
             b.has_init = bool(words >> b.init);

@@ -139,10 +139,17 @@ struct DramBytes {
     uint32_t written = 0;
 };
 
+// Bytes of the bus that are bytes of the memory: whole pages.
+struct Window {
+    uint64_t bus, length, offset;
+};
+
 class Dram {
   public:
-    Dram(Memory &memory, DramTiming timing, int ports, int axi_bytes)
-        : ports(ports), memory_(memory), timing_(timing), bytes_(axi_bytes), balance_(timing.rate), states_(ports) {
+    // Without windows, an address on the bus is one of the memory.
+    Dram(Memory &memory, DramTiming timing, int ports, int axi_bytes, std::vector<Window> windows = {})
+        : ports(ports), memory_(memory), timing_(timing), bytes_(axi_bytes), balance_(timing.rate), states_(ports),
+          windows_(std::move(windows)) {
         if (timing.rate <= 0 || axi_bytes > MAX_AXI_BYTES) throw std::runtime_error("impossible DRAM parameters");
     }
 
@@ -252,6 +259,18 @@ class Dram {
         turn_ = next;
     }
 
+    // A beat's bytes, or nullptr where there are none.
+    uint8_t *at(uint64_t address) {
+        uint64_t offset = address;
+        if (!windows_.empty()) {
+            auto w = std::find_if(windows_.begin(), windows_.end(),
+                                  [&](const Window &w) { return address - w.bus < w.length; });
+            if (w == windows_.end()) return nullptr;
+            offset = address - w->bus + w->offset;
+        }
+        return memory_.holds(offset, bytes_) ? memory_.data() + offset : nullptr;
+    }
+
     void charge(Burst &burst) {
         balance_ -= (int64_t(bytes_) << FRACTION_BITS) + (burst.first ? timing_.burst_overhead : 0);
         burst.first = false;
@@ -263,9 +282,10 @@ class Dram {
         if (reads.empty() || to.rvalid || t + 1 < reads.front().from) return false;
         Burst &burst = reads.front();
         charge(burst);
-        bool inside = memory_.holds(burst.address, bytes_);
+        const uint8_t *bytes = at(burst.address);
+        bool inside = bytes != nullptr;
         if (inside)
-            std::memcpy(to.rdata, memory_.data() + burst.address, bytes_);
+            std::memcpy(to.rdata, bytes, bytes_);
         else
             std::memset(to.rdata, 0, bytes_);
         to.rvalid = true;
@@ -288,9 +308,9 @@ class Dram {
         const Beat &beat = s.buffer.front();
         charge(burst);
         if (beat.last != (burst.beats == 1)) violation(p, "W", "last is not on the last beat of the burst");
-        if (memory_.holds(burst.address, bytes_)) {
+        if (uint8_t *bytes = at(burst.address)) {
             for (int i = 0; i < bytes_; ++i)
-                if (beat.strobe[i / 8] >> (i % 8) & 1) memory_.data()[burst.address + i] = beat.data[i];
+                if (beat.strobe[i / 8] >> (i % 8) & 1) bytes[i] = beat.data[i];
         } else {
             burst.resp = DECERR;
         }
@@ -327,6 +347,7 @@ class Dram {
     size_t turn_ = 0;
     size_t pending_ = 0;  // bursts in all queues
     std::vector<State> states_;
+    std::vector<Window> windows_;
 };
 
 // The bandwidth of one direction of a link.

@@ -81,7 +81,7 @@ class Node {
   public:
     Node(int index, const Job &job, const std::string &folder, bool resumed)
         : index(index), memory(job.dram_megabytes << 20),
-          dram(memory, job.dram, shape::AXI_PORTS, shape::AXI_BYTES), job_(job), board_(job.boards[index]), throttle_(job.link_rate, shape::LINK_BYTES),
+          dram(memory, job.dram, shape::AXI_PORTS, shape::AXI_BYTES, job.boards[index].windows), job_(job), board_(job.boards[index]), throttle_(job.link_rate, shape::LINK_BYTES),
           context_(new VerilatedContext), model_(new Model(context_.get(), "node")) {
 #if SUPERLIP_WAVES
         context_->traceEverOn(true);

@@ -5,9 +5,11 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-__all__ = ["AxiMemory", "copy_words", "random_copy", "words_of"]
+from superlip.rtl.config import DRAM_ADDRESS_BITS, PAGE
+from superlip.rtl.ports import regions_layout
 
-_PAGE = 4096
+__all__ = ["AxiMemory", "Regions", "copy_words", "dram_runs", "random_copy", "words_of"]
+
 _SLVERR = 2
 
 
@@ -79,7 +81,7 @@ class _Port:
         address, beats = burst
         size = self.memory.beat_bytes
         assert address % size == 0
-        assert address // _PAGE == (address + beats * size - 1) // _PAGE, f"burst at {address:#x} crosses 4 KiB"
+        assert address // PAGE == (address + beats * size - 1) // PAGE, f"burst at {address:#x} crosses 4 KiB"
         assert int(self.signal(f"{a}burst").value) == 1
         assert 1 << int(self.signal(f"{a}size").value) == size
         self.bursts += 1
@@ -226,3 +228,81 @@ def words_of(memory, config, stripe, word):
     """Bytes of a DRAM word, collected from all ports' stripes."""
     parts = (p * stripe + word * config.axi_bytes for p in range(config.axi_ports))
     return b"".join(memory.data[a : a + config.axi_bytes] for a in parts)
+
+
+def dram_runs(body):
+    """(first word, words) of what is contiguous in DRAM: rows that join, and planes of them (``MergeRows``)."""
+    (count0, count1, count2), (stride1, stride2) = (
+        [body.get(name, 0) for name in names]
+        for names in (("count0", "count1", "count2"), ("dram_stride1", "dram_stride2"))
+    )
+    if count1 == 1 or count0 == stride1:
+        count0, count1, count2, stride1, stride2 = count0 * count1, count2, 1, stride2, 0
+        if count1 == 1 or count0 == stride1:
+            count0, count1 = count0 * count1, 1
+    return [
+        (body.get("dram", 0) + plane * stride2 + row * stride1, count0)
+        for plane in range(count2)
+        for row in range(count1)
+    ]
+
+
+class Regions:
+    """Four regions of a memory: all of it, and three random ones.
+
+    Bodies have words of the memory as ``dram``; ``placed`` gives them addresses in one of the regions that they fit.
+    """
+
+    def __init__(self, rng, config, size):
+        self.rng, self.page_words = rng, PAGE // config.axi_bytes
+        pages = size // PAGE
+        self.pages = [(0, pages)]
+        for _ in range(3):
+            first = rng.randrange(pages)
+            self.pages.append((first, rng.randint(first + 1, pages)))
+
+    @property
+    def value(self):
+        """For the port ``regions``."""
+        layout = regions_layout()
+        return layout.const([{"base": first, "end": end} for first, end in self.pages]).as_value().value
+
+    def placed(self, body):
+        """The body with an address, if it has none yet."""
+        body = dict(body)
+        if body.pop("placed", False):
+            return body
+        first = body.get("dram", 0)
+        end = max((start + count for start, count in dram_runs(body)), default=first)
+        fitting = [
+            r for r, (a, b) in enumerate(self.pages) if a * self.page_words <= first and end <= b * self.page_words
+        ]
+        region = self.rng.choice(fitting)
+        return body | {"dram": region << DRAM_ADDRESS_BITS | first - self.pages[region][0] * self.page_words}
+
+    def in_memory(self, body):
+        """The body with a word of the memory again, if it has an address."""
+        if not body.get("placed"):
+            return body
+        region, word = divmod(body["dram"], 1 << DRAM_ADDRESS_BITS)
+        return body | {"dram": self.pages[region][0] * self.page_words + word}
+
+    def spoiled(self, body):
+        """The body with an address that leads out of its region, words of the runs before that, and the syndrome."""
+        region = self.rng.randrange(4)
+        first, end = (page * self.page_words for page in self.pages[region])
+        room = end - first
+        body = body | {"dram": 0}
+        last = max(start + count for start, count in dram_runs(body))
+        body["dram"] = self.rng.choice([max(0, room - self.rng.randrange(last)), (1 << DRAM_ADDRESS_BITS) - 1])
+        good = 0
+        for start, count in dram_runs(body):
+            if start + count > room:
+                page = (first + start + count) // self.page_words
+                return (
+                    body | {"placed": True, "dram": region << DRAM_ADDRESS_BITS | body["dram"]},
+                    good,
+                    page & 0xFFFF_FFFF,
+                )
+            good += count
+        raise AssertionError("it fits")

@@ -6,7 +6,7 @@ from cocotb.triggers import RisingEdge
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import encode
 from superlip.sim.runner import case, rng
-from superlip.sim.testbenches._axi import AxiMemory, copy_words, random_copy
+from superlip.sim.testbenches._axi import AxiMemory, Regions, copy_words, random_copy
 from superlip.sim.testbenches._streams import Source, start, tick
 
 __all__ = ["CASES", "DRAM_WORDS", "STRIPE", "CopyTestbench", "fast_bodies", "misplace"]
@@ -57,6 +57,7 @@ class CopyTestbench:
         self.sizes = (self.config.act_words, self.config.weight_words)
         self.now, self.done = 0, []
         self.source = Source(dut, "unit__instr", rng=self.rng, idle=stall)
+        self.regions = Regions(self.rng, self.config, STRIPE)
         self.memory = None
 
     async def start(self, *, serve=True, **memory):
@@ -66,6 +67,7 @@ class CopyTestbench:
             for name in self.idle_inputs:
                 getattr(dut, f"dram__{index}__{name}").value = 0
         dut.stripe.value = STRIPE
+        dut.regions.value = self.regions.value
         dut.unit__halt.value = 0
         size = STRIPE * config.axi_ports
         self.memory = AxiMemory(dut, rng=self.rng, size=size, beat_bytes=config.axi_bytes, **memory)
@@ -78,6 +80,7 @@ class CopyTestbench:
         return [random_copy(self.rng, self.sizes, DRAM_WORDS) for _ in range(count)]
 
     async def send(self, bodies):
+        bodies = (self.regions.placed(body) for body in bodies)
         await self.source.send(int.from_bytes(encode(self.opcode, **body), "little") for body in bodies)
 
     async def finish(self, count, *, cycles=20000):

@@ -4,7 +4,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import PAGE, NodeConfig
 from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
 from superlip.rtl.ports import UnitError
@@ -31,6 +31,7 @@ class Testbench:
         self.memory = AxiRamRead(AxiReadBus.from_prefix(dut, "dram_"), dut.clk, dut.rst, size=1 << 16)
         self.sinks = [Sink(dut, f"queues__{unit}", rng=random, stall=stall) for unit in Unit]
         dut.start.value = dut.halt.value = 0
+        dut.limit.value = (1 << 16) // PAGE
 
     async def begin(self):
         await start(self.dut)
@@ -60,7 +61,9 @@ class Testbench:
     async def run(self, place, *, timeout=20_000):
         """Start at ``place`` and return when it is no longer busy; how many cycles that took."""
         dut = self.dut
-        dut.address.value, dut.start.value = place, 1
+        dut.address.value = place
+        await RisingEdge(dut.clk)
+        dut.start.value = 1
         await RisingEdge(dut.clk)
         dut.start.value = 0
         for cycle in range(timeout):
@@ -147,3 +150,35 @@ async def halted(dut):
         assert dut.busy.value == 0 and not any(testbench.take())
         dut.halt.value = 0
     assert early
+
+
+@cocotb.test()
+async def end_of_the_region(dut):
+    """END may be the last instruction there; a program that goes on is an error. Nothing behind it is asked for."""
+    testbench = Testbench(dut, rng())
+    await testbench.begin()
+    asked = []
+    cocotb.start_soon(_log_bursts(dut, asked))
+    for ends in (True, True, False):
+        page = testbench.random.randrange(2, 8)
+        dut.limit.value = page
+        size = max(testbench.beat, INSTRUCTION_BYTES) * testbench.random.randint(1, 12)
+        units = [testbench.random.choice(list(Unit)) for _ in range(size // INSTRUCTION_BYTES)]
+        if ends:
+            units[-1] = Opcode.END
+        program = b"".join(bytes([unit]) + testbench.random.randbytes(INSTRUCTION_BYTES - 1) for unit in units)
+        testbench.memory.write(page * PAGE - size, program)
+        await testbench.run(page * PAGE - size)
+        await tick(dut)
+        assert [len(items) for items in testbench.take()] == [units.count(unit) for unit in Unit]
+        assert asked and max(asked) < page * PAGE
+        asked.clear()
+        error = int(dut.error.value)
+        assert (error & 1, error >> 1 & 15, error >> 5) == ((0, 0, 0) if ends else (1, UnitError.REGION, page))
+
+
+async def _log_bursts(dut, asked):
+    while True:
+        await RisingEdge(dut.clk)
+        if dut.dram__arvalid.value and dut.dram__arready.value:
+            asked.append(int(dut.dram__araddr.value))

@@ -50,9 +50,9 @@ class Testbench(CopyTestbench):
                     self.writes.append((index, int(addr.value), int(data.value)))
                     self.taken.append(self.now)
 
-    def expected(self, body):
-        """The writes of one instruction."""
-        for local, dram in copy_words(body):
+    def expected(self, body, count=None):
+        """The writes of one instruction, or the first ``count``."""
+        for local, dram in list(copy_words(self.regions.in_memory(body)))[:count]:
             word = words_of(self.memory, self.config, STRIPE, dram)
             if body.get("fill"):
                 word = bytes([body["fill_value"] & 0xFF]) * self.config.tn
@@ -166,6 +166,8 @@ def spoil(testbench, kind, before):
     """A copy with an error of that kind, the place of its first bad word, and the syndrome."""
     rng = testbench.rng
     body = random_copy(rng, testbench.sizes, DRAM_WORDS)
+    if kind == "REGION":
+        return testbench.regions.spoiled(body)
     if kind != "AXI_READ":
         return body, *misplace(rng, body, testbench.sizes[body["memory"]], kind)
     used = {d for b in before if not b.get("fill") for _, d in copy_words(b)}
@@ -179,7 +181,7 @@ def spoil(testbench, kind, before):
 
 
 @cocotb.test()
-@cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND", "AXI_READ"], attempt=[0, 1, 2])
+@cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND", "AXI_READ", "REGION"], attempt=[0, 1, 2])
 async def errors(dut, kind, attempt):
     """Each error stops the unit at the right word, with everything before it done and nothing after."""
     testbench = Testbench(dut, stall=0.2, salt=f"{kind} {attempt}")
@@ -190,7 +192,7 @@ async def errors(dut, kind, attempt):
     error = await testbench.stopped(lambda: (len(testbench.writes), len(testbench.done)))
     assert error == 1 | UnitError[kind.replace("WRAP", "ADDRESS")] << 1 | syndrome << 5
     expected = [w for b in before for w in testbench.expected(b)]
-    expected += list(testbench.expected(body))[:place]
+    expected += list(testbench.expected(body, place))
     assert testbench.writes == expected
     assert len(testbench.done) == len(before)
     sender.cancel()

@@ -8,10 +8,10 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, Ax
 from superlip.element import INT8
 from superlip.ops.arithmetic import convolve, requantize
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, VectorOp, encode
+from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Region, Unit, VectorOp, encode
 from superlip.rtl.node import Node
 from superlip.rtl.ports import UnitError
-from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, registers
+from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG, IDENTITY, region_settings, registers
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._streams import pauses, start, tick
 
@@ -22,6 +22,7 @@ CASES = {
 
 
 STRIPE = 1 << 16
+BASE = 0x3000  # of all regions
 PROGRAM = 0x8040  # not a multiple of the fetch's bursts
 IFM, WEIGHTS, PARAMS, OFM = 0x000, 0x100, 0x200, 0x300  # words in DRAM
 HEIGHT, WIDTH, KERNEL = 5, 6, 3
@@ -60,6 +61,8 @@ class Board:
         if loop:
             cocotb.start_soon(self._loop())
         await self.write("STRIPE_LO", STRIPE)
+        for name, value in region_settings(dict.fromkeys(Region, (BASE, STRIPE - 0x4000))).items():
+            await self.write(name, value)
         await self.write("PROGRAM_LO", PROGRAM)
         await self.write("NODE", 5)
 
@@ -96,17 +99,18 @@ class Board:
         """Words to DRAM: ``values``: elements, shape (count, tn)."""
         size = self.config.axi_bytes
         for p, part in enumerate(np.split(np.asarray(values, INT8.dtype), self.config.axi_ports, axis=1)):
-            self.reads[0].write(p * STRIPE + word * size, part.tobytes())
+            self.reads[0].write(BASE + p * STRIPE + word * size, part.tobytes())
 
     def get(self, word, count):
         size = self.config.axi_bytes
-        parts = [self.reads[0].read(p * STRIPE + word * size, count * size) for p in range(self.config.axi_ports)]
+        ports = range(self.config.axi_ports)
+        parts = [self.reads[0].read(BASE + p * STRIPE + word * size, count * size) for p in ports]
         return np.concatenate([np.frombuffer(x, INT8.dtype).reshape(count, size) for x in parts], axis=1)
 
     def put_program(self, instructions):
         """With rubbish behind END: it must not be executed."""
         rubbish = self.random.randbytes(16 * INSTRUCTION_BYTES)
-        self.reads[0].write(PROGRAM, b"".join(instructions) + encode(Opcode.END) + rubbish)
+        self.reads[0].write(BASE + PROGRAM, b"".join(instructions) + encode(Opcode.END) + rubbish)
 
     async def run(self, *, timeout=20_000):
         """Start, wait for irq, return STATUS."""
@@ -237,6 +241,27 @@ async def link_to_itself(dut):
     assert await board.read("LINK_TX_FLITS") >= count * t // board.config.link_bytes
     assert await board.read("LINK_RX_FLITS") > 0
     assert await board.read("LINK_ERRORS") == 0
+
+
+@cocotb.test()
+async def outside_a_region(dut):
+    """What lies behind a region is neither read nor written; a program does not go on there."""
+    board = Board(dut, rng())
+    await board.begin()
+    t, size = board.config.tn, board.config.axi_bytes
+    words = (STRIPE - 0x4000) // size
+    board.put(words, np.full((64, t), 77))
+    for opcode in (Opcode.LOAD, Opcode.STORE):
+        address = Region.IMAGES << 32 | words - 1
+        board.put_program([encode(opcode, tag=3, **copy(Memory.ACT, 5, address, 2))])
+        assert await board.run() == 4
+        code, part, syndrome = await board.error()
+        assert (code, part, syndrome) == (UnitError.REGION, opcode, STRIPE - 0x1000 >> 12)
+        np.testing.assert_array_equal(board.get(words, 64), np.full((64, t), 77))
+        await board.reset()
+    await board.write("PROGRAMS_SIZE_LO", PROGRAM & ~0xFFF)
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.REGION, ERROR_UNIT_FETCH, BASE + PROGRAM >> 12)
 
 
 @cocotb.test()

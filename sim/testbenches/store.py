@@ -141,20 +141,24 @@ async def latency(dut):
 
 
 @cocotb.test()
-@cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND"], attempt=[0, 1, 2])
-async def source_errors(dut, kind, attempt):
-    """A bad source stops the unit with everything before it done, and nothing from the bad row on written."""
+@cocotb.parametrize(kind=["ADDRESS", "WRAP", "OPERAND", "REGION"], attempt=[0, 1, 2])
+async def address_errors(dut, kind, attempt):
+    """A bad address stops the unit with everything before it done, and nothing from the bad row on written."""
     testbench = Testbench(dut, stall=0.2, salt=f"{kind} {attempt}")
     await testbench.start(stall=0.2)
     before, after = testbench.random_bodies(attempt * 3), testbench.random_bodies(3)
     body = testbench.random_bodies(1)[0]
-    good, syndrome = misplace(testbench.rng, body, testbench.sizes[body["memory"]], kind)
-    good -= good % (body["count0"] or 1)  # its row is not begun
+    if kind == "REGION":
+        body, good, syndrome = testbench.regions.spoiled(body)
+    else:
+        good, syndrome = misplace(testbench.rng, body, testbench.sizes[body["memory"]], kind)
+        good -= good % (body["count0"] or 1)  # its row is not begun
     sender = cocotb.start_soon(testbench.send([*before, body, *after]))
     error = await testbench.stopped(lambda: len(testbench.done))
     assert error == 1 | UnitError[kind.replace("WRAP", "ADDRESS")] << 1 | syndrome << 5
     assert len(testbench.done) == len(before)
     whole = testbench.log(before)
+    body = testbench.regions.in_memory(body)
     drams = [dram for _, dram in copy_words(body)][:good]
     locals_ = [local for local, _ in copy_words(body)][:good]
     whole += [(d, testbench.word(body["memory"], a)) for d, a in zip(drams, locals_, strict=True)]

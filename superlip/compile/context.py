@@ -13,6 +13,7 @@ from superlip.plan.network import Network
 from superlip.plan.planner import Plan
 from superlip.plan.tasks import BlockKey
 from superlip.rtl.config import NodeConfig
+from superlip.rtl.isa import Region
 
 from .dram import DramImage
 from .program import DRAM, Access
@@ -131,8 +132,9 @@ def make_context(network: Network, plan: Plan, target: Target) -> Context:
     regions, count = {}, 0
     for name, storage in network.storages().items():
         if name in given or name in stored or name in plan.in_dram:
+            region = Region.IMAGES if name in given else Region.RESULTS
             for image, mine in zip(images, base, strict=True):
-                mine[name] = image.reserve(storage.words)
+                mine[name] = image.reserve(storage.words, region)
             regions[name] = count
             count += storage.height
     words = _block_words(network, plan)

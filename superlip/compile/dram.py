@@ -1,25 +1,28 @@
-"""DRAM of one board: what lies where, striped over the AXI ports."""
+"""DRAM of one board: what lies where, in its regions and striped over the AXI ports."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superlip.boards import Target
+from superlip.rtl.config import DRAM_ADDRESS_BITS, PAGE
+from superlip.rtl.isa import Region
 
 __all__ = ["DramImage"]
+
+_WORDS = 1 << DRAM_ADDRESS_BITS
 
 
 class DramImage:
     """Words and programs of one board's DRAM.
 
-    Port p carries bytes [p * axi_bytes, (p + 1) * axi_bytes) of each word; word w of port p lies at byte
-    ``p * stripe_bytes + w * axi_bytes``. Programs lie in port 0's stripe only.
-
-    Members
-    -------
-    extents : list of (byte offset, bytes)
-        What the boards' DRAM holds before they start; what the host writes for an image is not among it.
+    A word address, as instructions have it, is a region and a word in it. Port p carries bytes [p * axi_bytes,
+    (p + 1) * axi_bytes) of each word; word w of a region lies at byte ``p * stripe_bytes + start + w * axi_bytes`` of
+    port p. Regions follow each other, each from a page on; software may place each anywhere. Programs come first, and
+    lie in port 0's stripe only: so a program's byte address in its region is its offset in DRAM as well.
 
     Raises
     ------
@@ -30,40 +33,52 @@ class DramImage:
     def __init__(self, target: Target) -> None:
         self._config = target.node
         self.stripe_bytes = target.dram.megabytes * (1 << 20) // target.node.axi_ports
-        self._end = 0
-        self.extents: list[tuple[int, bytes]] = []
+        self._ends = dict.fromkeys(Region, 0)
+        self._contents: list[tuple[int, list[bytes]]] = []
 
-    def reserve(self, words: int) -> int:
-        """Word address of ``words`` words, 64-byte aligned on every port."""
-        align = max(1, 64 // self._config.axi_bytes)
-        base = -(-self._end // align) * align
-        self._end = base + words
-        if self._end * self._config.axi_bytes > self.stripe_bytes:
+    @property
+    def regions(self) -> dict[Region, tuple[int, int]]:
+        """Region -> (start, bytes) on each port, in whole pages; complete when all has been placed."""
+        sizes = [-(-end * self._config.axi_bytes // PAGE) * PAGE for end in self._ends.values()]
+        starts = [0, *accumulate(sizes)]
+        return {region: (starts[region], sizes[region]) for region in Region}
+
+    @cached_property
+    def extents(self) -> list[tuple[int, bytes]]:
+        """What DRAM holds before the boards start: list of (byte offset, bytes). The host's images are not among it.
+
+        To be asked for when all has been placed.
+        """
+        return [
+            piece for address, parts in self._contents for piece in zip(self._offsets(address), parts, strict=False)
+        ]
+
+    def reserve(self, words: int, region: Region) -> int:
+        """Address of ``words`` words, 64-byte aligned on every port; what fills pages begins one, for fewer bursts."""
+        size = self._config.axi_bytes
+        align = max(1, (PAGE if words * size >= PAGE else 64) // size)
+        first = -(-self._ends[region] // align) * align
+        self._ends[region] = first + words
+        if sum(size for _, size in self.regions.values()) > self.stripe_bytes or first + words > _WORDS:
             megabytes = self.stripe_bytes * self._config.axi_ports >> 20
             raise ValueError(f"the network needs more than the {megabytes} MB of DRAM of a board")
-        return base
+        return region << DRAM_ADDRESS_BITS | first
 
     def place(self, words: NDArray[np.int8]) -> int:
-        """Store ``words`` (int8, shape (n, tn)); returns their address."""
-        base = self.reserve(len(words))
-        self.extents += self.striped(base, words)
-        return base
+        """Store constants (int8, shape (n, tn)), weights for instance; returns their address."""
+        address = self.reserve(len(words), Region.WEIGHTS)
+        self._contents.append((address, self.split(words)))
+        return address
 
     def place_program(self, program: bytes) -> int:
-        """Store a program; returns its byte address on port 0."""
-        base = self.reserve(-(-len(program) // self._config.axi_bytes))
-        self.extents.append((base * self._config.axi_bytes, program))
-        return base * self._config.axi_bytes
+        """Store a program; returns its byte address in its region."""
+        address = self.reserve(-(-len(program) // self._config.axi_bytes), Region.PROGRAMS)
+        self._contents.append((address, [program]))
+        return address * self._config.axi_bytes
 
     def program_at(self, address: int) -> bytes:
         """The bytes of the program at a byte address that ``place_program`` returned."""
         return next(data for offset, data in reversed(self.extents) if offset == address)
-
-    def striped(self, base: int, words: NDArray[np.int8]) -> list[tuple[int, bytes]]:
-        """(byte offset, bytes) of words from address ``base`` on, one piece a port."""
-        words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
-        places = self.ranges(base, len(words))
-        return [(offset, data) for (offset, _), data in zip(places, self.split(words), strict=True)]
 
     def split(self, words: NDArray[np.int8]) -> list[bytes]:
         """Bytes of words (int8, shape (..., tn)), one piece a port."""
@@ -71,10 +86,22 @@ class DramImage:
         words = np.ascontiguousarray(words, np.int8).reshape(-1, self._config.tn)
         return [words[:, port * size : (port + 1) * size].tobytes() for port in range(self._config.axi_ports)]
 
-    def ranges(self, base: int, count: int) -> list[tuple[int, int]]:
-        """(byte offset, length) of ``count`` words from ``base`` on, one a port."""
-        size = self._config.axi_bytes
-        return [(port * self.stripe_bytes + base * size, count * size) for port in range(self._config.axi_ports)]
+    def ranges(self, address: int, count: int) -> list[tuple[int, int]]:
+        """(byte offset, length) of ``count`` words from ``address`` on, one a port."""
+        return [(offset, count * self._config.axi_bytes) for offset in self._offsets(address)]
+
+    def address_at(self, offset: int) -> tuple[int, int, int]:
+        """(port, word address, byte in the port's part) of a byte offset in one of the regions."""
+        port, rest = divmod(offset, self.stripe_bytes)
+        region = next(r for r, (start, size) in self.regions.items() if start <= rest < start + size)
+        word, byte = divmod(rest - self.regions[region][0], self._config.axi_bytes)
+        return port, region << DRAM_ADDRESS_BITS | word, byte
+
+    def _offsets(self, address: int) -> list[int]:
+        """Byte offset of a word on each port."""
+        start, _ = self.regions[Region(address >> DRAM_ADDRESS_BITS)]
+        at = start + address % _WORDS * self._config.axi_bytes
+        return [port * self.stripe_bytes + at for port in range(self._config.axi_ports)]
 
     def join(self, parts: Sequence[bytes], count: int) -> NDArray[np.int8]:
         """The inverse of ``split``: bytes read from each port's range to words (count, tn)."""

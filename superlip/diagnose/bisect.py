@@ -18,7 +18,8 @@ from superlip import golden
 from superlip.compile.compiled import Compiled
 from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
-from superlip.rtl.isa import Memory, Opcode, Unit, VectorOp
+from superlip.rtl.config import DRAM_ADDRESS_BITS
+from superlip.rtl.isa import Memory, Opcode, Region, Unit, VectorOp
 from superlip.run.images import DataError
 from superlip.run.simulate import simulate
 from superlip.run.verify import TraceChecker
@@ -400,7 +401,8 @@ class _Search:
             word = self.compiled.boards[board].base[storage.name] + (tile * storage.height + row) * storage.width + col
             store = self._store(board, word)
             cycle = int(self.result.node_cycles[image, board])
-            details = [f"output {name}: word {word} of DRAM"]
+            region, at = Region(word >> DRAM_ADDRESS_BITS), word % (1 << DRAM_ADDRESS_BITS)
+            details = [f"output {name}: word {at} of the {region.name.lower()} in DRAM"]
             return Finding("output", image, board, cycle, place, len(wrong), have.size, store, [], details)
         return None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from superlip.boards import Target
+from superlip.rtl.config import DRAM_ADDRESS_BITS
 from superlip.rtl.isa import LINK_SOURCES, Memory, Opcode, Unit, VectorOp, table_words
 from superlip.sim.result import NodeError, RunResult, UnitState
 
@@ -213,7 +214,7 @@ def failing_instruction(error: NodeError, reached: Reached, programs: BoardProgr
         suspects = (i for i in mine if any(_outside(*e, error.syndrome) for e in _extents(i, target.node)))
     elif error.code.name in ("AXI_READ", "AXI_WRITE"):
         size = (target.dram.megabytes << 20) // target.node.tn
-        suspects = (i for i in mine if _last(i.body, "dram") >= size)
+        suspects = (i for i in mine if _last(i.body, "dram") % (1 << DRAM_ADDRESS_BITS) >= size)
     else:
         suspects = iter(mine)
     return next(suspects, mine[0] if mine else None)

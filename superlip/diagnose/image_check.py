@@ -119,8 +119,7 @@ class _Board:
         found, size = {}, self.node.axi_bytes
         for at in differing:
             address = offset + int(at)
-            port, rest = divmod(address, self.board.dram.stripe_bytes)
-            word, byte = divmod(rest, size)
+            port, word, byte = self.board.dram.address_at(address)
             values = [np.frombuffer(part, self.node.element.dtype) for part in (have, want)]
             key, difference = self._describe(address, word, port * size + byte, values, int(at))
             found.setdefault(key, difference)
@@ -149,8 +148,8 @@ class _Board:
             tags.setdefault(i.body["dram"], i.tag - 1)
         places = []
         for offset, data in self.board.dram.extents:
-            candidates = contents.get(bytes(data), []) if offset < self.board.dram.stripe_bytes else []
-            word = offset // self.node.axi_bytes
+            port, word, _ = self.board.dram.address_at(offset)
+            candidates = contents.get(bytes(data), []) if port == 0 else []
             users = {tags[w] for w in tags if word <= w < word + len(data) // self.node.axi_bytes} if candidates else ()
             fitting = [c for c in candidates if c[0] in users]
             if fitting:  # blocks of the same contents lie in the order of their use

@@ -44,6 +44,7 @@ def simulate(simulator: Any, design: Design, quantized: np.ndarray, *, dram: Any
         inputs=[work.begin() for work in works],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,
+        regions=[board.dram.regions for board in compiled.boards],
         trace_images="all",
         expected_cycles=round(design.plan.cycles),
         **options,

@@ -49,6 +49,11 @@ def programs(design, board=0):
     return read_programs(board, image.dram.extents, image.init_program, image.programs)
 
 
+def place(word):
+    """Byte offset of a DRAM word of the one board of a design."""
+    return DESIGNS[1].compiled.boards[0].dram.ranges(word, 1)[0][0]
+
+
 def at(dram, board, address, length):
     """The bytes at an address in a board's DRAM, as a view that can be written."""
     for offset, data in dram[board]:
@@ -96,7 +101,7 @@ def test_a_wrong_requantization_constant(tiny, name):
     (load,) = conv_loads(name, Memory.ACT)
     word = load.body["dram"] + user.body["params"] - load.body["local"]
     m = max(range(8), key=lambda m: len(np.unique(GOLDEN[op.node.output][0, m])))  # one that clip leaves alone
-    scale = at(dram, 0, TINY.node.axi_bytes * word + m * 8 + 4, 4)
+    scale = at(dram, 0, place(word) + m * 8 + 4, 4)
     right = np.frombuffer(bytes(scale), "<f4")[0]
     assert right == op.node.scale[m]
     scale[:] = np.float32(3 * right).tobytes()
@@ -151,7 +156,7 @@ def test_a_table_and_a_factor(tiny):
     add, conv = users[index("add2")], users[index("conv4")]
     for user, byte in ((add, 2 * 8 + 2), (conv, 64 + 256 - 2)):
         word = load.body["dram"] + user.body["params"] - load.body["local"]
-        at(dram, 0, TINY.node.axi_bytes * word + byte, 1)[0] ^= 0x40
+        at(dram, 0, place(word) + byte, 1)[0] ^= 0x40
     texts = [str(cause) for cause in check_images(design.compiled, dram)]
     assert any("constant of layer add2, lane 2: factor a is" in text for text in texts)
     assert any("table of layer conv4, entry for -2: it is" in text for text in texts)
@@ -266,7 +271,7 @@ def test_only_the_second_image_is_wrong(tiny):
     """The first image is all zeros, which hides a wrong weight (one that never meets the padding)."""
     dram = contents(DESIGNS[1])
     load = conv_loads("conv0", Memory.WEIGHT)[0]
-    at(dram, 0, TINY.node.axi_bytes * load.body["dram"], 8)[4] ^= 0x7F
+    at(dram, 0, place(load.body["dram"]), 8)[4] ^= 0x7F
     images = np.stack([np.zeros_like(IMAGE), IMAGE])
     finding = bisect(DESIGNS[1], images, dram=dram, simulator=tiny)
     assert finding.image == 1 and finding.place.layer == "conv0"

@@ -25,7 +25,7 @@ from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import make_plan
 from superlip.rtl.config import ADDRESS_BITS
-from superlip.rtl.registers import registers
+from superlip.rtl.registers import region_settings, registers
 from superlip.run.verify import TraceChecker
 from superlip.sim.build import TOP as NODE
 from superlip.sim.build import node_text, top_ports
@@ -231,20 +231,17 @@ class Cluster:
         wires = [Wire(self.latency) for _ in range(boards)] if boards > 1 else [None]
         self.boards = [board(dut, n, wires[n], wires[n - 1]) for n in range(boards)]
 
-    async def begin(self, stripe):
-        """Reset, then write the registers that stay."""
+    async def begin(self, images):
+        """Reset, then write the registers that stay; ``images``: the DRAM of each board."""
         for board in self.boards:
             board.silence()
         self.dut.rst.value = 1
         cocotb.start_soon(Clock(self.dut.clk, 5, unit="ns").start())
         await tick(self.dut, 8)
         self.dut.rst.value = 0
-        for board in self.boards:
-            for name, value in (
-                ("NODE", board.number),
-                ("STRIPE_LO", stripe & 0xFFFF_FFFF),
-                ("STRIPE_HI", stripe >> 32),
-            ):
+        for board, image in zip(self.boards, images, strict=True):
+            stripe = {"STRIPE_LO": image.stripe_bytes & 0xFFFF_FFFF, "STRIPE_HI": image.stripe_bytes >> 32}
+            for name, value in {"NODE": board.number, **stripe, **region_settings(image.regions)}.items():
                 board.host.push(board.offsets[name], value)
         await self.settle()
 
@@ -285,7 +282,7 @@ class Cluster:
         for board, image in zip(self.boards, compiled.boards, strict=True):
             for offset, data in image.dram.extents:
                 board.contents[offset : offset + len(data)] = bytes(data)
-        await self.begin(compiled.boards[0].dram.stripe_bytes)
+        await self.begin([image.dram for image in compiled.boards])
         runs, outputs = {}, []
         runs[-1] = await self.run(-1, [board.init_program for board in compiled.boards])
         for number, image in enumerate(images):

@@ -56,6 +56,7 @@ def workload(design, images, asked=None):
         "inputs": [work.begin() for work in works],
         "outputs": compiled.output_ranges(),
         "stripe": compiled.boards[0].dram.stripe_bytes,
+        "regions": [board.dram.regions for board in compiled.boards],
         "trace_images": "all",
     }
 

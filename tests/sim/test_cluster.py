@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from superlip.boards import TARGETS
-from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Unit, encode
+from superlip.rtl.config import PAGE
+from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Region, Unit, encode
 from superlip.rtl.ports import UnitError
+from superlip.rtl.registers import registers
 from superlip.sim.cluster import Cut, Delay, Flip, HostStop, Progress, SimulationError, Simulator, Waves
 
 TINY = TARGETS["tiny"]
@@ -277,14 +279,20 @@ def test_a_limit_of_cycles(tiny):
 
 def test_outside_the_dram(tiny):
     beyond = TINY.dram.megabytes << 20
-    _, result = run_exchange(tiny, programs=[exchange(0, source=beyond), exchange(1)], watchdog=3000)
+    programs = [exchange(0, source=beyond), exchange(1)]
+    _, result = run_exchange(tiny, programs=programs, watchdog=3000)
+    page = (beyond + WORDS * TN) // PAGE
+    said = f"LOAD: DRAM outside its region: what it wants goes on to page {page:#x} of the bus"
+    assert str(result.errors[0]).endswith(said)
+    regions = [dict.fromkeys(Region, (0, 2 * beyond))] * 2  # larger than the memory
+    _, result = run_exchange(tiny, programs=programs, watchdog=3000, regions=regions)
     assert str(result.errors[0]).endswith("LOAD: a read on AXI port 0 was answered with DECERR")
 
 
 def test_a_full_disk_is_reported(tiny, tmp_path):
     """The program itself, with a limit on the size of files in place of a full disk."""
-    job = "boards 1\nimages 1\noutput 0 0 4000000\nprogram 0 0 0\n"
-    (tmp_path / "job.txt").write_text(job)
+    size = next(r.offset for r in registers() if r.name == "PROGRAMS_SIZE_LO")
+    job = f"boards 1\nimages 1\noutput 0 0 4000000\nprogram 0 0 0\nregister 0 {size} {PAGE}\n"
     (tmp_path / "bytes.bin").write_bytes(b"")
     (tmp_path / "end.bin").write_bytes(encode(Opcode.END))
     (tmp_path / "job.txt").write_text(job + f"memory 0 0 {INSTRUCTION_BYTES} 0\n")

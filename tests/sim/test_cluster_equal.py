@@ -23,6 +23,7 @@ def test_native_equals_cocotb(case, seed, tmp_path):
         inputs=[compiled.input_writes(image) for image in images],
         outputs=compiled.output_ranges(),
         stripe=compiled.boards[0].dram.stripe_bytes,
+        regions=[board.dram.regions for board in compiled.boards],
         trace_images="all",
         threads=1,  # the result does not depend on it
     )

@@ -28,11 +28,11 @@ FAULTS = {
         Store, "_build_responses", "retire.eq(Cat(answered).all())", "retire.eq(answered[0])", "store", "copies",
     ),
     "LOAD has the stripes of ports 2 and 3 exchanged": (
-        StripedAddress, "elaborate", "& -_PAGE) * index", "& -_PAGE) * {2: 3, 3: 2}.get(index, index)",
+        StripedAddress, "elaborate", "& -PAGE) * index", "& -PAGE) * {2: 3, 3: 2}.get(index, index)",
         "load", "copies",
     ),
     "STORE has the stripes of ports 2 and 3 exchanged": (
-        StripedAddress, "elaborate", "& -_PAGE) * index", "& -_PAGE) * {2: 3, 3: 2}.get(index, index)",
+        StripedAddress, "elaborate", "& -PAGE) * index", "& -PAGE) * {2: 3, 3: 2}.get(index, index)",
         "store", "copies",
     ),
     "LOAD keeps a place less than it asks for, with each burst": (

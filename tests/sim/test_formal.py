@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In
 from proofs import Fault, Proof, faults_of, proofs_of, stable
 
 from superlip.rtl import counters, fetch, issue
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import BUS_ADDRESS_BITS, NodeConfig
 from superlip.rtl.isa import COUNTERS, Unit
 from superlip.sim.formal import Spec, available
 
@@ -116,7 +116,7 @@ class FetchSpec(Spec):
             Assert(dut.busy | ((owed == 0) & ~dram.arvalid)),
         ]
         with m.If(dram.arvalid):
-            last = Signal(41)
+            last = Signal(BUS_ADDRESS_BITS + 1)
             m.d.comb += [
                 last.eq(dram.araddr + dram.arlen * beat_bytes),
                 Assert(dram.araddr[12:] == last[12:]),

@@ -6,11 +6,10 @@ from amaranth.lib import data
 from proofs import Fault, Proof, faults_of, proofs_of, steady
 
 from superlip.rtl import axi
+from superlip.rtl.config import BUS_ADDRESS_BITS, PAGE
 from superlip.sim.formal import Spec, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
-
-PAGE = 4096
 
 
 class BurstSplitterSpec(Spec):
@@ -88,7 +87,7 @@ class StripedAddressSpec(Spec):
         owes = Signal(dut.ports)  # ports that have not announced the last burst
         m.d.sync += owes.eq(Mux(put, -1, owes & ~Cat(o.valid & o.ready for o in dut.o)))
         for index, o in enumerate(dut.o):
-            base = ((stripe[12:] << 12) * index)[: axi.AXI_ADDRESS_BITS]
+            base = ((stripe[12:] << 12) * index)[:BUS_ADDRESS_BITS]
             m.d.comb += [
                 Assert(o.valid == owes[index]),
                 Assert(~put | ~owes[index] | o.ready),
@@ -97,7 +96,7 @@ class StripedAddressSpec(Spec):
             with m.If(o.valid):
                 m.d.comb += [
                     Assert(begun),
-                    Assert(o.payload.addr == (base + burst.start * self.beat_bytes)[: axi.AXI_ADDRESS_BITS]),
+                    Assert(o.payload.addr == (base + burst.start * self.beat_bytes)[:BUS_ADDRESS_BITS]),
                     Assert(o.payload.len + 1 == burst.beats),
                     Assert(o.payload.addr[:12] + (o.payload.len + 1) * self.beat_bytes <= PAGE),
                 ]
@@ -112,7 +111,7 @@ class ReadMuxSpec(Spec):
 
     def claim(self, m, dut):
         dram = dut.dram
-        fields = data.StructLayout({"addr": 40, "len": 8})
+        fields = data.StructLayout({"addr": BUS_ADDRESS_BITS, "len": 8})
         offered, owner, owes = Signal(fields), Signal(), Signal()
         taken = dram.arvalid & dram.arready
         accepted = [port.arvalid & port.arready for port in (dut.dma, dut.fetch)]
@@ -169,15 +168,15 @@ PROOFS = [
         faults=(
             Fault(
                 name="stripes of ports 2 and 3 exchanged",
-                old="(self.stripe & -_PAGE) * index",
-                new="(self.stripe & -_PAGE) * (index ^ (index >> 1))",
+                old="(self.stripe & -PAGE) * index",
+                new="(self.stripe & -PAGE) * (index ^ (index >> 1))",
             ),
             Fault(
                 name="port 0's answer is enough",
                 old="Cat(~o.valid | o.ready for o in self.o).all()",
                 new="~self.o[0].valid | self.o[0].ready",
             ),
-            Fault(name="stripe not rounded", old="(self.stripe & -_PAGE)", new="self.stripe"),
+            Fault(name="stripe not rounded", old="(self.stripe & -PAGE)", new="self.stripe"),
         ),
     ),
     Proof(

@@ -10,11 +10,11 @@ from amaranth.utils import exact_log2
 from proofs import Fault, Proof, faults_of, proofs_of, stable
 
 from superlip.rtl import load, store
-from superlip.rtl.axi import AXI_ADDRESS_BITS, burst_layout
+from superlip.rtl.axi import ADDRESS_SPACE_BITS, burst_layout
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.copy_address import dram_copy_layout, local_copy_layout, local_run_layout
 from superlip.rtl.isa import Opcode
-from superlip.rtl.ports import READ_LATENCY
+from superlip.rtl.ports import READ_LATENCY, regions_layout
 from superlip.sim.formal import Spec, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
@@ -26,8 +26,8 @@ SHORT = 8  # words that a row has less than, where sums of them are proved
 class Free(wiring.Component):
     """In place of what makes bursts or rows of copies: who claims something drives ``o``, with anything at any time."""
 
-    def __init__(self, i, o):
-        super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))})
+    def __init__(self, i, o, **more):
+        super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o)), **more})
 
     def elaborate(self, platform):
         return Module()
@@ -35,7 +35,8 @@ class Free(wiring.Component):
 
 def free_bursts():
     """For DramBursts."""
-    return Free(dram_copy_layout(CONFIG.axi_bytes), burst_layout(AXI_ADDRESS_BITS - exact_log2(CONFIG.axi_bytes)))
+    bursts = burst_layout(ADDRESS_SPACE_BITS - exact_log2(CONFIG.axi_bytes))
+    return Free(dram_copy_layout(), bursts, regions=In(regions_layout()), outside=Out(1), page=Out(32))
 
 
 class LoadSpec(Spec):
@@ -47,8 +48,9 @@ class LoadSpec(Spec):
     def __init__(self, module):
         bursts = free_bursts()
         module.DramBursts = lambda config: bursts
-        self.bursts = bursts.o
-        super().__init__(module.Load(CONFIG), burst=In(self.bursts.payload.shape()), burst_valid=In(1))
+        self.bursts, self.free = bursts.o, bursts
+        shape = self.bursts.payload.shape()
+        super().__init__(module.Load(CONFIG), burst=In(shape), burst_valid=In(1), outside=In(1))
 
     def claim(self, m, dut):
         depth = load.stage_words(CONFIG)
@@ -56,6 +58,7 @@ class LoadSpec(Spec):
         m.d.comb += [
             self.bursts.payload.eq(self.burst),
             self.bursts.valid.eq(self.burst_valid),
+            self.free.outside.eq(self.outside),
             Assume((self.burst.beats >= 1) & (self.burst.beats <= CONFIG.axi_burst_beats)),
             Assert(room <= depth),
         ]
@@ -150,11 +153,12 @@ class StoreSpec(Spec):
         bursts = free_bursts()
         rows = Free(local_copy_layout(Opcode.STORE), local_run_layout(Opcode.STORE))
         module.DramBursts, module.CopyRows = lambda config: bursts, lambda layout: rows
-        self.bursts, self.rows_ = bursts.o, rows.o
+        self.bursts, self.rows_, self.free = bursts.o, rows.o, bursts
         super().__init__(
             module.Store(CONFIG),
             burst=In(self.bursts.payload.shape()),
             burst_valid=In(1),
+            outside=In(1),
             row=In(self.rows_.payload.shape()),
             row_valid=In(1),
         )
@@ -164,6 +168,7 @@ class StoreSpec(Spec):
         m.d.comb += [
             self.bursts.payload.eq(self.burst),
             self.bursts.valid.eq(self.burst_valid),
+            self.free.outside.eq(self.outside),
             self.rows_.payload.eq(self.row),
             self.rows_.valid.eq(self.row_valid),
             Assume((self.burst.beats >= 1) & (self.burst.beats <= CONFIG.axi_burst_beats)),
@@ -277,7 +282,7 @@ PROOFS = [
         depth=2,
         faults=(
             Fault(name="room one beat short a burst", old="Mux(issue, beats, 0)", new="Mux(issue, beats - 1, 0)"),
-            Fault(name="asks without room", old="bursts.valid & (beats <= room) &", new="bursts.valid &", depth=8),
+            Fault(name="asks without room", old="& (beats <= room) & Cat", new="& Cat", depth=8),
             Fault(name="in flight on port 0 alone", old="Cat(allowed).all()", new="allowed[0]", depth=8),
         ),
     ),
