@@ -17,6 +17,7 @@ from superlip.graph.session import open_session
 
 from .functions import ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
+from .pointwise import pointwise
 from .transposed import block_convolution
 
 __all__ = ["prepare", "Prepared"]
@@ -363,6 +364,10 @@ def _gemm(state, node):
         return
     plain = given.get("transB", 0) and alpha == 1.0 and beta == 1.0
     bias = state.consts[node.input[2]] if has_bias else None
+    if bias is None or bias.size in (1, weights.shape[0 if given.get("transB", 0) else 1]):
+        rows = (weights if given.get("transB", 0) else weights.T) * np.float32(alpha)
+        if _as_pointwise(state, node, rows, None if bias is None else bias * np.float32(beta), node.output[0]):
+            return
     if plain and (bias is None or bias.shape == (len(weights),)):
         return
     matrix = (weights if given.get("transB", 0) else weights.T) * np.float32(alpha)
@@ -379,20 +384,41 @@ def _matmul(state, node):
     """MatMul of one vector by a constant matrix, and the constant added to it, as Gemm."""
     weights = state.consts.get(node.input[1])
     shape = state.shapes.get(node.input[0], ())
-    if weights is None or weights.ndim != 2 or len(shape) != 2:
+    if weights is None or weights.ndim != 2 or len(shape) < 2:
         return
-    operands = [node.input[0], state.constant(f"{node.name}/weights", weights.T)]
+    is_vector = len(shape) == 2
     users = state.users().get(node.output[0], [])
-    output = node.output[0]
+    output, vector, added = node.output[0], None, None
     if len(users) == 1 and users[0].op_type == "Add" and output not in state.outputs:
         other = [i for i in users[0].input if i != output]
         bias = state.consts.get(other[0]) if other else None
-        if bias is not None and bias.size in (1, weights.shape[1]) and bias.dtype == np.float32:
-            vector = np.broadcast_to(bias.reshape(-1), (weights.shape[1],))
+        is_by_output = bias is not None and bias.ndim <= len(shape) and bias.shape[-1:] in ((), (1,), weights.shape[1:])
+        if is_by_output and bias.size in (1, weights.shape[1]) and bias.dtype == np.float32:
+            vector, added = np.broadcast_to(bias.reshape(-1), (weights.shape[1],)), users[0]
+            output = added.output[0]
+    if not _as_pointwise(state, node, weights.T, vector, output):
+        if not is_vector:
+            return
+        operands = [node.input[0], state.constant(f"{node.name}/weights", weights.T)]
+        if vector is not None:
             operands.append(state.constant(f"{node.name}/bias", vector))
-            output = users[0].output[0]
-            state.remove(users[0], "folded", f"into the bias of MatMul {node.name!r}")
-    state.replace(node, [helper.make_node("Gemm", operands, [output], transB=1)], "as a dense layer")
+        state.replace(node, [helper.make_node("Gemm", operands, [output], transB=1)], "as a dense layer")
+    if added is not None:
+        state.remove(added, "folded", f"into the bias of MatMul {node.name!r}")
+
+
+def _as_pointwise(state, node, weights, bias, output):
+    """A product of many rows as a convolution; whether there was enough to multiply."""
+    shape = state.shapes.get(node.input[0], ())
+    if len(shape) < 2 or node.input[0] in state.consts:
+        return False
+    vector = None if bias is None else np.broadcast_to(bias.reshape(-1), (len(weights),)).astype(np.float32)
+    rows = np.ascontiguousarray(weights, np.float32)
+    new = pointwise(state, node.name, node.input[0], shape, rows, vector, output)
+    if new is None:
+        return False
+    state.replace(node, new, "as a convolution of 1 x 1, its rows as pixels")
+    return True
 
 
 def _prelu(state, node):

@@ -44,6 +44,8 @@ LAYOUT_OPS = frozenset(
     ]
 )
 _LARGEST = 1 << 24  # element numbers travel as float32
+_LARGEST_SHUFFLE = 1 << 24
+"""Weights of the identity convolution that does it."""
 LARGEST_STEP = 15
 """Pixels from one written by an operation to the next."""
 
@@ -249,6 +251,8 @@ def _gather(index: NDArray, source: ir.Shape) -> list[Step]:
         if np.array_equal(channels, np.arange(channels[0], channels[0] + c)):
             steps.append((ir.Slice, {"start": int(channels[0]), "stop": int(channels[0]) + c}, (c, sh, sw)))
         else:
+            if c * n > _LARGEST_SHUFFLE:
+                raise ModelError(f"a shuffle of {n:,} channels is too large for an identity convolution")
             steps.append((ir.Shuffle, {"order": channels.astype(np.int64)}, (c, sh, sw)))
     if not (np.array_equal(rows, np.arange(sh)) and np.array_equal(cols, np.arange(sw))):
         if progressions(rows) is None or progressions(cols) is None:
