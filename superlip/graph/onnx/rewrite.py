@@ -392,8 +392,7 @@ def _matmul(state, node):
     if len(users) == 1 and users[0].op_type == "Add" and output not in state.outputs:
         other = [i for i in users[0].input if i != output]
         bias = state.consts.get(other[0]) if other else None
-        is_by_output = bias is not None and bias.ndim <= len(shape) and bias.shape[-1:] in ((), (1,), weights.shape[1:])
-        if is_by_output and bias.size in (1, weights.shape[1]) and bias.dtype == np.float32:
+        if bias is not None and _is_by_output(bias, shape, weights.shape[1]):
             vector, added = np.broadcast_to(bias.reshape(-1), (weights.shape[1],)), users[0]
             output = added.output[0]
     if not _as_pointwise(state, node, weights.T, vector, output):
@@ -405,6 +404,12 @@ def _matmul(state, node):
         state.replace(node, [helper.make_node("Gemm", operands, [output], transB=1)], "as a dense layer")
     if added is not None:
         state.remove(added, "folded", f"into the bias of MatMul {node.name!r}")
+
+
+def _is_by_output(bias, shape, outputs):
+    """Whether a constant added to a product of a tensor of ``shape`` is one number, or one for each of the outputs."""
+    fits = bias.ndim <= len(shape) and bias.shape[-1:] in ((), (1,), (outputs,))
+    return fits and bias.size in (1, outputs) and bias.dtype == np.float32
 
 
 def _as_pointwise(state, node, weights, bias, output):
