@@ -36,6 +36,11 @@ class Limit:
             return False
         return not (self.power_of_two and value & (value - 1))
 
+    def check(self, name, value):
+        """ValueError, with the name, if a number is none of these."""
+        if not self.holds(value):
+            raise ValueError(f"{name} must be {self}, not {value!r}")
+
 
 LIMITS = {
     "tm": Limit(8, 128),  # rows of FEED have 8 bits, and the largest AXI beat is 128 bytes
@@ -128,9 +133,7 @@ class NodeConfig:
 
     def __post_init__(self):
         for name, limit in LIMITS.items():
-            value = getattr(self, name)
-            if not limit.holds(value):
-                raise ValueError(f"{name} must be {limit}, not {value!r}")
+            limit.check(name, getattr(self, name))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")

@@ -1,11 +1,11 @@
 """On-chip memories: the banked buffer that units share, and a FIFO in block RAM."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .config import ADDRESS_BITS
+from .config import ADDRESS_BITS, Limit
 from .ports import READ_LATENCY, ReadPort, WritePort
 
 __all__ = ["BankedMemory", "BlockFifo"]
@@ -166,8 +166,9 @@ class BlockFifo(wiring.Component):
     """
 
     def __init__(self, shape, depth):
-        if depth < 2 or depth & (depth - 1):
-            raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
+        Limit(2, 1 << 16).check("depth", depth)
+        if not Shape.cast(shape).width:
+            raise ValueError(f"an item must have at least one bit, not the shape {shape!r}")
         self.shape, self.depth = shape, depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 

@@ -8,6 +8,8 @@ from amaranth.utils import ceil_log2
 
 from superlip.element import INT8
 
+from .config import LIMITS, Limit
+
 __all__ = ["CHAIN", "FIELD", "OPERAND", "PEArray", "PackedMAC", "SingleMAC", "pack", "psum_latency", "split"]
 
 CHAIN = 8
@@ -143,11 +145,11 @@ class PEArray(wiring.Component):
     def __init__(self, tm, tn, mac="packed"):
         if mac not in MACS:
             raise ValueError(f"mac must be one of {', '.join(MACS)}, not {mac!r}")
-        if tn < 2 or tn & (tn - 1):
-            raise ValueError(f"tn must be a power of two, at least 2, not {tn!r}")
+        Limit(2, LIMITS["tn"].high).check("tn", tn)
+        Limit(1, LIMITS["tm"].high, power_of_two=False).check("tm", tm)
         self.mac = MACS[mac]
-        if tm < 1 or tm % self.mac.channels:
-            raise ValueError(f"tm must be a positive multiple of {self.mac.channels} ({mac} MACs), not {tm!r}")
+        if tm % self.mac.channels:
+            raise ValueError(f"tm must be a multiple of {self.mac.channels} ({mac} MACs), not {tm!r}")
         self.tm, self.tn = tm, tn
         self.stages = min(CHAIN, tn)
         self.chains = tn // self.stages

@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from superlip.element import INT8
 
+from .config import LIMITS, Limit
+
 __all__ = ["ACC_BITS", "ELEMENT", "REQUANTIZE_CONTROL", "Requantize"]
 
 ACC_BITS = 36
@@ -63,8 +65,7 @@ class Requantize(wiring.Component):
     """
 
     def __init__(self, lanes):
-        if lanes < 1:
-            raise ValueError(f"lanes must be positive, not {lanes!r}")
+        Limit(1, LIMITS["tn"].high, power_of_two=False).check("lanes", lanes)
         self.lanes = lanes
         super().__init__(
             {

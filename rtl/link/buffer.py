@@ -5,6 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from superlip.rtl.config import LIMITS, Limit
+
 __all__ = ["FrameBuffer"]
 
 
@@ -36,8 +38,8 @@ class FrameBuffer(wiring.Component):
     """
 
     def __init__(self, width, *, depth):
-        if depth < 2 or depth & (depth - 1):
-            raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
+        Limit(2, 1 << 16).check("depth", depth)
+        Limit(1, 8 * LIMITS["tn"].high, power_of_two=False).check("width", width)
         self.width, self.depth = width, depth
         super().__init__(
             {

@@ -138,5 +138,5 @@ def test_exact_rounding(value, shift):
 
 
 def test_no_lanes():
-    with pytest.raises(ValueError, match="lanes must be positive, not 0"):
+    with pytest.raises(ValueError, match="lanes must be a whole number from 1 to 128, not 0"):
         Requantize(0)
