@@ -4,7 +4,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
-from superlip.rtl.config import PAGE, NodeConfig
+from superlip.rtl.config import BUS_ADDRESS_BITS, PAGE, NodeConfig
 from superlip.rtl.fetch import Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
 from superlip.rtl.ports import UnitError
@@ -31,12 +31,20 @@ class Testbench:
         self.memory = AxiRamRead(AxiReadBus.from_prefix(dut, "dram_"), dut.clk, dut.rst, size=1 << 16)
         self.sinks = [Sink(dut, f"queues__{unit}", rng=random, stall=stall) for unit in Unit]
         dut.start.value = dut.halt.value = 0
+        self.high = 0  # what the memory, which is smaller, does not look at of an address
         dut.limit.value = (1 << 16) // PAGE
 
     async def begin(self):
         await start(self.dut)
         for sink in self.sinks:
             cocotb.start_soon(sink.run())
+        cocotb.start_soon(self._watch())
+
+    async def _watch(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            if self.dut.dram__arvalid.value == 1:
+                assert int(self.dut.dram__araddr.value) >> 16 == self.high >> 16
 
     def pause(self, chance):
         self.memory.ar_channel.set_pause_generator(pauses(self.random, chance))
@@ -56,7 +64,9 @@ class Testbench:
         self.end = place + len(program)
         program += bytes([Opcode.END]) + self.random.randbytes(1000)
         self.memory.write(place, program)
-        return place, expected
+        self.high = self.random.getrandbits(BUS_ADDRESS_BITS - 17) << 16
+        self.dut.limit.value = (self.high + (1 << 16)) // PAGE
+        return self.high | place, expected
 
     async def run(self, place, *, timeout=20_000):
         """Start at ``place`` and return when it is no longer busy; how many cycles that took."""

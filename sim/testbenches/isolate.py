@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.triggers import RisingEdge
 
+from superlip.rtl.config import BUS_ADDRESS_BITS
 from superlip.rtl.isolate import BURSTS_BITS, IsolateRead, IsolateWrite
 from superlip.rtl.ports import AXI4Read, AXI4Write
 from superlip.sim.runner import case, rng
@@ -100,7 +101,7 @@ class Side:
     def burst(self):
         bits = self.random.getrandbits
         beats = bits(8) if self.random.random() < 0.04 else self.random.choice([0, 1, 2, 5])
-        return bits(1), bits(40), beats, bits(3), bits(2)
+        return bits(1), bits(BUS_ADDRESS_BITS), beats, bits(3), bits(2)
 
     def takes(self, isolated, under_way, limit):
         """An address can be taken in the cycle in which memory takes the one before it."""

@@ -6,6 +6,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.axi import ReadMux
+from superlip.rtl.config import BUS_ADDRESS_BITS
 from superlip.sim.runner import rng
 from superlip.sim.testbenches._streams import start, tick
 
@@ -111,7 +112,7 @@ def beats(number, address, length):
 def random_burst(r):
     """(address, length, size, burst); long ones are rare."""
     length = r.randint(0, 255) if r.random() < 0.05 else r.randint(0, 9)
-    return r.getrandbits(40), length, r.getrandbits(3), r.getrandbits(2)
+    return r.getrandbits(BUS_ADDRESS_BITS), length, r.getrandbits(3), r.getrandbits(2)
 
 
 async def join(dut, *, stall, idle, counts, waits=False):
