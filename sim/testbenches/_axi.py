@@ -5,7 +5,7 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from superlip.rtl.config import DRAM_ADDRESS_BITS, PAGE
+from superlip.rtl.config import BUS_ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE
 from superlip.rtl.ports import regions_layout
 
 __all__ = ["AxiMemory", "Regions", "copy_words", "dram_runs", "random_copy", "words_of"]
@@ -26,14 +26,17 @@ class AxiMemory:
         Chance of a pause, on each channel in each cycle.
     waits : bool
         Whether ``ready`` of an address or of data comes only after its ``valid``, as AXI lets it.
+    places : list of (int, int), optional
+        For each port, the byte address on its bus and the place in ``data`` that it stands for; without, they are the
+        same.
     broken : set of int
-        Byte addresses of beats that are answered with SLVERR (and not written).
+        Places of beats that are answered with SLVERR (and not written).
     """
 
-    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, waits=False, broken=()):
+    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, waits=False, places=None, broken=()):
         self.dut, self.rng, self.beat_bytes = dut, rng, beat_bytes
         self.latency, self.stall, self.broken = latency, stall, set(broken)
-        self.waits = waits
+        self.waits, self.places = waits, places
         self.data = bytearray(rng.randbytes(size))
         self.ports = {}
 
@@ -50,6 +53,11 @@ class AxiMemory:
     def pause(self):
         return self.rng.random() < self.stall
 
+    def place(self, port, address):
+        """Where in ``data`` an address on a port's bus lies."""
+        bus, place = self.places[port] if self.places else (0, 0)
+        return (address - bus) % (1 << BUS_ADDRESS_BITS) + place
+
     def is_ready(self, valid):
         """For a channel on which ``valid`` is seen."""
         return not self.pause() and (not self.waits or valid.value == 1)
@@ -59,7 +67,7 @@ class _Port:
     """What both directions have in common: signals, and the checks of an address channel."""
 
     def __init__(self, memory, index, letter):
-        self.memory, self.letter, self.prefix = memory, letter, f"dram__{index}__"
+        self.memory, self.letter, self.index, self.prefix = memory, letter, index, f"dram__{index}__"
         self.held = None
         self.most = 0
         self.beats = self.bursts = 0
@@ -68,7 +76,7 @@ class _Port:
         return getattr(self.memory.dut, self.prefix + name)
 
     def address(self, ready):
-        """Sample the address channel: (address, beats) if it was taken, else None."""
+        """Sample the address channel: (place in ``data``, beats) if it was taken, else None."""
         a = self.letter
         if not self.valid.value:
             assert self.held is None, f"{a}valid fell before {a}ready"
@@ -85,7 +93,7 @@ class _Port:
         assert int(self.signal(f"{a}burst").value) == 1
         assert 1 << int(self.signal(f"{a}size").value) == size
         self.bursts += 1
-        return burst
+        return self.memory.place(self.index, address), beats
 
 
 class _ReadPort(_Port):
@@ -248,14 +256,14 @@ def dram_runs(body):
 
 
 class Regions:
-    """Four regions of a memory: all of it, and three random ones.
+    """Four regions of a memory: all of it, and three random ones. It begins at page ``origin`` of the bus.
 
     Bodies have words of the memory as ``dram``; ``placed`` gives them addresses in one of the regions that they fit.
     """
 
     def __init__(self, rng, config, size):
         self.rng, self.page_words = rng, PAGE // config.axi_bytes
-        pages = size // PAGE
+        pages, self.origin = size // PAGE, 0
         self.pages = [(0, pages)]
         for _ in range(3):
             first = rng.randrange(pages)
@@ -265,7 +273,8 @@ class Regions:
     def value(self):
         """For the port ``regions``."""
         layout = regions_layout()
-        return layout.const([{"base": first, "end": end} for first, end in self.pages]).as_value().value
+        pages = [{"base": self.origin + first, "end": self.origin + end} for first, end in self.pages]
+        return layout.const(pages).as_value().value
 
     def placed(self, body):
         """The body with an address, if it has none yet."""
@@ -298,7 +307,7 @@ class Regions:
         good = 0
         for start, count in dram_runs(body):
             if start + count > room:
-                page = (first + start + count) // self.page_words
+                page = self.origin + (first + start + count) // self.page_words
                 return (
                     body | {"placed": True, "dram": region << DRAM_ADDRESS_BITS | body["dram"]},
                     good,

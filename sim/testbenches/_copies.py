@@ -3,7 +3,7 @@
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import BUS_ADDRESS_BITS, PAGE, NodeConfig
 from superlip.rtl.isa import encode
 from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._axi import AxiMemory, Regions, copy_words, random_copy
@@ -66,11 +66,17 @@ class CopyTestbench:
         for index in range(config.axi_ports):
             for name in self.idle_inputs:
                 getattr(dut, f"dram__{index}__{name}").value = 0
-        dut.stripe.value = STRIPE
+        stripe, places = STRIPE, None
+        if serve:  # anywhere on the bus
+            pages = 1 << BUS_ADDRESS_BITS - 12
+            stripe, self.regions.origin = self.rng.randrange(pages) << 12, self.rng.randrange(pages - STRIPE // PAGE)
+            first = self.regions.origin * PAGE
+            places = [(port * stripe + first, port * STRIPE) for port in range(config.axi_ports)]
+        dut.stripe.value = stripe
         dut.regions.value = self.regions.value
         dut.unit__halt.value = 0
         size = STRIPE * config.axi_ports
-        self.memory = AxiMemory(dut, rng=self.rng, size=size, beat_bytes=config.axi_bytes, **memory)
+        self.memory = AxiMemory(dut, rng=self.rng, size=size, beat_bytes=config.axi_bytes, places=places, **memory)
         await start(dut)
         if serve:
             self.memory.serve(config.axi_ports, self.channel)
