@@ -68,16 +68,16 @@ def test_several_results_of_one_operator():
 
 
 def test_integer_operators_in_the_models_own_numbers():
-    """Weights that leave int8 once their zero point is off: the operator runs as it is, between accelerated ones."""
+    """Weights of groups that leave int8 once their zero point is off: as the model has it, between accelerated ones."""
     rng = np.random.default_rng(3)
     net = QdqNet(SHAPE)
     x = net.op("Conv", net.both("x"), net.weights(4, 3, 3))
-    wide = net.dequantize(net.const(rng.integers(0, 256, (4, 4, 3, 3)), np.uint8), scale=0.002, zero=np.uint8(40))
-    x = net.op("Conv", net.both(x), wide)
+    wide = net.dequantize(net.const(rng.integers(0, 256, (4, 2, 3, 3)), np.uint8), scale=0.002, zero=np.uint8(40))
+    x = net.op("Conv", net.both(x), wide, group=2)
     x = net.op("Conv", net.both(x), net.weights(4, 4))
     model = net.model(net.both(x))
     name = [n.name for n in model.graph.node if n.op_type == "Conv"][1]
-    g = runs_on_host(model, name, "do not fit int8", net.images(3))
+    g = runs_on_host(model, name, "it has groups", net.images(3))
     assert [type(n) for n in g.nodes] == [ir.Conv, ir.Host, ir.Conv]
 
 

@@ -102,7 +102,7 @@ def test_channels_last_is_refused(op):
     inputs = ["x", *SAME, *(["w", *SAME] if op == "QLinearConv" else []), *SAME]
     net.constants["w"] = np.zeros((2, 2, 1, 1), np.uint8)
     graph, importer = net.imported(net.op(op, *inputs, channels_last=1), dtype=np.uint8)
-    assert graph is None and importer.unsupported[0][1] == f"{op} with channels_last"
+    assert graph is None and importer.unsupported[0][1].startswith(f"{op} with channels_last")
 
 
 def test_plain_concat_of_different_scales_is_refused():

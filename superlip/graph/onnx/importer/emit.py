@@ -19,7 +19,7 @@ from .weights import channel_scale, fold_zero_point, usable_scale
 
 __all__ = [
     "add", "average_pool", "average_scale", "channel_affine", "concat", "concat_axis", "conv", "dense",
-    "global_average_pool", "joined_view", "max_pool", "mul",
+    "global_average_pool", "joined_view", "max_pool", "mul", "repeated",
 ]  # fmt: skip
 
 Clip = tuple[int, int]
@@ -59,6 +59,37 @@ def conv(
         strides=shape["strides"], pads=shape["pads"], dilations=shape["dilations"], groups=groups,
         low=clip[0], high=clip[1],
     )  # fmt: skip
+
+
+def repeated(
+    importer: Importer, names: Sequence[str], view: View, parts: Sequence[NDArray], groups: int, tensor: str
+) -> tuple[View, NDArray]:
+    """An operand whose channels come as often as its weights have parts, and all parts side by side.
+
+    The sum of products with each part is the product with their sum, to the bit.
+
+    Parameters
+    ----------
+    parts : ndarrays of elements, each (M, N / groups, ...), or (M, F) of a dense layer
+    """
+    if len(parts) == 1:
+        return view, parts[0]
+    if groups != 1:
+        raise Unsupported(
+            "weights less their zero point do not fit the elements, and it has groups: make them symmetric"
+        )
+    value = importer.materialize(view)
+    channels, height, width = importer.values[value].shape
+    image, is_dense = (len(parts) * channels, height, width), parts[0].ndim == 2
+    shape = (1, int(np.prod(image))) if is_dense else (1, len(parts) * view.shape[1], *view.shape[2:])
+    importer.notes.append(
+        f"{names[0]!r}: its weights less their zero point leave the elements, and take {len(parts)} passes"
+    )
+    whole = importer.emit(
+        ir.Concat, names, (value,) * len(parts), f"{tensor}/repeated", image, shape, importer.params_of(view),
+        tables=(None,) * len(parts),
+    )  # fmt: skip
+    return whole, np.concatenate(parts, axis=1)
 
 
 def channel_affine(

@@ -15,7 +15,7 @@ from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
 from .geometry import concat_shape, geometry, reduced_shape
 from .importer import Importer
 from .states import Params, Pending, Unsupported
-from .weights import Quantized, biased, dense_weights, quantized_weights, signed_weights
+from .weights import Quantized, biased, dense_weights, quantized_weights, signed_parts
 
 __all__ = ["FLOAT_OPS"]
 
@@ -38,16 +38,17 @@ def _conv(importer: Importer, node: NodeProto) -> Pending | None:
     view, (integers, scale, zero, axis) = operands
     if scale.size > 1 and axis % integers.ndim != 0:
         raise Unsupported("Conv weights quantized along another axis than the output channels")
-    weights = signed_weights(integers, zero, node.name, importer.element)
+    parts = signed_parts(integers, zero, importer.element)
     given = attributes(node)
-    size = geometry(given, view.shape, weights.shape[2:], "Conv")["size"]
+    size = geometry(given, view.shape, integers.shape[2:], "Conv")["size"]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         source = importer.values[view.value]
+        operand, weights = emit.repeated(importer, names, view, parts, int(given.get("group", 1)), tensor)
         q, wide, bias = biased(importer, _bias_name(node), source, weights, scale)
-        return emit.conv(importer, names, view, q, wide, bias, given, params, tensor, (low, high))
+        return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high))
 
-    return Pending(finish, (1, len(weights), *size), (node.name,))
+    return Pending(finish, (1, len(integers), *size), (node.name,))
 
 
 def _gemm(importer: Importer, node: NodeProto) -> Pending | None:
@@ -67,16 +68,17 @@ def _gemm(importer: Importer, node: NodeProto) -> Pending | None:
     if scale.size > 1 and axis % 2 != (0 if transposed else 1):
         raise Unsupported("weights quantized along another axis than the outputs")
     if zero is not None and zero.size > 1 and not transposed:
-        weights = signed_weights(dense_weights(integers, transposed), zero, node.name, importer.element)
+        parts = signed_parts(dense_weights(integers, transposed), zero, importer.element)
     else:
-        weights = dense_weights(signed_weights(integers, zero, node.name, importer.element), transposed)
+        parts = [dense_weights(part, transposed) for part in signed_parts(integers, zero, importer.element)]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         source = importer.values[view.value]
+        operand, weights = emit.repeated(importer, names, view, parts, 1, tensor)
         q, wide, bias = biased(importer, _bias_name(node), source, weights, scale, given.get("beta", 1.0))
-        return emit.dense(importer, names, view, q, wide, bias, params, tensor, (low, high))
+        return emit.dense(importer, names, operand, q, wide, bias, params, tensor, (low, high))
 
-    return Pending(finish, (*view.shape[:-1], len(weights)), (node.name,))
+    return Pending(finish, (*view.shape[:-1], len(parts[0])), (node.name,))
 
 
 def _max_pool(importer: Importer, node: NodeProto) -> View | None:

@@ -18,7 +18,7 @@ from .host import integer_on_host, is_of_host
 from .importer import Importer
 from .states import Params, Unsupported
 from .tables import operator_table
-from .weights import dense_weights, signed_weights
+from .weights import dense_weights, signed_parts
 
 __all__ = ["QOPERATOR_OPS"]
 
@@ -70,10 +70,10 @@ def _give(importer: Importer, node: NodeProto, view: View) -> None:
 def _qlinear_conv(importer: Importer, node: NodeProto) -> None:
     i = _inputs(node)
     view, given = _operand(importer, node, 0), _attributes_of(node)
-    weights = signed_weights(
-        _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), node.name,
-        importer.element,
-    )  # fmt: skip
+    parts = signed_parts(
+        _constant(importer, i[3], "weights"), _constant(importer, i[5], "weight zero point"), importer.element
+    )
+    view, weights = emit.repeated(importer, (node.name,), view, parts, int(given.get("group", 1)), node.output[0])
     bias = _constant(importer, i[8], "bias") if i[8] else None
     scale, params = _constant(importer, i[4], "weight scale"), _params(importer, i[6], i[7])
     _give(importer, node, emit.conv(
@@ -103,7 +103,8 @@ def _dense(
     matrix = _constant(importer, name, "weights")
     if matrix.ndim != 2 or int(np.prod(view.shape[:-1])) != 1:
         raise Unsupported(f"{node.op_type} of a tensor of shape {view.shape}: only one vector by a matrix")
-    matrix = signed_weights(dense_weights(matrix, transposed), importer.const(zero), node.name, importer.element)
+    parts = signed_parts(dense_weights(matrix, transposed), importer.const(zero), importer.element)
+    view, matrix = emit.repeated(importer, (node.name,), view, parts, 1, node.output[0])
     scale = np.float32(alpha) * _constant(importer, scale_name, "weight scale").astype(np.float32)
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (len(matrix),))

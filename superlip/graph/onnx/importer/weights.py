@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Quantized", "biased", "channel_scale", "dense_weights", "dequantized", "fold_zero_point", "quantized_weights",
-    "real_constant", "signed_weights", "usable_scale",
+    "real_constant", "signed_parts", "usable_scale",
 ]  # fmt: skip
 
 
@@ -58,23 +58,18 @@ def quantized_weights(importer: Importer, name: str) -> Quantized | None:
     return Quantized(weights, scale.reshape(-1), zero, axis)
 
 
-def signed_weights(weights: NDArray, zero_point: NDArray | None, name: str, element: ElementType) -> NDArray:
-    """Weights less their zero point, as elements. Unsupported where the difference does not fit.
-
-    ``name`` is that of the model's node, for the message.
-    """
+def signed_parts(weights: NDArray, zero_point: NDArray | None, element: ElementType) -> list[NDArray]:
+    """Weights less their zero point, as a sum of elements: of one, or of two or three where one is not enough."""
     zero = np.zeros((), np.int64) if zero_point is None else np.asarray(zero_point, np.int64)
     if weights.dtype == element.dtype and not zero.any():
-        return weights
+        return [weights]
     if zero.ndim and zero.size > 1:
         zero = zero.reshape(-1, *([1] * (weights.ndim - 1)))
     difference = weights.astype(np.int64) - zero.reshape(zero.shape if zero.size > 1 else ())
-    if difference.min(initial=0) < element.low or difference.max(initial=0) > element.high:
-        raise Unsupported(
-            f"weights less their zero point reach [{difference.min()}, {difference.max()}] and do not fit {element}; "
-            f"quantize {name} with symmetric weights"
-        )
-    return difference.astype(element.dtype)
+    parts = [np.clip(difference, element.low, element.high)]
+    while (rest := difference - sum(parts)).any():
+        parts.append(np.clip(rest, element.low, element.high))
+    return [part.astype(element.dtype) for part in parts]
 
 
 def dense_weights(weights: NDArray, transposed: bool) -> NDArray:
