@@ -14,6 +14,8 @@ from superlip import golden
 from superlip.graph import ModelError, ir
 from superlip.graph.errors import one_line
 from superlip.graph.given import Given, GivenError
+from superlip.graph.onnx.load import upgrade
+from superlip.graph.onnx.onnxtools import name_nodes
 from superlip.tools.terminal import counted
 
 __all__ = ["judge", "judge_calibration", "onnxruntime_quantized"]
@@ -91,7 +93,8 @@ def onnxruntime_quantized(
 
 
 def _quantize(graph):
-    model = onnx.load_from_string(graph.given.model)
+    model = upgrade(onnx.load_from_string(graph.given.model))  # a scale a channel takes opset 13
+    name_nodes(model.graph)  # the conversion may have given a name twice
     name = graph.onnx_input
     rows = iter(graph.calibration)
 

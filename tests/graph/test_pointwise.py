@@ -50,3 +50,11 @@ def test_small_products_stay_with_what_is_around_them(monkeypatch):
     monkeypatch.setattr(pointwise, "LEAST_MACS", 1 << 22)
     model, images = network("tokens")
     assert {row.op: row.verdict for row in check(model, calibrate=images)}["MatMul"] == "host"
+
+
+def test_a_product_whose_results_the_host_moves_is_no_work_of_the_host():
+    net = FloatNet((6, 4, 5))
+    x = net.op("Reshape", net.conv("x", 8, 6), net.const([1, 8, 20], np.int64))
+    x = net.op("MatMul", net.op("Transpose", x, perm=[0, 2, 1]), net.const(net.rng.normal(size=(8, 7))))
+    row = next(row for row in check(net.model(x), calibrate=net.images(2)) if row.op == "MatMul")
+    assert row.verdict == "rewritten" and row.why.endswith("the host moves what it gives")

@@ -78,6 +78,10 @@ def examine(
 
 def _row(name, op, fate, verdicts, unexamined):
     imported = verdicts.get(name)
+    made = [verdict for other, (verdict, _) in verdicts.items() if other.startswith(f"{name}/")]
+    if name in fate and imported is not None and imported[0] == "host" and "accelerator" in made:
+        verdict, why = fate[name]  # the last of several nodes in its place has its name
+        return NodeVerdict(name, op, verdict, f"{why}; the host moves what it gives")
     if imported is not None and imported[0] in ("host", "unsupported"):
         return NodeVerdict(name, op, *imported)
     if name in fate:
