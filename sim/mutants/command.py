@@ -64,7 +64,8 @@ def _all(options, phases):
         print(_line(campaign, results), flush=True)
     if options.table:
         with open(options.table, "w") as file:
-            file.write(markdown(done, seeds=len(MORE_SEEDS), some=SOME))
+            missing = [component.testbench for component in COMPONENTS if component not in chosen]
+            file.write(markdown(done, seeds=len(MORE_SEEDS), some=SOME, missing=missing))
     return 0
 
 

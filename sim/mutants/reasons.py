@@ -5,6 +5,7 @@ import re
 __all__ = ["reason"]
 
 _REASONS: tuple[tuple[str, str, str], ...] = (
+    ("buffer", r"cnot1 bank_", "what is changed is the bank of an address outside, and it stays outside"),
     ("buffer", r"rp__en", "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high"),
     ("issue", r"fifo.py", "a level that the queue never has: written while full, or fuller than full"),
     ("issue", r"error\[", "a bit of the syndrome that is never set is mixed into another"),

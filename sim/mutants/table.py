@@ -24,7 +24,7 @@ kept, so it goes on where it was interrupted); CI tries {some} others at each co
 """
 
 
-def markdown(done, *, seeds, some):
+def markdown(done, *, seeds, some, missing=()):
     """The page.
 
     Parameters
@@ -34,6 +34,8 @@ def markdown(done, *, seeds, some):
         Further seeds of the slow round.
     some : int
         Mutants that CI tries.
+    missing : sequence of str
+        Testbenches whose components were not tried.
     """
     rows, alive, everything = [], [], []
     for campaign, results in done:
@@ -49,7 +51,8 @@ def markdown(done, *, seeds, some):
         some=some, seeds=seeds, different=different, fast=_percent(_count(everything, "fast"), different),
         slow=_percent(_count(everything, "fast", "slow"), different),
     )  # fmt: skip
-    return text + "\n".join(rows) + "\n" + _survivors(alive)
+    note = f"\nNot tried with this RTL yet: {', '.join(missing)}.\n" if missing else ""
+    return text + "\n".join(rows) + "\n" + note + _survivors(alive)
 
 
 def _count(results, *verdicts):
