@@ -1,6 +1,7 @@
 """Addition of two tensors."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,21 +9,26 @@ from superlip.graph import ir
 from superlip.rtl.isa import VectorOp
 
 from .arithmetic import round_half_even_shift
+from .gate import GatedSpec
 from .layout import View
 from .operation import Op
 from .params import Words, add_params
 from .spec import Tensor, register
-from .vector import VectorSpec, VectorStep
+from .vector import VectorStep
 
 __all__ = ["AddSpec"]
 
 
 @register(ir.Add)
-class AddSpec(VectorSpec[ir.Add]):
+class AddSpec(GatedSpec[ir.Add]):
     """An addition: exact integers and one rounding."""
 
     vector_op = VectorOp.ADD
     constants = ("factor a", "<i4"), ("factor b", "<i4")
+
+    def swapped(self) -> ir.Add:
+        node = self.node
+        return replace(node, inputs=node.inputs[::-1], mult_a=node.mult_b, mult_b=node.mult_a)
 
     def params(self, op: Op, tn: int) -> list[Words]:
         return [add_params(self.node.mult_a, self.node.mult_b, tn)]

@@ -100,6 +100,8 @@ class PadSpec(OpSpec[ir.Pad]):
 class ResizeSpec(OpSpec[ir.Resize]):
     """Nearest neighbours in a regular pattern are identity convolutions with strides."""
 
+    spreads_pixels = True
+
     def lower(self, lowering: Lowering) -> None:
         node = self.node
         rows, cols = progressions(node.rows), progressions(node.cols)
@@ -124,6 +126,8 @@ class ResizeSpec(OpSpec[ir.Resize]):
 @register(ir.DepthToSpace)
 class DepthToSpaceSpec(OpSpec[ir.DepthToSpace]):
     """One identity convolution for each pixel of a block."""
+
+    spreads_pixels = True
 
     def lower(self, lowering: Lowering) -> None:
         node, b = self.node, self.node.block

@@ -49,6 +49,8 @@ class OpSpec(ABC, Generic[N]):
 
     is_conv: ClassVar[bool] = False
     """Whether MATMUL runs it, with weights."""
+    spreads_pixels: ClassVar[bool] = False
+    """Whether the result is its operand's elements at other places, written with gaps that later operations fill."""
     works_in_place: ClassVar[bool] = False
     """Whether a result may take the place of an operand's pixel of the same number."""
     constants: ClassVar[tuple[tuple[str, str], tuple[str, str]]] = ("bias", "<i4"), ("scale", "<f4")

@@ -11,7 +11,7 @@ from onnx import helper
 
 from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import small_model, tensor_type
-from superlip.ops import apply
+from superlip.ops import apply, spec_of
 
 __all__ = ["moved_by_host"]
 
@@ -29,14 +29,14 @@ def moved_by_host(graph: ir.Graph, value: str) -> ir.Graph | None:
     ir.Graph, or None where another node makes the value
     """
     node = next((n for n in graph.nodes if n.output == value), None)
-    if not isinstance(node, ir.DepthToSpace | ir.Resize):
+    if node is None or not spec_of(node).spreads_pixels:
         return None
     nodes = [_host(n, graph.values) if n is node else n for n in graph.nodes]
     notes = [*graph.notes, f"{node.name} moves pixels on the host: its result has no room in the activation buffer"]
     return replace(graph, nodes=nodes, notes=notes)
 
 
-def _host(node: ir.DepthToSpace | ir.Resize, values: dict[str, ir.Value]) -> ir.Host:
+def _host(node: ir.Node, values: dict[str, ir.Value]) -> ir.Host:
     source, result = values[node.inputs[0]], values[node.output]
     numbers = np.arange(np.prod(source.shape), dtype=np.int32).reshape(1, *source.shape)
     index = apply(node, [numbers], values)  # only moved, whatever type they have

@@ -82,7 +82,10 @@ def test_operands_of_different_shapes():
     found = importer()
     found.values["b"] = ir.Value("b", (3, 1, 1), 0.1, 0)
     params, row = Params(np.float32(0.1), 0), View("b", (1, 3, 1, 1))
-    with pytest.raises(Unsupported, match="only of the same shape"):
-        emit.add(found, ("n",), X, row, params, "y", params.element.bounds)
+    view = emit.add(found, ("n",), row, X, params, "y", params.element.bounds)
+    assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)
+    for shape in ((1, 3), (1, 1, 3, 1), (3, 1)):  # which the model aligns to other axes
+        with pytest.raises(Unsupported, match="only of the same shape, or one number a channel"):
+            emit.add(found, ("n",), X, View("b", shape), params, "y", params.element.bounds)
     view = emit.mul(found, ("n",), row, X, params, "y", params.element.bounds)
     assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)

@@ -250,17 +250,35 @@ def average_scale(source: float, result: float | np.float32, count: int) -> NDAr
     return scale
 
 
+def _pair(importer: Importer, first: View, second: View, what: str) -> tuple[str, str, tuple[int, ...]]:
+    """Values of two operands, a gate (C, 1, 1) behind what it is for, and the result's shape in the model."""
+    sizes = int(np.prod(first.shape)), int(np.prod(second.shape))
+    large, small = (first, second) if sizes[0] >= sizes[1] else (second, first)
+    padded = (1,) * (len(large.shape) - len(small.shape)) + tuple(small.shape)
+    is_gate = len(large.shape) > 2 and padded == (1, large.shape[1], *(1 for _ in large.shape[2:]))
+    try:
+        whole = np.broadcast_shapes(first.shape, second.shape)
+    except ValueError:
+        whole = ()
+    if int(np.prod(whole)) != max(sizes) or not (is_gate or sizes[0] == sizes[1]):
+        shapes = f"{first.shape} and {second.shape}"
+        raise Unsupported(f"{what} of tensors of shape {shapes}: only of the same shape, or one number a channel")
+    a, b = (importer.materialize(view) for view in ((large, small) if is_gate else (first, second)))
+    images = importer.values[a].shape, importer.values[b].shape
+    if images[1] not in (images[0], (images[0][0], 1, 1)):
+        raise Unsupported(f"{what} of values of shape {images[0]} and {images[1]}: only of the same shape")
+    return a, b, tuple(whole)
+
+
 def add(
     importer: Importer, names: Sequence[str], first: View, second: View, params: Params, tensor: str, clip: Clip
 ) -> View:
-    """Append an addition of two views of the same shape."""
-    a, b = importer.materialize(first), importer.materialize(second)
+    """Append an addition of two views; one of them may be a gate."""
+    a, b, shape = _pair(importer, first, second, "addition")
     values = importer.values[a], importer.values[b]
-    if values[0].shape != values[1].shape:
-        raise Unsupported(f"addition of tensors of shape {first.shape} and {second.shape}: only of the same shape")
     mult_a, mult_b, shift, _ = add_factors(Params.of(values[0]), Params.of(values[1]), params)
     return importer.emit(
-        ir.Add, names, (a, b), tensor, values[0].shape, first.shape, params,
+        ir.Add, names, (a, b), tensor, values[0].shape, shape, params,
         mult_a=mult_a, mult_b=mult_b, shift=shift, low=clip[0], high=clip[1],
     )  # fmt: skip
 
@@ -268,14 +286,9 @@ def add(
 def mul(
     importer: Importer, names: Sequence[str], first: View, second: View, params: Params, tensor: str, clip: Clip
 ) -> View:
-    """Append a product of two views; one of them may be (C, 1, 1)."""
-    a, b = importer.materialize(first), importer.materialize(second)
-    shape = first.shape
-    if importer.values[a].shape[1:] == (1, 1) and importer.values[b].shape[1:] != (1, 1):
-        a, b, shape = b, a, second.shape
+    """Append a product of two views; one of them may be a gate."""
+    a, b, shape = _pair(importer, first, second, "product")
     left, right = importer.values[a], importer.values[b]
-    if right.shape not in (left.shape, (left.shape[0], 1, 1)):
-        raise Unsupported(f"product of tensors of shape {left.shape} and {right.shape}: only equal ones or (C, 1, 1)")
     with np.errstate(over="ignore", under="ignore"):
         scale = usable_scale(np.float32(left.scale) * np.float32(right.scale) / np.float32(params.scale))
     return importer.emit(
