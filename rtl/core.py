@@ -140,9 +140,10 @@ class Core(wiring.Component):
 
     def _buffers(self, m):
         config, link = self.config, self.link
-        act_reads = [self.matrix.act_read, self.vector.act_read, self.send.read_act, self.store.read_act]
+        # SEND first: what it reads another board may wait for, and it reads no more than the link takes.
+        act_reads = [self.send.read_act, self.matrix.act_read, self.vector.act_read, self.store.read_act]
         act_writes = [self.vector.write, link.write_act, self.load.write_act]
-        weight_reads = [self.matrix.weight_read, self.send.read_weight, self.store.read_weight]
+        weight_reads = [self.send.read_weight, self.matrix.weight_read, self.store.read_weight]
         weight_writes = [link.write_weight, self.load.write_weight]
         for name, words, banks, reads, writes in (
             ("act", config.act_words, config.act_banks, act_reads, act_writes),

@@ -1,5 +1,8 @@
 """On-chip memories: the banked buffer that units share, and a FIFO in block RAM."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -16,8 +19,10 @@ class BankedMemory(wiring.Component):
 
     Each bank serves one read and takes one write a cycle, so requesters that work in different banks do not
     see each other. Where two want the same bank, the one with the lower index gets it and the other sees
-    ``ready`` low: requester 0 is always served. A read sees every write accepted in an earlier cycle; a read and
-    a write of one word in the same cycle give the word from before the write.
+    ``ready`` low; but once in ``patience`` cycles it is each requester's turn, in which it comes before all
+    others. So none waits for ``patience`` cycles, whatever the others do. A read sees every write
+    accepted in an earlier cycle; a read and a write of one word in the same cycle give the word from before the
+    write.
 
     A platform with a method ``get_memory_banks`` builds the banks its own way: the method gets the component and its
     module, in which ``ready`` and ``data_valid`` are already driven.
@@ -34,7 +39,9 @@ class BankedMemory(wiring.Component):
     lanes : int
         Bytes of a word, each with its own write mask bit.
     readers, writers : int
-        Requesters.
+        Requesters, the more urgent ones first.
+    patience : int
+        Cycles from one turn of a requester to its next: it waits for less. A power of two, with a turn for each.
 
     Members
     -------
@@ -44,10 +51,11 @@ class BankedMemory(wiring.Component):
     Raises
     ------
     ValueError
-        If a bank would not have a power of two of words, or the buffer is larger than an address can reach.
+        If a bank would not have a power of two of words, the buffer is larger than an address can reach, or
+        ``patience`` has too few turns.
     """
 
-    def __init__(self, words, banks, lanes, readers, writers):
+    def __init__(self, words, banks, lanes, readers, writers, *, patience=128):
         if min(banks, lanes, readers, writers) < 1:
             raise ValueError(f"{banks} banks, {lanes} lanes, {readers} readers, {writers} writers: need one of each")
         depth = words // banks
@@ -55,7 +63,10 @@ class BankedMemory(wiring.Component):
             raise ValueError(f"{words} words do not split into {banks} banks of a power of two of words")
         if words > 1 << ADDRESS_BITS:
             raise ValueError(f"{words} words exceed an address of {ADDRESS_BITS} bits")
-        self.words, self.banks, self.lanes, self.depth = words, banks, lanes, depth
+        if patience <= max(readers, writers) or patience & (patience - 1):
+            most = max(readers, writers)
+            raise ValueError(f"patience must be a power of two above {most}, the requesters, not {patience!r}")
+        self.words, self.banks, self.lanes, self.depth, self.patience = words, banks, lanes, depth, patience
         super().__init__(
             {
                 "read": In(ReadPort(8 * lanes)).array(readers),
@@ -71,13 +82,14 @@ class BankedMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         reads, writes = list(self.read), list(self.write)
-        self._arbitrate(m, reads)
-        self._arbitrate(m, writes)
+        clock = Signal(range(self.patience))
+        m.d.sync += clock.eq(clock + 1)
+        turns = [self._arbitrate(m, clock, kind, ports) for kind, ports in (("read", reads), ("write", writes))]
         arrivals = [self._arrival(m, index, port) for index, port in enumerate(reads)]
         if hasattr(platform, "get_memory_banks"):
             platform.get_memory_banks(self, m, fetched=[arrival[1] for arrival in arrivals])
             return m
-        words = [self._build_bank(m, bank, reads, writes) for bank in range(self.banks)]
+        words = [self._build_bank(m, bank, *zip((reads, writes), turns, strict=True)) for bank in range(self.banks)]
         for index, port in enumerate(reads):
             self._build_reply(m, index, port, words)
         return m
@@ -95,25 +107,29 @@ class BankedMemory(wiring.Component):
         """High bits of the address: out of range, it equals no bank's number."""
         return port.addr[ceil_log2(self.depth) :]
 
-    def _arbitrate(self, m, ports):
-        for index, port in enumerate(ports):
-            taken = [other.valid & (self._bank(other) == self._bank(port)) for other in ports[:index]]
+    def _arbitrate(self, m, clock, kind, ports):
+        """Drives ``ready``; returns whose turn it is: one bit a requester, never two."""
+        turns = [Signal(name=f"{kind}_turn_{index}") for index in range(len(ports))]
+        for index, (port, turn) in enumerate(zip(ports, turns, strict=True)):
+            m.d.sync += turn.eq(clock == index * (self.patience // len(ports)))
+            others = [(p, ~turn if n < index else turns[n]) for n, p in enumerate(ports) if n != index]
+            taken = [other.valid & (self._bank(other) == self._bank(port)) & first for other, first in others]
             m.d.comb += port.ready.eq(~Cat(taken).any() if taken else 1)
+        return turns
 
     def _build_bank(self, m, bank, reads, writes):
         m.submodules[f"bank{bank}"] = ram = memory.Memory(shape=8 * self.lanes, depth=self.depth, init=[])
         rp = ram.read_port()
         wp = ram.write_port(granularity=8)
-        for port, ports in ((rp, reads), (wp, writes)):
-            hits = [p.valid & (self._bank(p) == bank) for p in ports]
-            # The last requester needs no test: if nobody wants the bank, its enable is off.
-            m.d.comb += port.addr.eq(_first(hits, [p.addr for p in ports]))
-            if port is rp:
-                m.d.comb += rp.en.eq(Cat(hits).any())
-            else:
-                m.d.comb += wp.data.eq(_first(hits, [p.data for p in ports]))
-                mask = _first(hits, [p.mask for p in ports])
-                m.d.comb += wp.en.eq(Mux(Cat(hits).any(), mask, 0))
+        (read, read_turns), (write, write_turns) = reads, writes
+        served = _served([p.valid & (self._bank(p) == bank) for p in read], read_turns)
+        m.d.comb += [rp.en.eq(served.any()), rp.addr.eq(_one(served, [p.addr for p in read]))]
+        served = _served([p.valid & (self._bank(p) == bank) for p in write], write_turns)
+        m.d.comb += [
+            wp.en.eq(_one(served, [p.mask for p in write])),
+            wp.addr.eq(_one(served, [p.addr for p in write])),
+            wp.data.eq(_one(served, [p.data for p in write])),
+        ]
         # The second register is the block RAM's own output register.
         word = Signal(8 * self.lanes, name=f"word{bank}", reset_less=True)
         arrived = Signal(name=f"arrived{bank}")
@@ -134,12 +150,18 @@ class BankedMemory(wiring.Component):
                     m.d.comb += port.data.eq(word)
 
 
-def _first(conditions, values):
-    """The value of the first condition that holds; the last value if none does."""
-    result = values[-1]
-    for condition, value in zip(conditions[-2::-1], values[-2::-1], strict=True):
-        result = Mux(condition, value, result)
-    return result
+def _served(wants, turns):
+    """Of those who want a bank, the one that gets it: whose turn it is, or else the first."""
+    served = []
+    for index, (want, turn) in enumerate(zip(wants, turns, strict=True)):
+        later = [other & its_turn for other, its_turn in zip(wants[index + 1 :], turns[index + 1 :], strict=True)]
+        served.append(want & (turn | ~Cat(*wants[:index], *later).any()))
+    return Cat(served)
+
+
+def _one(chosen, values):
+    """The value of the one that is chosen; zero if none is."""
+    return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(chosen, values, strict=True)))
 
 
 class BlockFifo(wiring.Component):

@@ -40,7 +40,7 @@ FAULTS = {
         "load", "writes_wait",
     ),
     "a bank's arbitration does not see the neighbour": (
-        BankedMemory, "_arbitrate", "for other in ports[:index]", "for other in ports[: max(0, index - 1)]",
+        BankedMemory, "_arbitrate", "if n != index]", "if n not in (index, index - 1)]",
         "buffer", "random_traffic",
     ),
     "a burst goes one beat over 4 KiB": (

@@ -40,30 +40,32 @@ class BankedMemorySpec(Spec):
 
 
 class ArbitrationSpec(Spec):
-    """Who waits, waits for a port before it that is served in the same bank; nobody else does."""
+    """A bank serves one of those who want it: whose turn it is, or the first; and each has a turn in ``patience``."""
 
     def __init__(self, module):
-        super().__init__(module.BankedMemory(6, 3, 1, readers=4, writers=3))
+        super().__init__(module.BankedMemory(6, 3, 1, readers=4, writers=3, patience=8))
 
     def claim(self, m, dut):
-        for ports in (list(dut.read), list(dut.write)):
-            m.d.comb += Assert(ports[0].ready)
-            for index, port in enumerate(ports):
+        clock = self.inside("clock")
+        for kind, ports in (("read", list(dut.read)), ("write", list(dut.write))):
+            turns = [self.inside(f"{kind}_turn_{index}") for index in range(len(ports))]
+            for index, (port, turn) in enumerate(zip(ports, turns, strict=True)):
                 bank = port.addr // dut.depth
-                served = Cat(p.valid & p.ready & (p.addr // dut.depth == bank) for p in ports)
-                waits = port.valid & ~port.ready
-                waited, for_others = Signal(8), Signal(8)
-                with m.If(~waits):
-                    m.d.sync += [waited.eq(0), for_others.eq(0)]
-                with m.Elif(~waited.all()):
-                    m.d.sync += [waited.eq(waited + 1), for_others.eq(for_others + served[:index].any())]
+                served = [p.valid & p.ready & (p.addr // dut.depth == bank) for p in ports]
+                waits, waited = port.valid & ~port.ready, Signal(range(2 * dut.patience))
+                m.d.sync += waited.eq(Mux(waits, waited + 1, 0))
+                its_turn = index * (dut.patience // len(ports)) + 1
+                in_turn = Cat(s & t for s, t in zip(served, turns, strict=True) if t is not turn).any()
                 m.d.comb += [
-                    Assert(waited == for_others),
                     # One in a bank, and one if anybody wants it.
                     Assert(~port.valid | (sum(served) == 1)),
+                    Assert(~waits | Cat(served[:index]).any() | in_turn),
+                    Assert(turn == (clock == its_turn)),
+                    Assert(waited <= (clock - its_turn - 1)[: len(clock)]),
+                    Assert(waited < dut.patience),
                 ]
                 if index:
-                    m.d.comb += Cover(waited == 6)
+                    m.d.comb += Cover(waited == dut.patience - 1)
 
 
 class BlockFifoSpec(Spec):
@@ -110,8 +112,8 @@ PROOFS = [
         faults=(
             Fault(
                 name="arbitration blind to its neighbour",
-                old="for other in ports[:index]]",
-                new="for other in ports[: max(0, index - 1)]]",
+                old="enumerate(ports) if n != index]",
+                new="enumerate(ports) if n not in (index, index - 1)]",
             ),
             Fault(
                 name="the reply of another bank",
@@ -120,35 +122,44 @@ PROOFS = [
             ),
             Fault(
                 name="mask ignored",
-                old="wp.en.eq(Mux(Cat(hits).any(), mask, 0))",
-                new="wp.en.eq(Mux(Cat(hits).any(), -1, 0))",
+                old="wp.en.eq(_one(served, [p.mask for p in write]))",
+                new="wp.en.eq(Mux(served.any(), -1, 0))",
             ),
         ),
     ),
     Proof(
         component="BankedMemory, arbitration",
-        claim="port 0 never waits; a port waits only while a port before it is served in the same bank, one cycle for "
-        "each word: a bank that anybody wants serves exactly one (3 banks, 4 readers, 3 writers)",
+        claim="a bank that anybody wants serves exactly one; a port waits only for one before it, or for one whose "
+        "turn it is, and never for `patience` cycles (3 banks, 4 readers, 3 writers, a patience of 8)",
         module=memory,
         spec=ArbitrationSpec,
         depth=2,
         faults=(
             Fault(
                 name="waits for others' banks",
-                old="other.valid & (self._bank(other) == self._bank(port)) for",
-                new="other.valid for",
+                old="other.valid & (self._bank(other) == self._bank(port)) & first",
+                new="other.valid & first",
             ),
-            Fault(name="two served in one bank", old="in ports[:index]]", new="in ports[: min(index, 2)]]"),
+            Fault(
+                name="two served in one bank",
+                old="for n, p in enumerate(ports) if n != index]",
+                new="for n, p in enumerate(ports) if n < index]",
+            ),
+            Fault(
+                name="no turn for the last",
+                old="turn.eq(clock == index",
+                new="turn.eq(index < 2 and clock == index",
+                depth=9,
+            ),
         ),
     ),
     Proof(
-        component="BankedMemory, starvation",
-        claim="reachable: any port but the first waits as long as those before it keep its bank busy; no port but 0 "
-        "has a bound of its own",
+        component="BankedMemory, patience",
+        claim="reachable: any port but the first waits for all of its patience but a cycle, if it is unlucky",
         module=memory,
         spec=ArbitrationSpec,
         mode="cover",
-        depth=9,
+        depth=18,
     ),
     Proof(
         component="BlockFifo",
