@@ -24,6 +24,9 @@ class BankedMemory(wiring.Component):
     accepted in an earlier cycle; a read and a write of one word in the same cycle give the word from before the
     write.
 
+    Latency: ``latency`` cycles from an accepted read to its word. Reset (of domain ``sync``, synchronous) drops reads
+    under way, and leaves the words as they are; at power-up they hold anything.
+
     A platform with a method ``get_memory_banks`` builds the banks its own way: the method gets the component and its
     module, in which ``ready`` and ``data_valid`` are already driven.
 

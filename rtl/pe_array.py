@@ -110,6 +110,10 @@ class PEArray(wiring.Component):
     overwritten at the end of the cycle in which stage k copies the one before. (Were the write not delayed, it would
     overtake the swap on its way down the chain.)
 
+    Throughput: one ``x`` a cycle. Reset (of domain ``sync``, synchronous): what is under way gives no ``psum_valid``,
+    and its swaps and weight writes are dropped; weights keep what they have, which after power-up is nothing: load a
+    set and swap before the first ``x``.
+
     A platform with a method ``get_pe_array`` builds the array its own way: the method gets the component and its
     module, in which ``psum_valid`` is already driven.
 

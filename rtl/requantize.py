@@ -39,7 +39,7 @@ class Requantize(wiring.Component):
     divided by ``2**shift`` and rounded once, half to even, whatever its size and the lane's scale.
 
     Throughput one value a lane and cycle, latency ``latency`` cycles, no back-pressure. Registers change only
-    where a valid value passes.
+    where a valid value passes. Reset (of domain ``sync``, synchronous) drops the values inside.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ class Requantize(wiring.Component):
     -------
     valid : In(1)
     control : In(REQUANTIZE_CONTROL)
-        ``zp``, ``low``, ``high`` elements (``high`` wins where low > high), ``exact`` and ``shift``.
+        In the cycle of ``acc``: ``zp``, ``low``, ``high`` elements (``high`` wins where low > high), ``exact`` and
+        ``shift``.
     acc : In(signed(ACC_BITS)), one a lane
         An int32; with ``exact`` any value of magnitude below 2**35.
     scale : In(32), one a lane

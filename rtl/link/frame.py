@@ -80,7 +80,11 @@ assert HEADER.width == 8 * HEADER_BYTES
 
 
 def request_layout():
-    """What a unit says of a DATA frame; the transmitter knows the other fields of its header."""
+    """What a unit says of a DATA frame; the transmitter knows the other fields of its header.
+
+    ``destination`` (8 bits), ``memory`` (1), ``address`` (20, in words), ``words`` (8), ``post`` (1), ``unit`` (3),
+    ``counter`` (3: 6 or 7)
+    """
     return REQUEST.layout
 
 

@@ -15,6 +15,13 @@ __all__ = ["LinkPort"]
 class LinkPort(wiring.Component):
     """Frames out, writes and posts in.
 
+    A frame is a remote write of up to ``frame_words`` words, then a remote post, or either alone; up to
+    ``frame_slots`` of them are under way. Put the header on ``frames.header``, then its words on ``frames.words``;
+    on the other side they come out of ``write_act`` or ``write_weight`` one by one, and then ``post`` for a cycle.
+
+    Reset (of domain ``sync``, synchronous) forgets frames and credits. Both sides are to be reset before they are used
+    again: a side that was used and meets one that was reset raises error LINK.
+
     Between ``tx`` here and ``rx`` there may be any latency, and the wire sets the pace with ``tx.ready``;
     what it must not do is reorder flits. Either end may leave reset first (``credits.py``).
 
@@ -29,8 +36,11 @@ class LinkPort(wiring.Component):
     node : In(8)
         This node.
     frames : In(FrameStream(config))
+        A header (`request_layout`) has ``destination`` (a node), ``memory`` (0: ``write_act``, 1: ``write_weight``),
+        ``address`` (of the first word), ``words`` (0 to ``frame_words``), ``post``, ``unit`` and ``counter``.
     tx : Out(stream of flits)
     rx : In(stream of flits, always ready)
+        No flit may be refused: there is room, credits see to that.
     write_act, write_weight, post, crc_errors, error, halt
         As for Receiver.
     tx_flits, rx_flits : Out(1)
