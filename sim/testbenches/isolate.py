@@ -229,7 +229,7 @@ class Writes(Side):
             bits = self.random.getrandbits
             beat = self.put.held
             if beat is None and self.mine and self.luck():
-                beat = bits(len(self.put.fields[0])), bits(len(self.put.fields[1])) | 1, int(self.mine[0] == 0)
+                beat = bits(len(self.put.fields[0])), bits(len(self.put.fields[1])), int(self.mine[0] == 0)
             self.put.offer(beat, self.random)
             self.back.ready.value = self.luck()
         for channel in (self.out, self.data):
