@@ -9,7 +9,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("buffer", r"rp__en", "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high"),
     ("issue", r"fifo.py", "a level that the queue never has: written while full, or fuller than full"),
     ("issue", r"error\[", "a bit of the syndrome that is never set is mixed into another"),
-    ("requantize", r"requantize.py:171", "a factor so small that the result is 0 with it and without"),
+    ("requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
     (
         "supervisor",
         r"report__\w+\[",
