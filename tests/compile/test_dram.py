@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from superlip.boards import TARGETS
 from superlip.compile.dram import DramImage
+from superlip.rtl.isa import Region
 
 TINY = TARGETS["tiny"]
 
@@ -45,6 +46,7 @@ def test_a_program_lies_in_the_stripe_of_port_0():
 def test_a_full_dram_is_refused():
     dram = image(1)
     room = dram.stripe_bytes // TINY.node.tn
-    assert dram.reserve(room) == 0
+    dram.reserve(room // 2, Region.WEIGHTS)
+    dram.reserve(room // 2, Region.IMAGES)
     with pytest.raises(ValueError, match=f"needs more than the {TINY.dram.megabytes} MB of DRAM of a board"):
-        dram.reserve(1)
+        dram.reserve(1, Region.RESULTS)

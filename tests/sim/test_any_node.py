@@ -10,7 +10,7 @@ from superlip.compile.errors import CompileError
 from superlip.plan.planner import PlanError
 from superlip.run.images import Images
 
-FAST, ALL = 10, 200
+FAST, ALL = 4, 200
 
 
 @pytest.mark.parametrize("number", [*range(FAST), *(pytest.param(n, marks=pytest.mark.slow) for n in range(FAST, ALL))])
