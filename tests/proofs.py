@@ -17,9 +17,12 @@ import pytest
 from amaranth.hdl import Assert, Assume, Signal
 from paths import ROOT
 
-from superlip.sim.formal import ProofError, Spec, prove
+from superlip.sim.formal import ProofError, Spec, available, prove
 
-__all__ = ["DOCUMENT", "Fault", "Proof", "all_proofs", "documented", "faults_of", "proofs_of", "stable", "steady"]
+__all__ = ["DOCUMENT", "NEEDS_TOOLS", "Fault", "Proof", "all_proofs", "documented", "stable", "steady", "checks_of"]
+
+NEEDS_TOOLS = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
+"""yosys and z3, which are an extra."""
 
 DOCUMENT = ROOT / "docs" / "proofs.md"
 _HEADING = "| Component | Proved | How | Seconds |\n|---|---|---|---|\n"
@@ -101,6 +104,22 @@ def faults_of(proofs):
     return [
         pytest.param(proof, fault, id=f"{proof.component}: {fault.name}") for proof in proofs for fault in proof.faults
     ]
+
+
+def checks_of(proofs):
+    """The tests of a module of proofs: that each holds, and finds each of its faults."""
+
+    @NEEDS_TOOLS
+    @pytest.mark.parametrize("proof", proofs_of(proofs))
+    def test_proof(proof):
+        proof.holds()
+
+    @NEEDS_TOOLS
+    @pytest.mark.parametrize(("proof", "fault"), faults_of(proofs))
+    def test_fault_is_found(proof, fault):
+        proof.finds(fault)
+
+    return test_proof, test_fault_is_found
 
 
 def steady(m, value):

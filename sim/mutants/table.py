@@ -9,7 +9,7 @@ _TEXT = """\
 
 Tests are tested here: yosys plants faults in the components' netlists (a bit stuck or inverted, two bits mixed up), one
 at a time, and the components' testbenches are to notice. Made by `make mutants` (`superlip/sim/mutants`; results are
-kept, so it goes on where it was interrupted); CI tries {some} others at each commit.
+kept, so it goes on where it was interrupted); CI tries {some} others, of two small components, at each commit.
 
 **Fast tests kill {fast} % of the {different} mutants that are not equivalent, fast and slow ones together {slow} %.**
 

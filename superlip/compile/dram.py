@@ -1,7 +1,6 @@
 """DRAM of one board: what lies where, in its regions and striped over the AXI ports."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -43,7 +42,7 @@ class DramImage:
         starts = [0, *accumulate(sizes)]
         return {region: (starts[region], sizes[region]) for region in Region}
 
-    @cached_property
+    @property
     def extents(self) -> list[tuple[int, bytes]]:
         """What DRAM holds before the boards start: list of (byte offset, bytes). The host's images are not among it.
 
@@ -78,7 +77,8 @@ class DramImage:
 
     def program_at(self, address: int) -> bytes:
         """The bytes of the program at a byte address that ``place_program`` returned."""
-        return next(data for offset, data in reversed(self.extents) if offset == address)
+        placed = Region.PROGRAMS << DRAM_ADDRESS_BITS | address // self._config.axi_bytes
+        return next(parts[0] for at, parts in self._contents if at == placed)
 
     def split(self, words: NDArray[np.int8]) -> list[bytes]:
         """Bytes of words (int8, shape (..., tn)), one piece a port."""

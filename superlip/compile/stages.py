@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from superlip.ops.layout import Placement, Storage, View
+from superlip.ops.layout import Placement, View
 
 from .context import Context
 from .moves import Moves
@@ -33,26 +33,24 @@ class Stages:
                 continue
             ahead = min(len(other.stages[key]) for other in activations if key in other.stages)
             for number in range(strip, min(strip + ahead, len(activations[board].strips[op]))):
-                self._load(op, number, storage)
-            self.state.staged[board][storage.name] = self._view(op, strip, storage, board)
+                self._load(op, number, place)
+            self.state.staged[board][storage.name] = self._view(op, strip, place, board)
 
-    def _view(self, op: int, strip: int, storage: Storage, board: int) -> View:
-        buffer = self.context.plan.activations[board]
+    def _view(self, op: int, strip: int, place: Placement, board: int) -> View:
+        buffer, storage = self.context.plan.activations[board], place.storage
         part = buffer.strips[op][strip]
-        low, high = self.context.network.ops[op].input_rows(part.row0, part.row1)
-        if storage.height == 1:  # the same row for all of them, as of a gate
-            low, high = 0, 1
+        low, high = self.context.network.ops[op].rows_of(place, part.row0, part.row1)
         stages = buffer.stages[op, storage.name]
         return View(stages[strip % len(stages)], low, high - low, storage.width, 0, storage.groups)
 
-    def _load(self, op: int, strip: int, storage: Storage) -> None:
+    def _load(self, op: int, strip: int, place: Placement) -> None:
         """Load one strip's rows on all boards, each its own rows; IFM-shared rows go over the links."""
-        name = storage.name
+        storage, name = place.storage, place.storage.name
         if (op, name, strip) in self.state.loaded:
             return
         self.state.loaded.add((op, name, strip))
         views = [
-            self._view(op, strip, storage, board) if strip < len(buffer.strips[op]) else None
+            self._view(op, strip, place, board) if strip < len(buffer.strips[op]) else None
             for board, buffer in enumerate(self.context.plan.activations)
         ]
         stages = [view or staged.get(name) for view, staged in zip(views, self.state.staged, strict=True)]

@@ -104,7 +104,9 @@ class ConvSpec(OpSpec[ir.Conv]):
 
     def needs(self, op: Op, part: Part) -> list[Part]:
         """All channels, whatever the groups."""
-        return [Part(place.first_group, place.end_group, *op.rows_of(place, part)) for place in op.inputs]
+        return [
+            Part(place.first_group, place.end_group, *op.rows_of(place, part.row0, part.row1)) for place in op.inputs
+        ]
 
     def words_read(self, op: Op) -> int:
         """Sums: those of a window, where a pooling is fused."""

@@ -152,7 +152,7 @@ class Op:
         """What each input must provide for a part of the output."""
         return [Part(0, 0, 0, 0) for _ in self.inputs] if part.empty else self.spec.needs(self, part)
 
-    def rows_of(self, place: Placement, part: Part) -> tuple[int, int]:
-        """Rows of one of the inputs that a part of the output needs; one that has a single row is the same for all."""
-        rows = self.input_rows(part.row0, part.row1)
+    def rows_of(self, place: Placement, row0: int, row1: int) -> tuple[int, int]:
+        """Rows of one of the inputs that grid rows [row0, row1) need; one that has a single row is the same for all."""
+        rows = self.input_rows(row0, row1)
         return rows if place.storage.height > 1 or rows[1] <= 1 else (0, 1)

@@ -152,7 +152,7 @@ class OpSpec(ABC, Generic[N]):
         """What each input must provide for a part of the output, which is not empty: the same channels."""
         shifts = [place.first_group - op.output.first_group for place in op.inputs]
         return [
-            Part(part.group0 + shift, part.group1 + shift, *op.rows_of(place, part))
+            Part(part.group0 + shift, part.group1 + shift, *op.rows_of(place, part.row0, part.row1))
             for place, shift in zip(op.inputs, shifts, strict=True)
         ]
 

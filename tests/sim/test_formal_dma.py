@@ -2,12 +2,11 @@
 
 from itertools import pairwise
 
-import pytest
 from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
-from proofs import Fault, Proof, faults_of, proofs_of, stable
+from proofs import Fault, Proof, checks_of, stable
 
 from superlip.rtl import load, store
 from superlip.rtl.axi import ADDRESS_SPACE_BITS, burst_layout
@@ -15,9 +14,7 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.copy_address import dram_copy_layout, local_copy_layout, local_run_layout
 from superlip.rtl.isa import Opcode
 from superlip.rtl.ports import READ_LATENCY, regions_layout
-from superlip.sim.formal import Spec, available
-
-pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
+from superlip.sim.formal import Spec
 
 CONFIG = NodeConfig(axi_ports=2, axi_outstanding=2, axi_burst_beats=4)
 SHORT = 8  # words that a row has less than, where sums of them are proved
@@ -347,12 +344,4 @@ PROOFS = [
     ),
 ]
 
-
-@pytest.mark.parametrize("proof", proofs_of(PROOFS))
-def test_proof(proof):
-    proof.holds()
-
-
-@pytest.mark.parametrize(("proof", "fault"), faults_of(PROOFS))
-def test_fault_is_found(proof, fault):
-    proof.finds(fault)
+test_proof, test_fault_is_found = checks_of(PROOFS)

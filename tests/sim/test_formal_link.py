@@ -2,18 +2,15 @@
 
 from itertools import pairwise
 
-import pytest
 from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
-from proofs import Fault, Proof, faults_of, proofs_of, steady
+from proofs import Fault, Proof, checks_of, steady
 
 from superlip.rtl.config import ADDRESS_BITS, NodeConfig
 from superlip.rtl.link import buffer, credits, receiver
 from superlip.rtl.link.credits import COUNT_BITS
-from superlip.sim.formal import Spec, available
-
-pytestmark = pytest.mark.skipif(not available(), reason="needs the formal extra")
+from superlip.sim.formal import Spec
 
 
 class Credits(wiring.Component):
@@ -252,12 +249,4 @@ PROOFS = [
     ),
 ]
 
-
-@pytest.mark.parametrize("proof", proofs_of(PROOFS))
-def test_proof(proof):
-    proof.holds()
-
-
-@pytest.mark.parametrize(("proof", "fault"), faults_of(PROOFS))
-def test_fault_is_found(proof, fault):
-    proof.finds(fault)
+test_proof, test_fault_is_found = checks_of(PROOFS)

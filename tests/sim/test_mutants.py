@@ -3,9 +3,9 @@
 import sys
 
 import pytest
+from proofs import NEEDS_TOOLS
 
 from superlip.rtl.verilog import to_rtlil
-from superlip.sim.formal import available
 from superlip.sim.mutants import command
 from superlip.sim.mutants.campaign import Campaign
 from superlip.sim.mutants.components import COMPONENTS
@@ -14,7 +14,7 @@ from superlip.sim.mutants.netlist import plant
 from superlip.sim.mutants.table import markdown
 from superlip.sim.runner import load_testbench
 
-pytestmark = pytest.mark.skipif(not available(), reason="pip install '.[formal]'")
+pytestmark = NEEDS_TOOLS
 
 MINE = """
 import cocotb

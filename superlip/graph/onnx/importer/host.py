@@ -22,7 +22,7 @@ from .importer import Importer
 from .states import Hosted, Params, Pending, Unhostable, Unsupported
 from .weights import dequantized
 
-__all__ = ["integer_on_host", "is_of_host", "moved_by_host", "on_host"]
+__all__ = ["integer_on_host", "is_of_host", "on_host", "ordered_by_host"]
 
 
 @dataclass
@@ -287,7 +287,7 @@ def _is_in_order(importer: Importer, view: View) -> bool:
     return numbers.size == count and np.array_equal(numbers, np.arange(count))
 
 
-def moved_by_host(importer: Importer, view: View, name: str) -> str:
+def ordered_by_host(importer: Importer, view: View, name: str) -> str:
     """Host node that gives a float output whose elements stand in an order that the accelerator does not write."""
     image = image_shape(view.shape)
     value, nodes, constants = _reals(importer, view, "image", "moved", (1, *image))

@@ -11,7 +11,7 @@ from superlip.graph.session import open_session
 
 from .float_ops import FLOAT_OPS
 from .fuse import fuse_tables, remove_unused
-from .host import moved_by_host, on_host
+from .host import on_host, ordered_by_host
 from .importer import Importer
 from .layout import layout
 from .model_input import take_input
@@ -229,4 +229,4 @@ def _output(importer: Importer, name: str) -> str:
     except Unsupported:
         if name in importer.views:
             raise
-        return moved_by_host(importer, view, name)
+        return ordered_by_host(importer, view, name)
