@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from onnx import helper
 from onnx_models import FloatNet
 
 from superlip import graph
@@ -10,9 +9,9 @@ from superlip.golden import agree
 from superlip.graph.ir import Add, Conv, Host
 from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.load import upgrade
-from superlip.graph.onnx.quantize import _choose_params, _Params, _quantize_weights
+from superlip.graph.onnx.quantize import _quantize_weights
 from superlip.graph.onnx.rewrite import prepare
-from superlip.graph.onnx.units import ANY, Unit, find_units
+from superlip.graph.onnx.units import ANY, find_units
 
 SHAPE = (3, 8, 8)
 INF = float("inf")
@@ -81,39 +80,6 @@ def test_two_clips_are_one(first, second, both):
     numbers = np.linspace(-9, 9, 73)
     once = np.minimum(np.maximum(numbers, first[0]), first[1])
     assert np.array_equal(np.minimum(np.maximum(once, second[0]), second[1]), np.clip(numbers, *both))
-
-
-# ---- quantization by tensor
-
-
-def unit(kind, sources, result, clip=ANY):
-    return Unit(kind, (helper.make_node("Any", sources, [result]),), tuple(sources), clip)
-
-
-def test_what_movers_join_has_one_quantization():
-    units = [unit("integer", ["x"], "a"), unit("mover", ["a"], "b"), unit("mover", ["b"], "c")]
-    params, saturated = _choose_params(units, {"x": (0, 1), "a": (-1, 3), "b": (-1, 3), "c": (0, 2)}, "x", {"c"})
-    assert params["a"] == params["b"] == params["c"] == _Params.of(-1, 3) != params["x"]
-    assert not saturated
-
-
-def test_what_is_clipped_by_all_saturates_where_they_clip():
-    units = [unit("integer", ["x"], "a"), unit("mover", ["a"], "b"), unit("clip", ["b"], "c", (0, INF))]
-    ranges = {"x": (0, 1), "a": (-9, 3), "b": (-9, 3), "c": (0, 3)}
-    params, saturated = _choose_params(units, ranges, "x", {"c"})
-    assert params["a"] == _Params.of(0, 3) and saturated == {"a", "b"}
-    params, saturated = _choose_params(units, ranges, "x", {"a", "c"})  # somebody sees the rest
-    assert params["a"] == _Params.of(-9, 3) and not saturated
-    units.append(unit("clip", ["a"], "d", (-1, 1)))
-    both, _ = _choose_params(units, ranges | {"d": (-1, 1)}, "x", {"c", "d"})
-    assert both["a"] == both["c"] == both["d"] == _Params.of(-1, 3)
-
-
-def test_a_range_holds_0_and_is_never_empty():
-    assert _Params.of(2, 4) == _Params.of(0, 4)
-    assert _Params.of(-4, -2).zero == 255
-    assert _Params.of(0, 0).scale > 0
-    assert np.isfinite(1 / _Params.of(0, 1e-44).scale)
 
 
 # ---- weights

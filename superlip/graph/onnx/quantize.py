@@ -6,8 +6,8 @@ poolings and host operations. Every node of the model is in the result, or in ``
 activation is left out only where the integers saturate exactly where it does.
 """
 
+import functools
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from superlip.graph.ir import integers_of
 from .functions import ELEMENTWISE
 from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
+from .reach import reach_of
 from .rewrite import Prepared
+from .scales import LARGEST, choose_params
 from .units import find_units
 from .views import LAYOUT_OPS
 
@@ -35,33 +37,6 @@ _CHEAP_ON_HOST = (LAYOUT_OPS | ELEMENTWISE | {"Concat"}) - {"Resize", "Upsample"
 _CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
 """Element-wise functions that are tables even where the model's output is all that takes them."""
 _ELEMENT = INT8
-_LARGEST = _ELEMENT.patterns - 1
-"""The largest number of an activation; the smallest is 0."""
-
-_SCALE_OF_NOTHING = np.float32(2.0**-18)
-"""Of a tensor that is 0 on all images: small, since a bias behind it is rounded to steps of it."""
-
-
-@dataclass(frozen=True)
-class _Params:
-    """Quantization of a tensor as unsigned integers: real = scale * (q - zero)."""
-
-    scale: np.float32
-    zero: int
-
-    @classmethod
-    def of(cls, low: float, high: float) -> "_Params":
-        """Of a range of real numbers. 0 is always a number of its own: what is padded, and what Relu gives."""
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = np.float32((high - low) / _LARGEST)
-        if scale < np.finfo(np.float32).tiny:
-            return cls(_SCALE_OF_NOTHING, 0)
-        return cls(scale, int(np.clip(np.rint(-low / float(scale)), 0, _LARGEST)))
-
-    def steps(self, clip: tuple[float, float]) -> tuple[int, int]:
-        """(low, high) in integers of two real numbers, which may be infinite."""
-        low, high = (np.clip(np.rint(np.float32(real) / self.scale) + self.zero, 0, _LARGEST) for real in clip)
-        return int(low), int(high)
 
 
 def quantize(prepared: Prepared, ranges: dict[str, tuple[float, float]], hosted: Collection[str] = ()) -> ModelProto:
@@ -103,59 +78,6 @@ def _for_host(units):
     return found
 
 
-def _choose_params(units, ranges, source, outputs):
-    """Quantization by tensor: one for all that movers join.
-
-    Where everybody who takes such a group clips it, its range is the one behind the clips, and theirs is the group's:
-    to saturate there is to clip. So Relu behind a reshape costs what Relu in front of it does.
-
-    Returns
-    -------
-    (dict of str to _Params, set of str: tensors that saturate where others clip them)
-    """
-    first = {source: source}  # tensor -> the one at the root of its group
-    clips, others = {}, set(outputs)
-    padded = _padded(units, outputs)
-    for unit in units:
-        for name in unit.results:
-            first[name] = first.get(unit.sources[0], unit.sources[0]) if unit.is_mover else name
-        for name in unit.sources:
-            if unit.kind == "clip":
-                clips.setdefault(name, []).append(unit)
-            elif not unit.is_mover:
-                others.add(name)
-    groups = {}
-    for name, root in first.items():
-        groups.setdefault(root, []).append(name)
-    chosen, saturated = {}, set()
-    for root in reversed(groups):  # clips stand behind what they clip
-        behind = [u for name in groups[root] for u in clips.get(name, ())]
-        if behind and others.isdisjoint(groups[root]):
-            spans = [ranges[u.output] for u in behind]
-            params = _Params.of(min(low for low, _ in spans), max(high for _, high in spans))
-            for unit in behind:
-                if first[unit.output] == unit.output:
-                    chosen.update(dict.fromkeys(groups[unit.output], params))
-            saturated.update(groups[root])
-        elif root in ranges:
-            spans = [ranges[root], *(ranges[name] for name in groups[root] if name in padded)]
-            params = _Params.of(min(low for low, _ in spans), max(high for _, high in spans))
-        else:
-            continue
-        chosen.update(dict.fromkeys(groups[root], params))
-    return chosen, saturated
-
-
-def _padded(units, outputs):
-    """Tensors that Pad gives to others than maximum pooling, which takes none of what was added."""
-    readers = {}
-    for unit in units:
-        for name in unit.sources:
-            readers.setdefault(name, set()).add(unit.op)
-    made = [name for unit in units if unit.op == "Pad" for name in unit.results]
-    return {name for name in made if name in outputs or readers.get(name, set()) - {"MaxPool"}}
-
-
 class _Writer:
     """Writes the quantized model: a tensor is there as integers, as floats, or as both."""
 
@@ -168,7 +90,9 @@ class _Writer:
         self.units = find_units(prepared, hosted)
         self.wanted = _wanted(self.units)
         self.for_host = _for_host(self.units)
-        self.params, self.saturated = _choose_params(self.units, ranges, self.input, self.outputs)
+        self.params, self.saturated = choose_params(
+            self.units, ranges, self.input, self.outputs, functools.partial(reach_of, prepared)
+        )
         self.makers = {o: n.name for n in prepared.nodes for o in n.output}
         self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
@@ -251,7 +175,7 @@ class _Writer:
             return self._write_integer(unit)
         if unit.kind == "clip" and self.params[unit.sources[0]] == self.params[unit.output]:
             return self._clip(unit, self.as_integer(unit.sources[0]), [unit.node])
-        if unit.kind == "mover" and unit.op in _INTEGER_MOVERS and not _is_interpolated(unit.node):
+        if unit.kind == "mover" and unit.op in _INTEGER_MOVERS and not unit.interpolates:
             return self._write_moved(unit)
         return self._write_between(unit)
 
@@ -301,7 +225,7 @@ class _Writer:
 
     def _write_integer(self, unit):
         steps = self.params[unit.output].steps(unit.clip)
-        is_clipped = steps != (0, _LARGEST)
+        is_clipped = steps != (0, LARGEST)
         name = self._integer_name(unit.output)
         self._operator(unit, f"{name}/unclipped" if is_clipped else name)
         if is_clipped:
@@ -313,7 +237,7 @@ class _Writer:
     def _clip(self, unit, source, nodes):
         """Clip of integers, in the place of ``nodes``; nothing where the integers end there themselves."""
         steps = self.params[unit.output].steps(unit.clip)
-        if steps == (0, _LARGEST) and unit.output not in self.outputs:
+        if steps == (0, LARGEST) and unit.output not in self.outputs:
             self.integers[unit.output] = source
             self._taken_in(nodes, None)
             return
@@ -401,10 +325,6 @@ def _quantize_weights(
         return q, scale, None
     steps = np.rint(bias.astype(np.float64) / (float(source) * scale.astype(np.float64)))
     return q, scale, np.clip(steps, -(2**31 - 1), 2**31 - 1).astype(np.int32)
-
-
-def _is_interpolated(node):
-    return node.op_type == "Resize" and attributes(node).get("mode", b"nearest") != b"nearest"
 
 
 def _copy(node):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from .functions import clip_range, clip_together
+from .functions import ELEMENTWISE, clip_range, clip_together
 from .importer.float_ops import FLOAT_OPS
 from .onnxtools import attributes
 from .rewrite import Prepared
@@ -64,6 +64,17 @@ class Unit:
         if self.kind == "host":
             return self.op in _MOVERS and self.node.input[0] in self.sources
         return self.kind == "mover"
+
+    @property
+    def is_function(self) -> bool:
+        """Whether its result is a function of one number, element by element."""
+        is_quantized = self.kind in ("integer", "real") and len(self.sources) == 1
+        return is_quantized and all(node.op_type in ELEMENTWISE for node in self.members)
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether its result holds numbers between those of its operand."""
+        return self.op == "Resize" and attributes(self.node).get("mode", b"nearest") != b"nearest"
 
     @property
     def on_accelerator(self) -> bool:
