@@ -27,17 +27,19 @@ _EVENT = "$at_start"
 _YOSYS_EVENT = r"\\\$auto\$verilog_backend\S+ "
 
 
-def to_verilog(component, name="top", *, platform=None):
+def to_verilog(component, name="top", *, platform=None, inputs=None):
     """Verilog text of a component, the same for the same design.
 
     ``platform`` may build some data paths its own way: see ``PEArray``, ``Accumulators``, ``BankedMemory`` and
-    ``VectorDatapath``.
+    ``VectorDatapath``. ``inputs``: signals by name that become inputs beside the component's members.
 
     Members that are constant, as ``ready`` of a stream that is always ready, get no port: Amaranth's own conversion
     refuses them. Memories that start as zeros have no ``initial`` block: it would be one line for each word, most of
     the text and of the time for a large node. So what a memory holds before it is written is undefined.
     """
-    options = {"ports": ports_of(component), "emit_src": False, "strip_internal_attrs": True, "platform": platform}
+    more = {name: (signal, PortDirection.Input) for name, signal in (inputs or {}).items()}
+    ports = ports_of(component) | more
+    options = {"ports": ports, "emit_src": False, "strip_internal_attrs": True, "platform": platform}
     with _no_zero_init():
         text = verilog.convert(component, name=name, **options)
     return _waivers() + _start_all_processes(text)

@@ -8,30 +8,34 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from superlip.rtl.verilog import to_rtlil
 from superlip.tools.cache import cache_folder
 from superlip.tools.toolchain import find_toolchain
 
 from ..runner import TOP, build_verilog, load_testbench, run_tests
+from ..stand_ins import StandIns
 from .equivalence import equivalent
 from .netlist import plant
+from .planting import netlist_of, verilog_with
 from .process import VARIABLE, Outcome, Settings
 
-__all__ = ["MORE_SEEDS", "Campaign", "Result"]
+__all__ = ["MORE_SEEDS", "VERDICTS", "Campaign", "Result"]
 
 SEED = 1
-"""Of the testbenches' random numbers in the fast round."""
+"""Of the testbenches' random numbers in the fast round, and of the node's."""
 MORE_SEEDS = (2, 3, 4, 5)
 """Those of the slow round."""
+
+VERDICTS = ("fast", "slow", "node", "equivalent", "alive")
+"""What may become of a mutant."""
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of a mutant.
 
-    ``verdict`` is ``fast`` (killed by the first run of its testbench), ``slow`` (by a further one), ``equivalent``
-    (nothing can tell it from the component, proved) or ``alive``. Of a killed one ``killed_by`` names the test, and
-    ``how`` the manner (``Outcome``).
+    ``verdict`` is ``fast`` (killed by the first run of its testbench), ``slow`` (by a further one), ``node`` (by the
+    node's testbench), ``equivalent`` (nothing can tell it from the component, proved) or ``alive``. Of a killed one
+    ``killed_by`` names the test, and ``how`` the manner (``Outcome``).
     """
 
     number: int
@@ -42,42 +46,45 @@ class Result:
     how: str = ""
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """A simulator with all mutants, and the testbench that runs on it."""
+
+    build: Path
+    module: str
+    parameters: dict
+    name: str
+
+
 class Campaign:
-    """The mutants of one component, with the parameters of a case of its testbench.
+    """The mutants of one component.
 
     Results are kept for as long as the component stays as it is; a changed testbench is not looked at.
 
     Parameters
     ----------
-    testbench, case : str
-        As for ``run_testbench``.
-    count, seed : int
-        Mutants, and which.
-    modules : sequence of str
-        As for ``plant``.
+    component : Component
+    count : int, optional
+        Another number of mutants.
+    seed : int
+        Which.
     folder : Path, optional
         Where results lie; by default in the cache.
     """
 
-    def __init__(self, testbench, case, count, *, seed=1, modules=(), folder=None):
-        module = load_testbench(testbench)
-        self.testbench, self.case = module.__name__.rpartition(".")[2], case
-        self._module, self._parameters = module.__name__, module.CASES[case]
-        rtlil = to_rtlil(module.build(**self._parameters), TOP)
-        self.netlist = plant(rtlil, count, seed, modules=modules)
+    def __init__(self, component, *, count=None, seed=1, folder=None):
+        self.component = component
+        design = load_testbench(component.testbench).build(**component.parameters)
+        rtlil = netlist_of(component.kind, design)
+        self.netlist = plant(rtlil, count or component.count, seed, modules=component.modules)
         key = hashlib.sha256(self.netlist.verilog.encode()).hexdigest()[:12]
-        self.folder = (Path(folder) if folder else cache_folder("mutants")) / f"{self.testbench}-{case}-{key}"
+        place = f"{component.kind.__name__}-{component.case}-{key}"
+        self.folder = (Path(folder) if folder else cache_folder("mutants")) / place
         self.folder.mkdir(parents=True, exist_ok=True)
-
-    @classmethod
-    def of(cls, component, *, count=None, seed=1, folder=None):
-        """The campaign of a ``Component``, with another number of mutants, or others."""
-        return cls(component.testbench, component.case, count or component.count, seed=seed, folder=folder,
-                   modules=component.modules)  # fmt: skip
 
     @property
     def name(self):
-        return f"{self.testbench}[{self.case}]"
+        return self.component.name
 
     @property
     def mutants(self):
@@ -105,25 +112,42 @@ class Campaign:
         RuntimeError
             If a test fails without any mutant.
         """
-        known = {n: r for n, r in self.results().items() if not (again and r.verdict in ("alive", "slow"))}
+        known = {n: r for n, r in self.results().items() if not (again and r.verdict in ("alive", "slow", "node"))}
         left = [mutant for mutant in self.mutants if mutant.number not in known]
         if left:
             tell = progress or (lambda done, text: None)
             tell(len(known), f"{self.name}: building")
-            build = build_verilog(find_toolchain(), self.netlist.verilog)
-            left = self._round(build, (SEED,), "fast", left, jobs, tell)
+            own = self._own_bench()
+            left = self._round(own, (SEED,), "fast", left, jobs, tell)
             left = self._without_equivalent(left, tell)
-            left = self._round(build, MORE_SEEDS, "slow", left, jobs, tell)
+            left = self._round(own, MORE_SEEDS, "slow", left, jobs, tell)
+            if left and self.component.node is not None:
+                tell(len(self.mutants) - len(left), f"{self.name}: building a node")
+                left = self._round(self._node_bench(), (SEED,), "node", left, jobs, tell)
             for mutant in left:
                 self._keep(mutant, "alive")
         results = self.results()
         return [results[mutant.number] for mutant in self.mutants]
 
-    def _round(self, build, seeds, verdict, mutants, jobs, tell):
+    def _own_bench(self):
+        component = self.component
+        module = load_testbench(component.testbench)
+        text = verilog_with(self.netlist, component.kind, module.build(**component.parameters), TOP)
+        build = build_verilog(find_toolchain(), text)
+        return _Bench(build, module.__name__, component.parameters, component.bench)
+
+    def _node_bench(self):
+        """With the simulator's stand-ins, which are cycle- and bit-identical, for what has no mutants."""
+        module, sizes, stand_ins = load_testbench("node"), self.component.sizes, StandIns()
+        text = verilog_with(self.netlist, self.component.kind, module.build(**sizes), TOP, platform=stand_ins)
+        build = build_verilog(find_toolchain(), text, stand_ins=stand_ins)
+        return _Bench(build, module.__name__, sizes, "node")
+
+    def _round(self, bench, seeds, verdict, mutants, jobs, tell):
         """Run the tests with these seeds on each; returns those that pass."""
         survivors = []
         done = len(self.mutants) - len(mutants)
-        for outcome in self._outcomes(build, seeds, [mutant.number for mutant in mutants], jobs):
+        for outcome in self._outcomes(bench, seeds, [mutant.number for mutant in mutants], jobs):
             mutant = self.mutants[outcome.number - 1]
             if outcome.how == "passed":
                 survivors.append(mutant)
@@ -133,13 +157,13 @@ class Campaign:
             tell(done, f"{self.name}, {verdict}")
         return sorted(survivors, key=lambda mutant: mutant.number)
 
-    def _outcomes(self, build, seeds, numbers, jobs):
+    def _outcomes(self, bench, seeds, numbers, jobs):
         """Yield outcomes as they come."""
         with tempfile.TemporaryDirectory(prefix="run-", dir=self.folder) as temporary:
             folder = Path(temporary)
-            settings = Settings(self._module, temporary, numbers, list(seeds), jobs)
+            settings = Settings(bench.module, temporary, numbers, list(seeds), jobs)
             thread = threading.Thread(
-                target=run_tests, args=(build, f"{__package__}.process", self._parameters, seeds[0], folder),
+                target=run_tests, args=(bench.build, f"{__package__}.process", bench.parameters, seeds[0], folder),
                 kwargs={"variables": {VARIABLE: json.dumps(dataclasses.asdict(settings))}}, daemon=True,
             )  # fmt: skip
             thread.start()
@@ -152,14 +176,15 @@ class Campaign:
                         waiting.remove(number)
                         yield Outcome.read(path)
                 if over and waiting:
-                    raise RuntimeError(self._trouble(folder))
+                    raise RuntimeError(self._trouble(bench, folder))
             thread.join()
 
-    def _trouble(self, folder):
+    def _trouble(self, bench, folder):
         """Why the simulator ended before its mutants."""
+        where = f"{self.name} in {bench.name}"
         if (failed := folder / "failed").exists():
-            return f"{self.name} fails by itself: {failed.read_text()}"
-        return f"{self.name}: the simulator ended\n{(folder / 'test.log').read_text(errors='replace')[-3000:]}"
+            return f"{where} fails by itself: {failed.read_text()}"
+        return f"{where}: the simulator ended\n{(folder / 'test.log').read_text(errors='replace')[-3000:]}"
 
     def _without_equivalent(self, mutants, tell):
         """Prove what can be proved; returns the others."""

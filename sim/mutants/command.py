@@ -12,7 +12,7 @@ from superlip.tools.children import ended_children
 from superlip.tools.progress import Phases
 from superlip.tools.toolchain import ToolError
 
-from .campaign import MORE_SEEDS, Campaign
+from .campaign import MORE_SEEDS, VERDICTS, Campaign
 from .components import COMPONENTS
 from .table import markdown
 
@@ -58,14 +58,14 @@ def _all(options, phases):
     done, everything = [], sum(component.count for component in chosen)
     before = 0
     for component in chosen:
-        campaign = Campaign.of(component, folder=options.folder)
+        campaign = Campaign(component, folder=options.folder)
         results = _run(campaign, options, phases, before, everything)
         before += component.count
         done.append((campaign, results))
         print(_line(campaign, results), flush=True)
     if options.table:
         with open(options.table, "w") as file:
-            missing = [component.testbench for component in COMPONENTS if component not in chosen]
+            missing = [component.name for component in COMPONENTS if component not in chosen]
             file.write(markdown(done, seeds=len(MORE_SEEDS), some=SOME, missing=missing))
     return 0
 
@@ -87,9 +87,9 @@ def _some(options, phases):
     began, killed, alive = time.monotonic(), 0, []
     for place, component in enumerate(chosen):
         count = SOME // AT_A_TIME
-        campaign = Campaign.of(component, count=count, seed=seed, folder=options.folder)
+        campaign = Campaign(component, count=count, seed=seed, folder=options.folder)
         for result in _run(campaign, options, phases, place * count, SOME):
-            killed += result.verdict in ("fast", "slow")
+            killed += result.verdict in ("fast", "slow", "node")
             if result.verdict == "alive":
                 alive.append(f"{campaign.name}: {campaign.mutants[result.number - 1]} ({result.source})")
     for text in alive:
@@ -100,5 +100,5 @@ def _some(options, phases):
 
 
 def _line(campaign, results):
-    counts = {name: sum(r.verdict == name for r in results) for name in ("fast", "slow", "equivalent", "alive")}
+    counts = {name: sum(r.verdict == name for r in results) for name in VERDICTS}
     return f"{campaign.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

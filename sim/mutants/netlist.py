@@ -9,12 +9,13 @@ from superlip.rtl.verilog import WAIVED
 
 from ..yosys import run_yosys
 
-__all__ = ["SELECT", "SELECT_BITS", "Mutant", "Netlist", "plant"]
+__all__ = ["SELECT", "SELECT_BITS", "TOP", "Mutant", "Netlist", "plant"]
 
 SELECT = "mutant"
 """Name of the input that selects: 0 for none, or a mutant's number."""
 SELECT_BITS = 16
-TOP = "top"
+TOP = "mutated"
+"""Name of the component's module, with which its submodules' begin."""
 
 _CLOCKS = ("CLK", "ARST", "SRST", "RD_CLK", "WR_CLK")
 """Ports of cells that are left alone: a design with its clock cut or its reset stuck is not what a test is for."""
@@ -55,8 +56,9 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Netlist:
-    """``verilog``: text of the mutated component, with the input SELECT; ``rtlil``: the same for yosys."""
+    """``plain``: the component for yosys; ``rtlil``: with all mutants and the input SELECT; ``verilog``: the same."""
 
+    plain: str
     verilog: str
     rtlil: str
     mutants: tuple[Mutant, ...]
@@ -68,11 +70,11 @@ def plant(rtlil, count, seed, *, modules=()):
     Parameters
     ----------
     rtlil : str
-        The component, its top module called ``top``.
+        The component, its top module called TOP.
     count, seed : int
         How many, and which.
     modules : sequence of str
-        Names of those that have them, as many each; without any, all do.
+        Those that have them, as many each, by their names behind TOP; without any, all do.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def plant(rtlil, count, seed, *, modules=()):
         (folder / "plain.il").write_text(rtlil)
         # Not flattened: modules, cells and source lines keep their names. Memories stay memories.
         script, drawn = ["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il"], []
-        where = [f"-module {module}" for module in modules] or [""]
+        where = [f"-module {TOP}{module}" for module in modules] or [""]
         each = count // len(where)
         # More than are wanted: those at clocks are dropped. Where there are fewer, it would look for more for ever.
         for place, option in enumerate(where):
@@ -101,7 +103,7 @@ def plant(rtlil, count, seed, *, modules=()):
         script = ["read_rtlil prepared.il", *planted, "write_rtlil mutated.il", "write_verilog -noattr mutated.v"]
         run_yosys(script, folder)
         quiet = "".join(f"/* verilator lint_off {rule} */\n" for rule in (*WAIVED, *_LINT))
-        return Netlist(quiet + (folder / "mutated.v").read_text(), (folder / "mutated.il").read_text(), mutants)
+        return Netlist(rtlil, quiet + (folder / "mutated.v").read_text(), (folder / "mutated.il").read_text(), mutants)
 
 
 def _drawn(text, count):

@@ -5,18 +5,22 @@ import re
 __all__ = ["reason"]
 
 _REASONS: tuple[tuple[str, str, str], ...] = (
-    ("buffer", r"cnot1 bank_", "what is changed is the bank of an address outside, and it stays outside"),
-    ("buffer", r"rp__en", "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high"),
-    ("issue", r"fifo.py", "a level that the queue never has: written while full, or fuller than full"),
-    ("issue", r"error\[", "a bit of the syndrome that is never set is mixed into another"),
-    ("requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
+    ("BankedMemory", r"cnot1 bank_", "what is changed is the bank of an address outside, and it stays outside"),
     (
-        "supervisor",
+        "BankedMemory",
+        r"rp__en",
+        "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high",
+    ),
+    ("Issue", r"fifo.py", "a level that the queue never has: written while full, or fuller than full"),
+    ("Issue", r"error\[", "a bit of the syndrome that is never set is mixed into another"),
+    ("Requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
+    (
+        "Supervisor",
         r"report__\w+\[",
         "a high bit of a counter of cycles, which would have to count that far",
     ),
 )
-"""(component, pattern for ``mutant source``, reason); the first that fits."""
+"""(class of the component, pattern for ``mutant source``, reason); the first that fits."""
 
 
 def reason(component, mutant, source):

@@ -1,5 +1,6 @@
 """docs/mutants.md: what became of all mutants."""
 
+from .campaign import VERDICTS
 from .reasons import reason
 
 __all__ = ["markdown"]
@@ -11,16 +12,19 @@ Tests are tested here: yosys plants faults in the components' netlists (a bit st
 at a time, and the components' testbenches are to notice. Made by `make mutants` (`superlip/sim/mutants`; results are
 kept, so it goes on where it was interrupted); CI tries {some} others, of two small components, at each commit.
 
-**Fast tests kill {fast} % of the {different} mutants that are not equivalent, fast and slow ones together {slow} %.**
+**Fast tests kill {fast} % of the {different} mutants that are not equivalent, all together {all} %.**
 
-* *fast*: the testbench, as the fast tests run it: its first case, one seed. A test that takes twice its cycles has
-  failed.
+Each mutant is tried on the first of these, and on the next if nothing was noticed:
+
+* *fast*: the component's testbench, as the fast tests run it: its first case, one seed. A test that takes twice its
+  cycles has failed.
 * *slow*: the same with {seeds} further seeds.
+* *node*: the node's testbench, one seed, on a node that has the component in it.
 * *equivalent*: a miter shows for all inputs, and any content of registers and memories, that outputs and next content
   are those of the component. No test can notice such a mutant.
 
-| component | mutants | fast | slow | equivalent | alive | killed by fast | by all |
-|---|---|---|---|---|---|---|---|
+| component | testbench | mutants | fast | slow | node | equivalent | alive | killed by fast | by all |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -35,21 +39,22 @@ def markdown(done, *, seeds, some, missing=()):
     some : int
         Mutants that CI tries.
     missing : sequence of str
-        Testbenches whose components were not tried.
+        Components that were not tried.
     """
     rows, alive, everything = [], [], []
     for campaign, results in done:
-        rows.append(_row(campaign.name, results))
+        component = campaign.component
+        rows.append(_row(component.name, component.bench + ("" if component.sizes else ", no node"), results))
         everything += results
         for result in results:
             if result.verdict == "alive":
                 mutant = campaign.mutants[result.number - 1]
-                alive.append((campaign.testbench, str(mutant), result.source))
-    rows.append(_row("**all**", everything))
-    different = _count(everything, "fast", "slow", "alive")
+                alive.append((component.name, str(mutant), result.source))
+    rows.append(_row("**all**", "", everything))
+    different = len(everything) - _count(everything, "equivalent")
     text = _TEXT.format(
         some=some, seeds=seeds, different=different, fast=_percent(_count(everything, "fast"), different),
-        slow=_percent(_count(everything, "fast", "slow"), different),
+        all=_percent(different - _count(everything, "alive"), different),
     )  # fmt: skip
     note = f"\nNot tried with this RTL yet: {', '.join(missing)}.\n" if missing else ""
     return text + "\n".join(rows) + "\n" + note + _survivors(alive)
@@ -63,11 +68,11 @@ def _percent(part, whole):
     return f"{100 * part / whole:.1f}" if whole else "100"
 
 
-def _row(name, results):
-    counts = [_count(results, verdict) for verdict in ("fast", "slow", "equivalent", "alive")]
-    different = len(results) - counts[2]
-    shares = _percent(counts[0], different), _percent(counts[0] + counts[1], different)
-    return "| " + " | ".join([name, str(len(results)), *map(str, counts), *(f"{s} %" for s in shares)]) + " |"
+def _row(name, bench, results):
+    counts = [_count(results, verdict) for verdict in VERDICTS]
+    different = len(results) - _count(results, "equivalent")
+    shares = _percent(counts[0], different), _percent(different - _count(results, "alive"), different)
+    return "| " + " | ".join([name, bench, str(len(results)), *map(str, counts), *(f"{s} %" for s in shares)]) + " |"
 
 
 def _survivors(alive):

@@ -25,13 +25,18 @@ STRIPE = 1 << 16
 BASE = 0x3000  # of all regions
 PROGRAM = 0x8040  # not a multiple of the fetch's bursts
 IFM, WEIGHTS, PARAMS, OFM = 0x000, 0x100, 0x200, 0x300  # words in DRAM
-HEIGHT, WIDTH, KERNEL = 5, 6, 3
-PIXELS, SETS = HEIGHT * WIDTH, KERNEL * KERNEL
+HEIGHT, WIDTH = 5, 6
+PIXELS = HEIGHT * WIDTH
 SCRATCH_OFM, SCRATCH_PARAMS = 0x200, 0x100  # words in the activation buffer
 
 
 def build(**sizes):
     return Node(NodeConfig(**sizes))
+
+
+def kernel(config):
+    """Rows and columns of the convolution: its weights have 256 words at most."""
+    return 3 if config.tn <= 16 else 2
 
 
 class Board:
@@ -144,23 +149,26 @@ def copy(memory, local, dram, count, **more):
 
 
 class Conv:
-    """A 3x3 convolution of one tile, padded by 1, with random data."""
+    """A convolution of one tile, padded above and on the left by 1, and to the size of its IFM, with random data."""
 
     def __init__(self, board, seed):
         data = np.random.default_rng(seed)
         self.board, t = board, board.config.tn
+        self.kernel = kernel(board.config)
+        self.sets = self.kernel**2
         self.x = data.integers(INT8.low, INT8.high + 1, (1, t, HEIGHT, WIDTH), INT8.dtype)
-        self.w = data.integers(INT8.low, INT8.high + 1, (t, t, KERNEL, KERNEL), INT8.dtype)
+        self.w = data.integers(INT8.low, INT8.high + 1, (t, t, self.kernel, self.kernel), INT8.dtype)
         self.bias = data.integers(-5000, 5000, t, np.int32)
         self.scale = data.uniform(0.0005, 0.003, t).astype(np.float32)
         self.zero_point, self.zp_out = (int(v) for v in data.integers(-20, 20, 2))
         board.put(IFM, self.x[0].transpose(1, 2, 0).reshape(PIXELS, t))
-        board.put(WEIGHTS, self.w.transpose(2, 3, 0, 1).reshape(SETS * t, t))
+        board.put(WEIGHTS, self.w.transpose(2, 3, 0, 1).reshape(self.sets * t, t))
         params = np.stack([self.bias, self.scale.view(np.int32)], axis=1).astype("<i4")
         board.put(PARAMS, np.frombuffer(params.tobytes(), INT8.dtype).reshape(8, t))
 
     def expected(self):
-        acc = convolve(self.x, self.w, self.bias, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1), groups=1,
+        pads = (1, 1, self.kernel - 2, self.kernel - 2)
+        acc = convolve(self.x, self.w, self.bias, strides=(1, 1), pads=pads, dilations=(1, 1), groups=1,
                        pad_value=self.zero_point)  # fmt: skip
         ofm = requantize(acc, self.scale.reshape(1, -1, 1, 1), self.zp_out)
         return ofm[0].transpose(1, 2, 0).reshape(PIXELS, -1)
@@ -170,12 +178,12 @@ class Conv:
         window = {"height": HEIGHT, "width": WIDTH, "stride_y": 1, "stride_x": 1, "rows": HEIGHT, "cols": WIDTH}
         load = {"tag": tag}
         return [
-            encode(Opcode.LOAD, post=[Unit.FEED], **load, **copy(Memory.WEIGHT, 0, WEIGHTS, SETS * t)),
+            encode(Opcode.LOAD, post=[Unit.FEED], **load, **copy(Memory.WEIGHT, 0, WEIGHTS, self.sets * t)),
             encode(Opcode.LOAD, post=[Unit.MATMUL], **load, **copy(Memory.ACT, 0, IFM, PIXELS)),
             encode(Opcode.LOAD, post=[Unit.VECTOR], **load, **copy(Memory.ACT, SCRATCH_PARAMS, PARAMS, 8)),
-            encode(Opcode.FEED, tag=tag, waits={Unit.LOAD: 1}, weights=0, sets=SETS, rows=t),
+            encode(Opcode.FEED, tag=tag, waits={Unit.LOAD: 1}, weights=0, sets=self.sets, rows=t),
             encode(Opcode.MATMUL, tag=tag, waits={Unit.LOAD: 1}, post=[Unit.VECTOR], act=0, plane=0, pitch=WIDTH,
-                   **window, y0=-1, x0=-1, kh=KERNEL, kw=KERNEL, dilation_y=1, dilation_x=1, n_tiles=1, acc=0,
+                   **window, y0=-1, x0=-1, kh=self.kernel, kw=self.kernel, dilation_y=1, dilation_x=1, n_tiles=1, acc=0,
                    zero_point=self.zero_point),
             encode(Opcode.VECTOR, tag=tag, waits={Unit.LOAD: 1, Unit.MATMUL: 1}, post=[Unit.STORE],
                    op=VectorOp.REQUANTIZE, source=0, pitch=WIDTH, **window, kh=1, kw=1, dest=SCRATCH_OFM,
@@ -203,13 +211,14 @@ async def convolution(dut):
     await board.begin()
     assert await board.read("ID") == IDENTITY
     assert await board.read("SIZE_TN") == board.config.tn
+    sets = kernel(board.config) ** 2
     for chance in (0, 0.5, 0):
         board.slow(chance)
         before = await board.read("CYCLES_LO")
         await Conv(board, board.random.getrandbits(32)).check()
         cycles = await board.read("CYCLES_LO")
-        assert cycles != before and cycles > SETS * PIXELS
-        assert await board.read("DRAM_READ_WORDS") == SETS * board.config.tn + PIXELS + 8
+        assert cycles != before and cycles > sets * PIXELS
+        assert await board.read("DRAM_READ_WORDS") == sets * board.config.tn + PIXELS + 8
         assert await board.read("DRAM_WRITE_WORDS") == PIXELS
         for unit in Unit:
             busy, stalled, waiting = [await board.read(f"{unit.name}_{c}") for c in ("BUSY", "STALLED", "WAITING")]
@@ -218,7 +227,7 @@ async def convolution(dut):
             assert (waiting > 0) == (unit not in (Unit.LOAD, Unit.SEND)), unit
             for s in range(8):
                 assert await board.read(f"{unit.name}_COUNTER_{s}") == 0
-        assert await board.read("MATMUL_BUSY") - await board.read("MATMUL_STALLED") >= SETS * PIXELS
+        assert await board.read("MATMUL_BUSY") - await board.read("MATMUL_STALLED") >= sets * PIXELS
 
 
 @cocotb.test()

@@ -5,12 +5,15 @@ import sys
 import pytest
 from proofs import NEEDS_TOOLS
 
-from superlip.rtl.verilog import to_rtlil
+from superlip.rtl.axi import ReadMux
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.node import Node
 from superlip.sim.mutants import command
 from superlip.sim.mutants.campaign import Campaign
-from superlip.sim.mutants.components import COMPONENTS
+from superlip.sim.mutants.components import COMPONENTS, Component
 from superlip.sim.mutants.equivalence import equivalent
 from superlip.sim.mutants.netlist import plant
+from superlip.sim.mutants.planting import NotThereError, netlist_of, verilog_with
 from superlip.sim.mutants.table import markdown
 from superlip.sim.runner import load_testbench
 
@@ -19,7 +22,7 @@ pytestmark = NEEDS_TOOLS
 MINE = """
 import cocotb
 from cocotb.triggers import RisingEdge
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from superlip.sim.runner import rng
@@ -29,6 +32,7 @@ CASES = {"only": {}}
 
 
 class Parts(wiring.Component):
+    clear: In(1)
     a: In(4)
     b: In(4)
     seen: Out(4)
@@ -37,8 +41,10 @@ class Parts(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.inner = inner = Inner()
-        wiring.connect(m, wiring.flipped(self), inner)
+        inner = Inner()
+        m.submodules.inner = ResetInserter(self.clear)(inner)
+        m.d.comb += [inner.a.eq(self.a), inner.b.eq(self.b)]
+        m.d.comb += [self.seen.eq(inner.seen), self.doubled.eq(inner.doubled), self.unseen.eq(inner.unseen)]
         return m
 
 
@@ -72,18 +78,20 @@ def build():
 @cocotb.test()
 async def adds(dut):
     r, expected = rng(), None
-    dut.a.value = dut.b.value = 0
+    dut.a.value = dut.b.value = dut.clear.value = 0
     await start(dut)
     for _ in range(200):
-        a, b = dut.a.value, dut.b.value = r.getrandbits(4), r.getrandbits(4)
+        a, b, clear = r.getrandbits(4), r.getrandbits(4), r.random() < 0.1
+        dut.a.value, dut.b.value, dut.clear.value = a, b, int(clear)
         await RisingEdge(dut.clk)
         assert int(dut.doubled.value) == a & b
         assert expected is None or int(dut.seen.value) == expected
-        expected = (a + b) % 16
+        expected = 0 if clear else (a + b) % 16
 
 
 @cocotb.test()
 async def ends(dut):
+    dut.clear.value = 0
     dut.a.value = dut.b.value = 1
     await start(dut)
     for cycle in range(10):
@@ -102,9 +110,13 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("parts", None)
 
 
+def component_of(path):
+    return Component(load_testbench(path).Inner, path, "only", 40)
+
+
 def test_a_campaign(mine, tmp_path):
     """Each of the four verdicts where it belongs but for ``slow``, and nothing is run twice."""
-    campaign = Campaign(mine, "only", 40, folder=tmp_path)
+    campaign = Campaign(component_of(mine), folder=tmp_path)
     results = campaign.run(jobs=2)
     verdicts = {str(mutant): result for mutant, result in zip(campaign.mutants, results, strict=True)}
     assert len(results) == 40
@@ -121,29 +133,52 @@ def test_a_campaign(mine, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in files}
     (first, *_) = files
     first.unlink()
-    assert Campaign(mine, "only", 40, folder=tmp_path).run() == results
+    assert Campaign(component_of(mine), folder=tmp_path).run() == results
     assert {p for p in files if p.stat().st_mtime_ns != before[p]} == {first}
     page = markdown([(campaign, results)], seeds=4, some=40)
-    assert f"| parts[only] | 40 | {counts['fast']} | 0 | {counts['equivalent']} | {counts['alive']} |" in page
+    assert f"| Inner | parts[only], no node | 40 | {counts['fast']} | 0 | 0 | {counts['equivalent']} |" in page
     assert page.count("not explained yet") == 1
 
 
 def test_a_testbench_that_fails_without_a_mutant(mine, tmp_path):
     mine.write_text(MINE.replace("== a & b", "== a | b"))
-    with pytest.raises(RuntimeError, match=r"parts\[only\] fails by itself: mutant 0, seed 1: adds \(failed\)"):
-        Campaign(mine, "only", 40, folder=tmp_path).run()
+    with pytest.raises(
+        RuntimeError, match=r"Inner in parts\[only\] fails by itself: mutant 0, seed 1: adds \(failed\)"
+    ):
+        Campaign(component_of(mine), folder=tmp_path).run()
 
 
 def test_a_mutant_of_a_memory_is_not_called_equivalent(mine):
     """What is written to a memory counts, though nothing shows it in the same cycle."""
-    netlist = plant(to_rtlil(load_testbench(mine).build()), 120, 1)
+    netlist = plant(netlist_of(load_testbench(mine).Inner, load_testbench(mine).build()), 120, 1)
     stored = [mutant.number for mutant in netlist.mutants if "stored[" in str(mutant)]
     assert stored and not equivalent(netlist.rtlil, stored)
+
+
+def test_a_component_that_is_not_there(mine):
+    """Of the class, and of the ports: a node of wider words has another ReadMux."""
+    with pytest.raises(NotThereError, match="Node has no Inner"):
+        netlist_of(load_testbench(mine).Inner, Node(NodeConfig()))
+    netlist = plant(netlist_of(ReadMux, Node(NodeConfig())), 10, 1)
+    with pytest.raises(NotThereError, match="Node has no ReadMux of these sizes"):
+        verilog_with(netlist, ReadMux, Node(NodeConfig(tm=16, tn=16)), "top")
+
+
+@pytest.mark.slow
+def test_the_testbench_of_a_node(tmp_path):
+    """It kills mutants of a component in it, also where that is not told apart from others but by its ports."""
+    (component,) = (c for c in COMPONENTS if c.kind is ReadMux)
+    campaign = Campaign(component, folder=tmp_path)
+    survivors = campaign._round(campaign._node_bench(), (1,), "node", campaign.mutants, 2, lambda done, text: None)
+    assert 0 <= len(survivors) < 15
+    assert all(result.verdict == "node" for result in campaign.results().values())
 
 
 def test_every_component_has_its_testbench():
     for component in COMPONENTS:
         assert component.case == next(iter(load_testbench(component.testbench).CASES)), component
+        if component.sizes is not None:
+            NodeConfig(**component.sizes).require_node()
     assert sum(component.count for component in COMPONENTS) >= 1000
 
 
@@ -154,10 +189,8 @@ def test_a_commit_chooses(monkeypatch, capsys):
     class Stub:
         name, mutants = "stub", ()
 
-        @classmethod
-        def of(cls, component, *, count, seed, folder):
+        def __init__(self, component, *, count, seed, folder):
             chosen.append((component.testbench, count, seed))
-            return cls()
 
         def run(self, *, jobs, again, progress):
             return []
