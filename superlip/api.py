@@ -97,7 +97,7 @@ def predict(
     Parameters
     ----------
     model : path or ir.Graph
-    images : array, or path of a .npz or .npy, shape (N, ...)
+    images : array, or path of a .npz or .npy, shape (N, ...); of several inputs a .npz, or a dict of arrays by name
         As the model takes them (``superlip.graph.images``).
     calibrate, random_weights, input_shape
         As for ``load``.
@@ -171,8 +171,8 @@ def run(
     node : preset, TOML file or Target
         By default ``"zcu102"``.
     images, labels : array or path
-        Images (N, C, H, W) to run, and class numbers (N,) or one-hot for the accuracy; what they may hold says
-        ``superlip.graph.images``.
+        Images (N, C, H, W) to run (a dict of arrays by name for several inputs), and class numbers (N,) or one-hot for
+        the accuracy; what they may hold says ``superlip.graph.images``.
     data : path
         The same from a .npz or .npy. Without images and data: ``heldout.npz`` or ``.npy`` beside the model, or else one
         random image.

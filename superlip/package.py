@@ -192,6 +192,7 @@ def _content(design, folder):
             {"board": board, "offset": offset, "length": length} for board, offset, length in compiled.output_ranges()
         ],
         "image": _image(design),
+        "parts": [_part(design, part) for part in design.graph.parts],
         "host": _write_host_models(design, folder),
         "results": [_described(design, name, compiled.read_pieces(name)) for name in design.network.outputs],
     }
@@ -248,15 +249,23 @@ def _image(design):
     """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees.
 
     ``order``: the axes of the model's own input, without the batch, that are channels, rows and columns; empty as they
-    are.
+    are. Of a model with several inputs the image is all of them, and is not written itself: its ``parts`` are.
     """
     network = design.network
     im2col = network.taps.settings() if network.taps is not None else None
     name = design.graph.input
-    return _described(design, name, design.compiled.write_pieces(name)) | {
+    pieces = [] if design.graph.parts else design.compiled.write_pieces(name)
+    return _described(design, name, pieces) | {
         "im2col": im2col,
         "order": design.graph.onnx_input_order,
     }
+
+
+def _part(design, part):
+    """One of several inputs: elements from ``first`` on of all of them. Without pieces the host alone takes it."""
+    node = next(node for node in design.graph.nodes if node.output == part.value)
+    described = _described(design, part.value, design.compiled.write_pieces(part.value))
+    return described | {"input": part.takes.name, "order": part.order, "first": node.first}
 
 
 def _described(design, name, pieces):

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import several_inputs
 from nets import Builder
 
-from superlip import api, package
+from superlip import api, golden, package
 from superlip.boards import TARGETS
 from superlip.golden.run import run as run_golden
+from superlip.graph import load
+from superlip.graph.images import input_of, read_images
 from superlip.package import PackageError
 from superlip.rtl import node
 from superlip.rtl.isa import Region
@@ -42,7 +45,15 @@ class Driver:
 
     def run(self, image):
         values = {self.manifest["image"]["value"]: image}
-        self.write(self.manifest["image"], image if self.manifest["image"]["im2col"] is None else self.im2col(image))
+        for part in self.manifest["parts"]:
+            size = np.prod(part["shape"])
+            value = values[part["value"]] = image.reshape(-1)[part["first"] :][:size].reshape(part["shape"])
+            if "pieces" in part:
+                self.write(part, value)
+        if not self.manifest["parts"]:
+            self.write(
+                self.manifest["image"], image if self.manifest["image"]["im2col"] is None else self.im2col(image)
+            )
         for segment in range(len(self.boards[0]["segments"])):
             self.host(values, segment)
             self.cluster.run([board["segments"][segment] for board in self.boards])
@@ -111,6 +122,21 @@ def test_a_driver_needs_only_the_files(tmp_path, boards):
         assert set(values) >= set(graph.outputs)
         for name, value in values.items():
             np.testing.assert_array_equal(value, expected[name][0])
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_a_driver_writes_several_inputs(tmp_path, boards):
+    built, images = several_inputs.image_for_the_host()
+    graph = load(built, calibrate=images)
+    image = golden.quantize_input(graph, read_images(images, input_of(graph)))[0]
+    driver = Driver(api.build(api.plan(graph, boards=boards, node=TINY), tmp_path / "built"))
+    assert [(part["input"], "pieces" in part) for part in driver.manifest["parts"]] == [
+        ("image", True),
+        ("gate", False),
+    ]
+    values, expected = driver.run(image), run_golden(graph, image[None])
+    for name in (*graph.outputs, *(part.value for part in graph.parts)):
+        np.testing.assert_array_equal(values[name], expected[name][0])
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superlip.boards import Target
+from superlip.ops import apply
 from superlip.ops.layout import Storage, pack_words, unpack_words
 from superlip.plan.network import Network
 from superlip.plan.partition import Split
@@ -106,7 +107,15 @@ class Compiled:
 
     def input_writes(self, image: NDArray[np.int8]) -> list[tuple[int, int, bytes]]:
         """DRAM contents of one image (int8, shape (C, H, W)): list of (board, byte offset, bytes)."""
+        if self.network.parts:
+            return [write for name, value in self.input_parts(image).items() for write in self.writes(name, value)]
         return self.writes(self.network.graph.input, self.network.prepare(image[None])[0])
+
+    def input_parts(self, image: NDArray[np.int8]) -> dict[str, NDArray[np.int8]]:
+        """Of an image of several inputs the value of each (int8, shape (C, H, W)); empty where there is one input."""
+        graph = self.network.graph
+        nodes = [node for node in graph.nodes if node.output in self.network.parts]
+        return {node.output: apply(node, [image[None]], graph.values)[0] for node in nodes}
 
     def output_ranges(self) -> list[tuple[int, int, int]]:
         """What to read after each image: list of (board, byte offset, length)."""

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superlip.graph import ir
 from superlip.graph.given import Given
+from superlip.graph.images import input_of
 from superlip.ops import apply
 
 from .run import dequantize, own_numbers, quantize_input, run
@@ -109,8 +110,9 @@ def _layers(graph: ir.Graph, quantized: NDArray, images: ArrayLike) -> list[Diff
     tensors = {o for n in model.graph.node for o in n.output} | {i.name for i in model.graph.input}
     names = [n for n in graph.values if n in tensors and not graph.values[n].is_float]
     present = {o.name for o in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present and n != graph.onnx_input)
-    wanted = [n for n in names if n != graph.onnx_input]
+    inputs = {graph.onnx_input, *(part.takes.name for part in graph.parts)}
+    wanted = [n for n in names if n not in inputs]
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted if n not in present)
     theirs = _run_model(model.SerializeToString(), graph, quantized, images, wanted)
     # a MaxPool between DequantizeLinear and QuantizeLinear has a float tensor where the graph has a value of integers
     values = {name: graph.values[name] for name in wanted}
@@ -141,4 +143,4 @@ def _run_model(
     model: bytes, graph: ir.Graph, quantized: NDArray, images: ArrayLike, names: list[str]
 ) -> dict[str, NDArray]:
     """Named tensors of the model for every image, batches joined."""
-    return Given(model, graph.onnx_input).run(own_numbers(graph, images, quantized), names)
+    return Given(model, graph.onnx_input, input_of(graph).parts).run(own_numbers(graph, images, quantized), names)

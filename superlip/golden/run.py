@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superlip.graph import ir
+from superlip.graph.images import input_of
 from superlip.ops import apply, spec_of
 
 __all__ = ["run", "quantize_input", "dequantize", "own_numbers", "work_of"]
@@ -70,6 +71,8 @@ def quantize_input(graph: ir.Graph, images: ArrayLike) -> NDArray:
         If the shape is another, or integers are not of the input's own type.
     """
     given, value = np.asarray(images), graph.values[graph.input]
+    if graph.parts:
+        return _quantize_parts(graph, given)
     if graph.onnx_input_type == "float32" or given.dtype.kind == "f":
         return _batch(graph, value.quantize(given), graph.onnx_input_order)
     if given.dtype != graph.onnx_input_type:
@@ -77,8 +80,25 @@ def quantize_input(graph: ir.Graph, images: ArrayLike) -> NDArray:
     return _batch(graph, value.element.from_own(given), graph.onnx_input_order)
 
 
+def _quantize_parts(graph: ir.Graph, images: NDArray) -> NDArray:
+    """Images of several inputs, (B, F) or (F,), as elements, shape (B, F, 1, 1), each part in its value's order."""
+    takes = input_of(graph)
+    if images.shape[-1:] != takes.shape or images.ndim > 2:
+        raise ValueError(f"{graph.name} takes images of shape (B, {takes.shape[0]}), not {images.shape}: {takes}")
+    columns = []
+    for part, own in zip(graph.parts, takes.split(np.atleast_2d(images)), strict=True):
+        value = graph.values[part.value]
+        elements = value.quantize(own) if part.takes.dtype == "float32" else value.element.from_own(own)
+        if part.order:
+            elements = elements.transpose(0, *(1 + axis for axis in part.order))
+        columns.append(elements.reshape(len(own), -1))
+    return np.concatenate(columns, axis=1)[:, :, None, None]
+
+
 def own_numbers(graph: ir.Graph, images: ArrayLike, quantized: NDArray) -> NDArray:
-    """Images in the type of the model's own input."""
+    """Images in the type of the model's own input; of several inputs: as they are, flat."""
+    if graph.parts:
+        return np.atleast_2d(images)
     if graph.onnx_input_type == "float32":
         return np.asarray(images, np.float32).reshape(quantized.shape)
     if graph.onnx_input_order:

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from .errors import one_line
+from .images import ImageInput, parts_of
 from .session import open_session
 
 __all__ = ["Given", "GivenError"]
@@ -32,10 +33,13 @@ class Given:
         Serialized ONNX model, as the file had it; with made-up weights where it came without any.
     input : str
         Its image input.
+    parts : tuple of ImageInput
+        Its inputs, where it has several: an image is all of them, flat.
     """
 
     model: bytes = field(repr=False)
     input: str
+    parts: tuple[ImageInput, ...] = ()
 
     @cached_property
     def kind(self) -> str:
@@ -49,6 +53,10 @@ class Given:
     def _graph(self):
         return onnx.load_from_string(self.model).graph
 
+    @property
+    def _inputs(self):
+        return [part.name for part in self.parts] or [self.input]
+
     @cached_property
     def outputs(self) -> list[str]:
         """Names of its outputs, in order."""
@@ -56,8 +64,8 @@ class Given:
 
     @cached_property
     def tensors(self) -> set[str]:
-        """Names of all that it computes, and of its input."""
-        return {self.input} | {o for n in self._graph.node for o in n.output if o}
+        """Names of all that it computes, and of its inputs."""
+        return set(self._inputs) | {o for n in self._graph.node for o in n.output if o}
 
     def ops_of_output(self, name: str) -> list[str]:
         """Operators that only pass an output on, and the one that makes it, the last first."""
@@ -91,23 +99,23 @@ class Given:
         names = self.outputs if names is None else list(names)
         try:
             session = self._session(tuple(names))
-            info = next(i for i in session.get_inputs() if i.name == self.input)
-            shape = [1 if not isinstance(s, int) else s for s in info.shape]
-            rows = [self._one(session, names, image, shape) for image in images]
+            rows = [self._one(session, names, parts) for parts in zip(*parts_of(images, self.parts), strict=True)]
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise GivenError(f"ONNX Runtime cannot run the model as given: {one_line(error)}") from error
         return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}
 
-    def _one(self, session, names, image, shape):
-        batch = shape[0]
-        feed = np.broadcast_to(image.reshape(1, *shape[1:]), shape)
-        feeds = {self.input: np.ascontiguousarray(feed)}
+    def _one(self, session, names, parts):
+        """Results for one image, ``parts``: an array for each input."""
+        images = dict(zip(self._inputs, parts, strict=True))
+        feeds, batch = {}, 1
         for info in session.get_inputs():
-            if info.name != self.input:  # one that nothing takes
-                sizes = [s if isinstance(s, int) else 1 for s in info.shape]
-                feeds[info.name] = np.zeros(sizes, np.float32)
-            elif info.type == "tensor(float16)":
-                feeds[info.name] = feeds[info.name].astype(np.float16)
+            shape = [s if isinstance(s, int) else 1 for s in info.shape]
+            if info.name not in images:  # one that nothing takes
+                feeds[info.name] = np.zeros(shape, np.float32)
+                continue
+            batch = shape[0]
+            feed = np.ascontiguousarray(np.broadcast_to(images[info.name].reshape(1, *shape[1:]), shape))
+            feeds[info.name] = feed.astype(np.float16) if info.type == "tensor(float16)" else feed
         results = [_wide(a) for a in session.run(names, feeds)]
         return [a[0] if a.ndim and a.shape[0] == batch else a for a in results]
 

@@ -7,13 +7,17 @@ else the only one of the right shape; labels are ``labels`` or ``y``.
 The same numbers mean the same image, whatever type holds them: for a float input, integers are numbers, as 0..255 of a
 photograph. For an input of integers, integers are the model's own numbers, and floating-point ones are
 real numbers, which the input's scale and zero point then quantize (``superlip.golden.quantize_input``).
+
+A model of several inputs takes an array for each, by its name: in a .npz, or in a dict. From then on an image is all of
+them, flat, one after another (``ImageInput.joined``); an input of integers takes its own numbers only.
 """
 
 import contextlib
+import math
 import os
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -26,7 +30,7 @@ from .errors import DataError
 if TYPE_CHECKING:
     from . import ir
 
-__all__ = ["ImageInput", "input_of", "is_path", "read_images", "read_labels", "unused_arrays"]
+__all__ = ["ImageInput", "input_of", "is_path", "parts_of", "read_images", "read_labels", "unused_arrays"]
 
 IMAGE_NAMES = ("images", "x", "data")
 LABEL_NAMES = ("labels", "y")
@@ -34,18 +38,53 @@ LABEL_NAMES = ("labels", "y")
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A model's image input, as its file declares it: ``shape`` without the batch, ``dtype`` float32 or integers."""
+    """A model's image input, as its file declares it: ``shape`` without the batch, ``dtype`` float32 or integers.
+
+    Of a model with several, ``parts`` are they, and it is all of them together: ``shape`` is (elements,).
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    parts: "tuple[ImageInput, ...]" = ()
+
+    @classmethod
+    def of(cls, inputs: "Sequence[ImageInput]") -> "ImageInput":
+        """A model's only input, or all of them together."""
+        if len(inputs) == 1:
+            return inputs[0]
+        kinds = {part.dtype for part in inputs}
+        size = sum(math.prod(part.shape) for part in inputs)
+        dtype = kinds.pop() if len(kinds) == 1 else "float32"
+        return cls(", ".join(part.name for part in inputs), (size,), dtype, tuple(inputs))
 
     def __str__(self):
+        if self.parts:
+            return "; ".join(map(str, self.parts))
         return f"input {self.name!r} takes {self.dtype} images of shape {_shape(('N', *self.shape))}"
+
+    def joined(self, arrays: Sequence[NDArray]) -> NDArray:
+        """Images of all ``parts``, each of shape (N, *part.shape), as (N, elements)."""
+        return np.concatenate([array.reshape(len(array), -1).astype(self.dtype) for array in arrays], axis=1)
+
+    def split(self, images: NDArray) -> list[NDArray]:
+        """The opposite of ``joined``; without parts: the images as they are."""
+        return parts_of(images, self.parts)
+
+
+def parts_of(images: NDArray, parts: Sequence[ImageInput]) -> list[NDArray]:
+    """Of images (N, elements) of several inputs each one's, (N, *part.shape), in its own type; of one: as they are."""
+    if not parts:
+        return [images]
+    ends = np.cumsum([math.prod(part.shape) for part in parts])
+    columns = np.split(images.reshape(len(images), -1), ends[:-1], axis=1)
+    return [column.reshape(-1, *part.shape).astype(part.dtype) for column, part in zip(columns, parts, strict=True)]
 
 
 def input_of(graph: "ir.Graph") -> ImageInput:
     """ImageInput of a quantized graph (ir.Graph): of the model that it was made from, where it was made from one."""
+    if graph.parts:
+        return ImageInput.of([part.takes for part in graph.parts])
     shape = graph.onnx_input_shape or graph.values[graph.input].shape
     return ImageInput(graph.onnx_input or graph.input, tuple(shape), graph.onnx_input_type)
 
@@ -61,7 +100,7 @@ def read_images(source: Any, takes: ImageInput, *, what: str = "images") -> NDAr
     Parameters
     ----------
     source : path of a .npz or .npy, or what ``np.asarray`` takes
-        Shape (N, *takes.shape), or one image of takes.shape.
+        Shape (N, *takes.shape), or one image of takes.shape. For several inputs: a .npz, or a dict of arrays by name.
     takes : ImageInput
     what : str
         What messages call an array.
@@ -75,12 +114,38 @@ def read_images(source: Any, takes: ImageInput, *, what: str = "images") -> NDAr
     DataError
         If the source can't be read, doesn't fit the input, or holds what is no number.
     """
-    held = _Held.of(source, what).image_array(takes)
+    held = _Held.of(source, what)
+    if takes.parts and not held.is_flat(takes):
+        return _of_several(held, takes)
+    return _images(held.image_array(takes), takes)
+
+
+def _images(held, takes):
     held.require_numbers(takes)
     images = _batch(held, takes)
     if takes.dtype == "float32" or images.dtype.kind == "f":
         return _finite(images, held, takes)
     return _own_numbers(images, held, takes)
+
+
+def _of_several(held, takes):
+    """Arrays of several inputs, by their names, as one."""
+    by_name = {array.name: array for array in held.arrays}
+    images = []
+    for part in takes.parts:
+        if part.name not in by_name:
+            found = ", ".join(map(repr, by_name)) if any(by_name) else "one array without a name"
+            raise DataError(
+                f"{held.where}: the model has {len(takes.parts)} inputs, and no array is named {part.name!r}: {part}; "
+                f"give a .npz or a dict with an array for each, by its name; there is {found}"
+            )
+        array = by_name[part.name]
+        if part.dtype != "float32" and array.dtype.kind == "f":
+            raise DataError(f"{array}; {part}: of several inputs, one of integers takes the model's own numbers")
+        images.append(_images(array, part))
+        if len(images[-1]) != len(images[0]):
+            raise DataError(f"{array}, {len(images[-1])} images; {takes.parts[0].name!r} has {len(images[0])}")
+    return takes.joined(images)
 
 
 def read_labels(source: Any, takes: ImageInput, count: int, classes: int) -> NDArray[np.integer] | None:
@@ -113,7 +178,8 @@ def unused_arrays(path: Any, takes: ImageInput) -> list[str]:
     if not is_path(path):
         return []
     held = _Held.of(path, "images")
-    used = (held.image_array(takes).name, *LABEL_NAMES)
+    names = [part.name for part in takes.parts] or [held.image_array(takes).name]
+    used = (*names, *LABEL_NAMES)
     return [array.name for array in held.arrays if array.name not in used]
 
 
@@ -149,12 +215,19 @@ class _Held:
     def of(cls, source: Any, what: str) -> "_Held":
         if is_path(source):
             return _open(Path(source))
+        if isinstance(source, Mapping):
+            arrays = [(str(name), cls.of(array, f"{what} {name!r}").arrays[0]) for name, array in source.items()]
+            return cls(f"the dict of {what}", [replace(array, name=name) for name, array in arrays])
         try:
             array = np.asarray(source)
         except Exception as error:  # whatever the library raises that the array is from
             raise DataError(f"{what}: {type(source).__name__} does not turn into an array: {_line(error)}") from None
         where = f"the array of {what}"
         return cls(where, [_Array("", array.shape, array.dtype, where, lambda: array)])
+
+    def is_flat(self, takes: ImageInput) -> bool:
+        """Whether it is one array that holds all inputs of a model already."""
+        return len(self.arrays) == 1 and self.arrays[0].shape[-1:] == takes.shape and len(self.arrays[0].shape) < 3
 
     def image_array(self, takes: ImageInput) -> _Array:
         """The array of images, by the rule of this module."""
@@ -176,7 +249,8 @@ class _Held:
 
     def label_array(self, takes: ImageInput) -> _Array | None:
         """The array of labels, or None."""
-        others = {array.name: array for array in self.arrays if array is not self.image_array(takes)}
+        images = () if takes.parts else (self.image_array(takes),)
+        others = {array.name: array for array in self.arrays if all(array is not image for image in images)}
         return next((others[name] for name in LABEL_NAMES if name in others), None)
 
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from superlip.element import INT8, ElementType
 
 from .given import Given
+from .images import ImageInput
 
 __all__ = [
-    "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Reshape", "Pad",
-    "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements", "Shape", "integers_of",
+    "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part", "InputPart",
+    "Reshape", "Pad", "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements",
+    "Shape", "integers_of",
 ]  # fmt: skip
 
 
@@ -209,6 +211,13 @@ class Slice(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Part(Node):
+    """One of a model's several inputs: elements [first, first + C * H * W) of all of them together."""
+
+    first: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reshape(Node):
     """The same bytes in (C, H, W) order with another shape; same scale and zero point."""
 
@@ -264,9 +273,25 @@ def integers_of(name: str) -> str:
     return f"{name}/{INT8}"
 
 
+@dataclass(frozen=True)
+class InputPart:
+    """One of a model's several inputs.
+
+    ``value`` has its elements, ``order`` are its axes, without the batch, that are C, H, W; () where they are in that
+    order.
+    """
+
+    takes: ImageInput
+    value: str
+    order: tuple[int, ...] = ()
+
+
 @dataclass(eq=False, repr=False)
 class Graph:
     """Nodes in topological order; ``values`` by name; one input, at least one output.
+
+    Of a model with several inputs, ``input`` holds the elements of all ``parts``, one after another, shape (F, 1, 1),
+    and a `Part` node gives each its value.
 
     ``model`` is the quantized ONNX model (serialized) that ONNX Runtime runs for the cross-check; ``onnx_outputs``
     are its output names, in the order of ``outputs``.
@@ -286,6 +311,8 @@ class Graph:
     """Axes of the model's input, without the batch, that are C, H, W; () where they are in that order."""
     onnx_input_type: str = str(INT8)
     """numpy's name of what the model's input takes: float32, or the value's own integers, signed or unsigned."""
+    parts: tuple[InputPart, ...] = ()
+    """The model's inputs, where it has several."""
     onnx_outputs: list[str] = field(default_factory=list)
     onnx_output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the model's outputs, for one image, with the batch."""
@@ -304,5 +331,8 @@ class Graph:
         return name.removesuffix(integers_of(""))
 
     def __repr__(self):
-        ends = [f"{self.own_tensor(name)} {self.values[name].shape}" for name in (self.input, *self.outputs)]
-        return f"<Graph {self.name!r}: {ends[0]} -> {', '.join(ends[1:])}, {len(self.nodes)} nodes>"
+        inputs, outputs = (
+            ", ".join(f"{self.own_tensor(name)} {self.values[name].shape}" for name in names)
+            for names in ([part.value for part in self.parts] or [self.input], self.outputs)
+        )
+        return f"<Graph {self.name!r}: {inputs} -> {outputs}, {len(self.nodes)} nodes>"

@@ -1,5 +1,6 @@
 """Operators that move elements and compute nothing."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from .operation import Op
 from .spec import OpSpec, Tensor, register
 
 __all__ = [
-    "ConcatSpec", "DepthToSpaceSpec", "PadSpec", "ReshapeSpec", "ResizeSpec", "ShuffleSpec", "SliceSpec",
+    "ConcatSpec", "DepthToSpaceSpec", "PadSpec", "PartSpec", "ReshapeSpec", "ResizeSpec", "ShuffleSpec", "SliceSpec",
     "SpaceToDepthSpec",
 ]  # fmt: skip
 
@@ -57,6 +58,18 @@ class SliceSpec(OpSpec[ir.Slice]):
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return inputs[0][:, self.node.start : self.node.stop]
+
+
+@register(ir.Part)
+class PartSpec(OpSpec[ir.Part]):
+    """One of several inputs is no operation: the host writes it where it lies."""
+
+    def lower(self, lowering: Lowering) -> None:
+        lowering.place(self.node.output)
+
+    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
+        first, size = self.node.first, math.prod(result.shape)
+        return inputs[0].reshape(len(inputs[0]), -1)[:, first : first + size].reshape(-1, *result.shape)
 
 
 @register(ir.Reshape)

@@ -51,6 +51,11 @@ class Network:
         return images if self.taps is None else self.taps(images)
 
     @property
+    def parts(self) -> list[str]:
+        """Values of the model's inputs, where it has several: what the host writes of an image."""
+        return [part.value for part in self.graph.parts]
+
+    @property
     def cuts(self) -> list[int]:
         """Positions at which segments 1, 2, ... begin."""
         return sorted({step.position for step in self.steps if step.position})
@@ -62,7 +67,7 @@ class Network:
 
     def host_reads(self, segment: int) -> list[str]:
         """Values that the host reads from DRAM before a segment: what it did not make itself."""
-        known = {self.graph.input, *(step.node.output for step in self.steps)}
+        known = {self.graph.input, *self.parts, *(step.node.output for step in self.steps)}
         names = [name for step in self.segment_steps(segment) for name in step.node.inputs]
         return list(dict.fromkeys(name for name in names if name not in known))
 
@@ -70,7 +75,8 @@ class Network:
         """Storages that the host writes -> position at which it does: the image, and the results of host steps."""
         steps = [step for step in self.steps if step.node.output in self.places]
         results = {self.places[step.node.output].storage: step.position for step in steps}
-        return {self.input.storage: 0, **results}
+        images = [self.places[name].storage for name in self.parts] or [self.input.storage]
+        return {**dict.fromkeys(images, 0), **results}
 
     def words(self, name: str, values: Mapping[str, NDArray[np.int8]]) -> NDArray[np.int8]:
         """What a storage holds when all its writers are done, from all values by name (ndarray int8, shape (C, H, W)).

@@ -45,7 +45,7 @@ class HostShare:
     @classmethod
     def of_network(cls, network: Network) -> "HostShare":
         """Of a network that nobody has planned: bytes without what fills words up."""
-        values, known, moved = network.graph.values, {network.graph.input}, 0
+        values, known, moved = network.graph.values, {network.graph.input, *network.parts}, 0
         nodes = [step.node for step in network.steps]
         for node in (*nodes, *network.host):
             names = [name for name in dict.fromkeys(node.inputs) if name not in known and not values[name].is_float]

@@ -14,6 +14,7 @@ from superlip import golden
 from superlip.graph import ModelError, ir
 from superlip.graph.errors import one_line
 from superlip.graph.given import Given, GivenError
+from superlip.graph.images import input_of
 from superlip.graph.onnx.load import upgrade
 from superlip.graph.onnx.onnxtools import name_nodes
 from superlip.tools.terminal import counted
@@ -84,7 +85,7 @@ def onnxruntime_quantized(
     if graph.given is None:
         raise ModelError(f"{graph.name} was not loaded from a model that ONNX Runtime could quantize")
     try:
-        quantized = Given(_quantize(graph), graph.onnx_input)
+        quantized = Given(_quantize(graph), graph.onnx_input, input_of(graph).parts)
         theirs = quantized.run(np.asarray(images, np.float32))
         given = graph.given.run(np.asarray(images, np.float32))
     except Exception as error:  # the quantizer raises whatever its parts raise
@@ -95,16 +96,19 @@ def onnxruntime_quantized(
 def _quantize(graph):
     model = upgrade(onnx.load_from_string(graph.given.model))  # a scale a channel takes opset 13
     name_nodes(model.graph)  # the conversion may have given a name twice
-    name = graph.onnx_input
-    rows = iter(graph.calibration)
+    takes = input_of(graph)
+    names = [part.name for part in takes.parts or (takes,)]
+    rows = zip(*takes.split(graph.calibration), strict=True)
 
     class Images(CalibrationDataReader):
         def get_next(self):
-            image = next(rows, None)
-            return None if image is None else {name: np.ascontiguousarray(image[None])}
+            images = next(rows, None)
+            if images is None:
+                return None
+            return {name: np.ascontiguousarray(image[None]) for name, image in zip(names, images, strict=True)}
 
     for info in model.graph.input:
-        if info.name == name:
+        if info.name in names:
             info.type.tensor_type.shape.dim[0].dim_value = 1
     with tempfile.TemporaryDirectory(prefix="superlip.") as folder, _silent():
         result = Path(folder) / "quantized.onnx"

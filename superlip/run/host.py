@@ -18,7 +18,7 @@ class HostWork:
 
     def __init__(self, compiled: Compiled, image: np.ndarray):
         self.compiled, self.image = compiled, image
-        self.values = {compiled.network.graph.input: image}
+        self.values = {compiled.network.graph.input: image, **compiled.input_parts(image)}
 
     def begin(self) -> list[tuple[int, int, bytes]]:
         """DRAM contents before the first segment: list of (board, byte offset, bytes)."""

@@ -24,7 +24,7 @@ class Images:
 
     Parameters
     ----------
-    images : ndarray, shape (N, C, H, W), or as the model's input has it
+    images : ndarray, shape (N, C, H, W), or as the model's input has it; (N, elements) of several inputs
         As ``superlip.golden.quantize_input`` takes them.
     labels : ndarray of integers, shape (N,), or None
     source : str
@@ -66,8 +66,8 @@ def load_images(
         Where ``heldout.npz`` or ``heldout.npy`` may lie beside.
     graph : ir.Graph
     given : path, array or Images, optional
-        A .npz or .npy, or an array (N, C, H, W), as ``superlip.graph.images`` says. Without it: the file beside the
-        model, or else one random image in the range of the model's input.
+        A .npz or .npy, an array (N, C, H, W), or a dict of arrays by input, as ``superlip.graph.images`` says. Without
+        it: the file beside the model, or else one random image in the range of the model's inputs.
     labels : array, optional
         Of the images, instead of those in the file: (N,), or one-hot.
     limit : int, optional
@@ -118,14 +118,28 @@ def range_warnings(graph: ir.Graph, images: Images) -> list[str]:
     DataError
         If floating-point images for an integer input are clearly the model's own numbers.
     """
-    takes, numbers = input_of(graph), images.images
+    return [
+        warning
+        for (takes, value), numbers in zip(_inputs(graph), input_of(graph).split(images.images), strict=True)
+        for warning in _range_warnings(takes, value, numbers, images.source)
+    ]
+
+
+def _inputs(graph):
+    """(ImageInput, ir.Value) of each input of a graph."""
+    if graph.parts:
+        return [(part.takes, graph.values[part.value]) for part in graph.parts]
+    return [(input_of(graph), graph.values[graph.input])]
+
+
+def _range_warnings(takes, value, numbers, source):
     if numbers.dtype.kind != "f":
         return []
-    low, high = real_range(graph)
+    low, high = value.real_bounds
     smallest, largest = float(numbers.min()), float(numbers.max())
-    step = graph.values[graph.input].scale
+    step = value.scale
     outside = float(((numbers < low - step) | (numbers > high + step)).mean())
-    found = f"{images.source} holds {smallest:g} to {largest:g}"
+    found = f"{source} holds {smallest:g} to {largest:g}"
     if takes.dtype != "float32" and outside > FEW and _are_own_numbers(numbers, takes):
         raise DataError(
             f"{found}, whole numbers in floating point: if they are the model's own, give "
@@ -143,23 +157,23 @@ def range_warnings(graph: ir.Graph, images: Images) -> list[str]:
     ]
 
 
-def real_range(graph: ir.Graph) -> tuple[float, float]:
-    """(smallest, largest) real number that the graph's input can hold."""
-    return graph.values[graph.input].real_bounds
-
-
 def _are_own_numbers(numbers, takes):
     limits = np.iinfo(takes.dtype)
     return bool((numbers == np.rint(numbers)).all() and limits.min <= numbers.min() and numbers.max() <= limits.max)
 
 
 def _random_images(graph, count, seed):
-    """Normal numbers about the middle of the input's range, four deviations to its ends, as the input takes them."""
-    takes = input_of(graph)
-    low, high = real_range(graph)
-    rng = np.random.default_rng(seed)
-    numbers = (low + high) / 2 + (high - low) / 8 * rng.standard_normal((count, *takes.shape))
-    return np.clip(numbers, low, high).astype(np.float32)
+    """Normal numbers about the middle of each input's range, four deviations to its ends, as the inputs take them."""
+    takes, rng = input_of(graph), np.random.default_rng(seed)
+    made = []
+    for part, value in _inputs(graph):
+        low, high = value.real_bounds
+        numbers = (low + high) / 2 + (high - low) / 8 * rng.standard_normal((count, *part.shape))
+        numbers = np.clip(numbers, low, high).astype(np.float32)
+        if takes.parts and part.dtype != "float32":
+            numbers = value.element.to_own(value.quantize(numbers), value.is_unsigned)
+        made.append(numbers)
+    return takes.joined(made) if takes.parts else made[0]
 
 
 def _beside(model, stem):

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import several_inputs
 from functional import run_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,9 @@ from nets import Builder, random_branches, random_graph
 from paths import LIGHT
 
 from superlip.boards import TARGETS
+from superlip.golden import quantize_input
 from superlip.graph import load
+from superlip.graph.images import input_of, read_images
 from superlip.ops.lowering import LoweringError
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
@@ -349,3 +352,14 @@ def test_networks_with_lrn_on_large_nodes(name, boards):
     target, split = TARGETS["zcu102"], Split.ROWS if boards > 1 else None
     compiled = run_compiled(graph, image, boards, seeds=(0,), split=split, target=target, dram_words=1 << 20)
     assert compiled.segments == 3 and len(compiled.network.steps) == 2 and len(compiled.network.host) == 1
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("network", several_inputs.NETWORKS.values(), ids=several_inputs.NETWORKS)
+def test_several_inputs(network, boards):
+    built, images = network()
+    graph = load(built, calibrate=images)
+    image = quantize_input(graph, read_images(images, input_of(graph)))[0]
+    compiled = run_compiled(graph, image, boards)
+    assert set(compiled.network.given()) >= {compiled.network.places[part.value].storage for part in graph.parts}
+    assert compiled.segments == (2 if "gate" in images else 1)

@@ -10,6 +10,7 @@ from nets import Builder
 from superlip.element import INT8
 from superlip.golden.run import dequantize, own_numbers, quantize_input, run, work_of
 from superlip.graph import ir
+from superlip.graph.images import ImageInput
 
 SHAPE = (2, 3, 4)
 
@@ -67,3 +68,29 @@ def test_all_values_are_computed_and_progress_is_told():
     assert work_of(built) > 3 * 3 * 36
     with pytest.raises(TypeError, match="the golden takes int8, not float64"):
         run(built, image.astype(np.float64))
+
+
+@given(st.permutations(range(3)))
+def test_each_of_several_inputs_has_its_own_scale_and_order(order):
+    first, second = ir.Value("a", SHAPE, 0.25, 5), ir.Value("b", (2, 1, 1), 2.0, -3, is_unsigned=True)
+    own = tuple(SHAPE[axis] for axis in np.argsort(order))
+    parts = (
+        ir.InputPart(ImageInput("left", own), "a", tuple(order)),
+        ir.InputPart(ImageInput("right", (2,), "uint8"), "b"),
+    )
+    nodes = [
+        ir.Part(name="p", inputs=("all",), output="a", first=0),
+        ir.Part(name="q", inputs=("all",), output="b", first=24),
+    ]
+    values = {"all": ir.Value("all", (26, 1, 1), 1.0, 0), "a": first, "b": second}
+    found = ir.Graph("g", values, nodes, "all", ["a", "b"], b"", parts=parts)
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(3, *own)).astype(np.float32), rng.integers(0, 256, (3, 2)).astype(np.uint8)
+    images = np.concatenate([left.reshape(3, -1), right], axis=1)
+    quantized = quantize_input(found, images)
+    results = run(found, quantized)
+    np.testing.assert_array_equal(results["a"], first.quantize(left).transpose(0, *(1 + axis for axis in order)))
+    np.testing.assert_array_equal(results["b"][:, :, 0, 0].astype(int), right.astype(int) - 128)
+    np.testing.assert_array_equal(own_numbers(found, images, quantized), images)
+    with pytest.raises(ValueError, match="takes images of shape \\(B, 26\\)"):
+        quantize_input(found, images[:, 1:])

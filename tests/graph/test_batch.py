@@ -54,3 +54,17 @@ def test_images_that_are_mixed_are_named(mix):
     )
     with pytest.raises(ModelError, match=f"{mix.op_type} 'mix' mixes the images"):
         set_batch(built)
+
+
+def test_several_inputs_have_one_batch():
+    built = model(
+        [helper.make_node("Add", ["x", "z"], ["y"], name="a")],
+        {"x": (np.float32, [2, 3]), "z": (np.float32, [2, 3])},
+        ["y"],
+        {},
+    )
+    set_batch(built)
+    assert [info.type.tensor_type.shape.dim[0].dim_value for info in built.graph.input] == [1, 1]
+    built.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    with pytest.raises(ModelError, match="different batches \\('x' 4, 'z' 1\\)"):
+        set_batch(built)

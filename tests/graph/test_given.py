@@ -6,6 +6,7 @@ from onnx import helper
 from onnx_models import model, node
 
 from superlip.graph.given import Given, GivenError
+from superlip.graph.images import ImageInput
 
 
 def relu_and_flatten(**other):
@@ -37,3 +38,16 @@ def test_what_onnx_runtime_refuses():
     built = model([helper.make_node("NoSuchOperator", ["x"], ["y"])], {"x": (np.float32, [1])}, ["y"], {})
     with pytest.raises(GivenError, match="ONNX Runtime cannot run the model as given"):
         Given(built.SerializeToString(), "x").run(np.zeros((1, 1), np.float32))
+
+
+def test_several_inputs():
+    shapes = {"x": (np.float32, ["N", 2, 3]), "z": (np.uint8, ["N", 2])}
+    nodes = [node("Relu", ["x"], ["a"]), helper.make_node("Identity", ["z"], ["b"])]
+    parts = ImageInput("z", (2,), "uint8"), ImageInput("x", (2, 3))  # in another order than the model has them
+    given = Given(model(nodes, shapes, ["a", "b"], {}).SerializeToString(), "", parts)
+    images = np.random.default_rng(0).integers(-9, 9, (4, 8)).astype(np.float32)
+    images[:, :2] = np.abs(images[:, :2])
+    found = given.run(images)
+    np.testing.assert_array_equal(found["b"], images[:, :2].astype(np.uint8))
+    np.testing.assert_array_equal(found["a"], np.maximum(images[:, 2:], 0).reshape(4, 2, 3))
+    assert given.tensors == {"x", "z", "a", "b"}

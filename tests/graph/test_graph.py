@@ -8,7 +8,7 @@ from onnx import helper
 from onnx_models import model
 
 from superlip.graph.errors import ModelError
-from superlip.graph.onnx.validate.graph import check_kinds, sort_nodes, take_image
+from superlip.graph.onnx.validate.graph import check_kinds, sort_nodes, take_images
 
 
 def chain(order):
@@ -58,11 +58,18 @@ def test_control_flow_and_dynamic_quantization():
 def test_images_of_no_fixed_size(shape, why):
     built = model([helper.make_node("Relu", ["x"], ["y"], name="r")], {"x": (np.float32, shape)}, ["y"], {})
     with pytest.raises(ModelError, match=why):
-        take_image(built, "net")
+        take_images(built, "net")
 
 
 def test_inputs_that_are_constants_go():
     nodes = [helper.make_node("Add", ["x", "c"], ["y"], name="a")]
     built = model(nodes, {"c": (np.float32, [4]), "x": (np.float32, ["N", 4])}, ["y"], {"c": np.zeros(4, np.float32)})
-    take_image(built, "net")
+    take_images(built, "net")
     assert [i.name for i in built.graph.input] == ["x"]
+
+
+def test_inputs_that_nobody_takes_go_and_others_stay_in_order():
+    shapes = {name: (np.float32, ["N", 4]) for name in ("unused", "b", "a")}
+    built = model([helper.make_node("Add", ["a", "b"], ["y"], name="n")], shapes, ["y"], {})
+    take_images(built, "net")
+    assert [i.name for i in built.graph.input] == ["b", "a"]

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import FloatNet, model, node
+from several_inputs import image_and_vector
 
 from superlip import api, golden, graph
-from superlip.graph.images import ImageInput, read_images, read_labels
+from superlip.graph.images import ImageInput, read_images, read_labels, unused_arrays
 from superlip.run.images import DataError, Images, load_images, range_warnings
 
 SHAPE = (3, 4, 6)
@@ -377,3 +378,65 @@ def test_damaged_files_are_images_or_a_data_error(tmp_path, content, data):
         assert "\n" not in str(error) and str(path) in str(error)
     else:
         assert images.shape[1:] == SHAPE and np.isfinite(images).all()
+
+
+# ---- several inputs
+
+LEFT, RIGHT = ImageInput("left", (2, 3)), ImageInput("right", (4,), "uint8")
+BOTH = ImageInput.of([LEFT, RIGHT])
+
+
+def of_both(count=3):
+    rng = np.random.default_rng(0)
+    return {
+        "left": rng.normal(size=(count, 2, 3)).astype(np.float32),
+        "right": rng.integers(0, 256, (count, 4), np.uint8),
+    }
+
+
+def test_several_inputs_are_one_flat_image(tmp_path):
+    arrays = of_both()
+    assert BOTH.shape == (10,) and BOTH.dtype == "float32" and ImageInput.of([LEFT]) is LEFT
+    for source in (
+        arrays,
+        saved(tmp_path, labels=LABELS, other=IMAGES, **arrays),
+        {n: a[:1] for n, a in arrays.items()},
+    ):
+        images = read_images(source, BOTH)
+        for part, array in zip(BOTH.split(images), arrays.values(), strict=True):
+            np.testing.assert_array_equal(part, array[: len(part)])
+            assert part.dtype == array.dtype
+        np.testing.assert_array_equal(read_images(images, BOTH), images)
+    assert ImageInput.of([RIGHT, RIGHT]).dtype == "uint8"
+
+
+def test_labels_beside_several_inputs(tmp_path):
+    path = saved(tmp_path, labels=LABELS[:3], other=IMAGES, **of_both())
+    np.testing.assert_array_equal(read_labels(path, BOTH, 3, 4), LABELS[:3])
+    assert unused_arrays(path, BOTH) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"right": None}, "the model has 2 inputs, and no array is named 'right': input 'right' takes uint8"),
+        ({"right": np.zeros((2, 4), np.uint8)}, "2 images; 'left' has 3"),
+        ({"right": np.zeros((3, 5), np.uint8)}, "holds uint8 of shape \\(3, 5\\); input 'right' takes"),
+        ({"right": np.zeros((3, 4), np.float32)}, "one of integers takes the model's own numbers"),
+        ({"left": np.full((3, 2, 3), np.nan)}, "18 NaN"),
+    ],
+)
+def test_arrays_that_are_not_those_of_several_inputs(change, why):
+    arrays = {name: array for name, array in (of_both() | change).items() if array is not None}
+    with pytest.raises(DataError, match=why):
+        read_images(arrays, BOTH)
+
+
+def test_each_input_has_a_range_of_its_own():
+    built, images = image_and_vector()
+    found = graph.load(built, calibrate=images)
+    assert load_images(None, found, images).warnings == []
+    (warning,) = load_images(None, found, images | {"vector": 100 * images["vector"]}).warnings
+    assert "input 'vector' is quantized for" in warning
+    made = load_images(None, found, limit=3)
+    assert made.images.shape == (3, 197) and made.warnings == []

@@ -28,6 +28,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from ort_quantizer import Images
 from paths import LIGHT
 
+import superlip
 from superlip import golden, graph
 from superlip.graph import ir
 from superlip.graph.session import open_session
@@ -249,8 +250,12 @@ def test_nothing_to_accelerate():
 
 
 def test_two_inputs():
-    conv = helper.make_node("Add", ["x", "y"], ["z"], name="add")
-    refused(model([conv], {n: (np.float32, [1, 3, 4, 4]) for n in "xy"}, ["z"], {}), "2 inputs")
+    add = helper.make_node("Add", ["x", "y"], ["z"], name="add")
+    net = model([add], {n: (np.float32, [1, 3, 4, 4]) for n in "xy"}, ["z"], {})
+    images = {name: np.full((1, 3, 4, 4), number, np.float32) for name, number in (("x", 3), ("y", -40))}
+    (sums,) = superlip.predict(net, images, calibrate=images).values()
+    np.testing.assert_allclose(sums, -37, atol=0.15)
+    refused(net, "a dict of arrays by the inputs' names", random_weights=None)
 
 
 def test_no_exception_but_model_error_from_damaged_files(tmp_path):

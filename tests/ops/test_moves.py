@@ -62,3 +62,9 @@ def test_which_reshape_is_the_hosts():
     host = spec_of(node).on_host({"x": same, "y": other})
     assert (host.name, host.inputs, host.output, host.onnx_names) == ("r", ("x",), "y", ("R",))
     np.testing.assert_array_equal(apply(host, [IMAGE], {"x": same, "y": other}), IMAGE.reshape(2, 4, 8, 6))
+
+
+def test_one_of_several_inputs():
+    whole = IMAGE.reshape(2, -1, 1, 1)
+    found = moved(ir.Part, (2, 4, 6), whole, first=24)
+    np.testing.assert_array_equal(found, IMAGE[:, 1:3])

@@ -24,31 +24,38 @@ def set_batch(model: ModelProto) -> None:
     Parameters
     ----------
     model : ModelProto
-        With one input.
+        Its inputs are images, of one batch.
 
     Raises
     ------
     ModelError
-        If a node mixes the images of its batch; the text names it.
+        If a node mixes the images of its batch, or inputs have different ones; the text names it.
     """
-    image = model.graph.input[0]
-    batch = (static_shape(image) or (None,))[0]
-    image.type.tensor_type.shape.dim[0].dim_value = 1
+    images = list(model.graph.input)
+    batches = {(static_shape(image) or (None,))[0]: image.name for image in images}
+    batch = max((size for size in batches if size is not None), default=None)
+    if batch is not None and batch > 1 and len(batches) > 1:
+        found = ", ".join(f"{name!r} {'open' if size is None else size}" for size, name in batches.items())
+        raise ModelError(f"the model's inputs have different batches ({found}): export it with a batch of 1 for all")
+    for image in images:
+        image.type.tensor_type.shape.dim[0].dim_value = 1
     if batch == 1:
         return
     for output in model.graph.output:  # shapes that mention the old batch
         if output.type.tensor_type.HasField("shape"):
             output.type.tensor_type.ClearField("shape")
     if batch is not None and batch > 1:
-        _fold(model, image, batch)
+        _fold(model, images, batch)
 
 
-def _fold(model, image, batch):
+def _fold(model, images, batch):
     """Put 1 where constants name the batch, and compare the sizes of all tensors before and after."""
-    size = image.type.tensor_type.shape.dim[0]
-    size.dim_value = batch
+    sizes = [image.type.tensor_type.shape.dim[0] for image in images]
+    for size in sizes:
+        size.dim_value = batch
     before = _shapes(model, strict=False)
-    size.dim_value = 1
+    for size in sizes:
+        size.dim_value = 1
     _change_targets(model.graph, before, batch)
     try:
         after = _shapes(model, strict=True)

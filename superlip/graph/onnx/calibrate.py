@@ -5,20 +5,23 @@ import onnx
 from numpy.typing import NDArray
 
 from superlip.graph.errors import ModelError, one_line
+from superlip.graph.images import ImageInput, parts_of
 from superlip.graph.session import open_session
+
+from .onnxtools import fixed_shape
 
 __all__ = ["observe_ranges"]
 
 
 def observe_ranges(model: onnx.ModelProto, images: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of every float tensor that a model computes, and of its input.
+    """Smallest and largest value of every float tensor that a model computes, and of its inputs.
 
     Parameters
     ----------
     model : ModelProto
-        With one input; all names unique.
+        All names unique.
     images : ndarray float32, shape (N, ...)
-        Each is fed alone.
+        Each is fed alone; of several inputs (N, elements), as ``ImageInput.joined`` gives them.
 
     Returns
     -------
@@ -29,8 +32,10 @@ def observe_ranges(model: onnx.ModelProto, images: NDArray[np.float32]) -> dict[
     ModelError
         If ONNX Runtime can't run the model, or a value is not finite.
     """
-    source = model.graph.input[0].name
-    ranges = {source: (float(images.min()), float(images.max()))}
+    inputs = [ImageInput(info.name, fixed_shape(info)[1:]) for info in model.graph.input]
+    arrays = parts_of(images, inputs if len(inputs) > 1 else ())
+    given = {part.name: array for part, array in zip(inputs, arrays, strict=True)}
+    ranges = {name: (float(array.min()), float(array.max())) for name, array in given.items()}
     open_model = onnx.ModelProto.FromString(model.SerializeToString())
     names = [o for n in open_model.graph.node for o in n.output if o]
     del open_model.graph.output[:]
@@ -40,9 +45,9 @@ def observe_ranges(model: onnx.ModelProto, images: NDArray[np.float32]) -> dict[
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise ModelError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
     makers = {o: n for n in model.graph.node for o in n.output}
-    for image in images:
+    for number in range(len(images)):
         try:
-            results = session.run(names, {source: image[None]})
+            results = session.run(names, {name: array[number : number + 1] for name, array in given.items()})
         except Exception as error:
             raise ModelError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
         for name, array in zip(names, results, strict=True):

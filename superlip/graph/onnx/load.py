@@ -44,8 +44,8 @@ def load(
     Parameters
     ----------
     path : path of an .onnx file, or ModelProto
-        A float model, a QDQ model or a QOperator model, with one image input.
-    calibrate : path of a .npz or .npy, or array (N, C, H, W), optional
+        A float model, a QDQ model or a QOperator model; its inputs are images, or vectors.
+    calibrate : path of a .npz or .npy, or array (N, C, H, W), or dict of arrays by input, optional
         Images for the quantization of a float model (``superlip.graph.images``).
     random_weights : int, optional
         Seed: placeholder weights (all equal) are replaced by random ones, and calibration images are made up.
@@ -170,7 +170,7 @@ class Loader:
 
     def _remember(self, graph):
         """Keep with the graph what it is held against."""
-        graph.given = Given(self.reference, graph.onnx_input)
+        graph.given = Given(self.reference, graph.onnx_input, input_of(graph).parts)
         graph.has_random_weights = self.has_random_weights
         graph.calibration = self.images
         if self.prepared is None and self.calibrate is not None:
@@ -179,18 +179,22 @@ class Loader:
 
     def _prepare(self, model: ModelProto) -> tuple[Prepared, NDArray]:
         """The float model ready for quantization, and images to calibrate it with."""
-        info = model.graph.input[0]
-        if info.type.tensor_type.elem_type != TensorProto.FLOAT:
-            raise ModelError(f"input {info.name!r} of a float model must be float32")
-        shape = fixed_shape(info)
+        for info in model.graph.input:
+            if info.type.tensor_type.elem_type != TensorProto.FLOAT:
+                raise ModelError(f"input {info.name!r} of a float model must be float32")
+        shapes = {info.name: fixed_shape(info) for info in model.graph.input}
+        takes = ImageInput.of([ImageInput(name, shape[1:]) for name, shape in shapes.items()])
         if self.calibrate is not None:
-            images = read_images(self.calibrate, ImageInput(info.name, shape[1:]), what="calibration images")
+            images = read_images(self.calibrate, takes, what="calibration images")
         elif self.random_weights is not None:
-            images = random_images(self.random_weights, shape)
+            made = [random_images(self.random_weights, shape) for shape in shapes.values()]
+            images = takes.joined(made) if takes.parts else made[0]
         else:
+            wanted = [f"an array of shape (N, {', '.join(map(str, shape[1:]))})" for shape in shapes.values()]
+            several = "a dict of arrays by the inputs' names"
             raise ModelError(
-                f"{self.name} is a float model: give calibration images (calibrate=FILE.npz or an array of "
-                f"shape (N, {', '.join(map(str, shape[1:]))})), a model that is quantized already, or "
+                f"{self.name} is a float model: give calibration images (calibrate=FILE.npz or "
+                f"{several if takes.parts else wanted[0]}), a model that is quantized already, or "
                 f"random_weights=SEED to try a graph without weights"
             )
         model = upgrade(model)

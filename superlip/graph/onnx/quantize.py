@@ -86,19 +86,20 @@ class _Writer:
         prepared.taken_in = {}
         prepared.between = set()
         self.consts, self.outputs = prepared.consts, prepared.outputs
-        self.input = prepared.model.graph.input[0].name
+        self.inputs = [info.name for info in prepared.model.graph.input]
         self.units = find_units(prepared, hosted)
         self.wanted = _wanted(self.units)
         self.for_host = _for_host(self.units)
         self.params, self.saturated = choose_params(
-            self.units, ranges, self.input, self.outputs, functools.partial(reach_of, prepared)
+            self.units, ranges, self.inputs, self.outputs, functools.partial(reach_of, prepared)
         )
         self.makers = {o: n.name for n in prepared.nodes for o in n.output}
         self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
 
     def model(self) -> ModelProto:
-        self._write_input()
+        for name in self.inputs:
+            self._write_input(name)
         for unit in self.units:
             self._write(unit)
         for name in dict.fromkeys(self.outputs):
@@ -158,11 +159,10 @@ class _Writer:
 
     # ---- nodes
 
-    def _write_input(self):
-        """The accelerator takes integers only: the floats of the input are what its integers stand for."""
-        operands = [self.input, *self._quantization(self.input)]
-        name = integers_of(self.input)
-        self.integers[self.input] = self._node("QuantizeLinear", operands, name, f"{self.input}/quantize")
+    def _write_input(self, name):
+        """The accelerator takes integers only: the floats of an input are what its integers stand for."""
+        operands = [name, *self._quantization(name)]
+        self.integers[name] = self._node("QuantizeLinear", operands, integers_of(name), f"{name}/quantize")
 
     def _node(self, op, inputs, result, name, *, domain="", **given):
         self.nodes.append(helper.make_node(op, inputs, [result], name=name, domain=domain, **given))

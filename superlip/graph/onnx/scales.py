@@ -42,7 +42,7 @@ class Params:
 def choose_params(
     units: Sequence[Unit],
     ranges: Mapping[str, tuple[float, float]],
-    source: str,
+    sources: Collection[str],
     outputs: Collection[str],
     reach: Callable[[Unit, tuple[float, float], Params], tuple[float, float]] | None = None,
 ) -> tuple[dict[str, Params], set[str]]:
@@ -56,9 +56,8 @@ def choose_params(
     ----------
     units : list of Unit
     ranges : dict of str to (low, high)
-    source : str
-        The input.
-    outputs : names
+    sources, outputs : names
+        The model's inputs and outputs.
     reach : function of (unit, range of what it takes, Params of its result), optional
         The part of the range in which the result of a unit that is a function changes.
 
@@ -66,7 +65,7 @@ def choose_params(
     -------
     (dict of str to Params, set of str: tensors that saturate where others clip them)
     """
-    first = {source: source}  # tensor -> the one at the root of its group
+    first = {name: name for name in sources}  # tensor -> the one at the root of its group
     limits: dict[str, list[Unit]] = {}
     others = set(outputs)
     padded = _padded(units, outputs)

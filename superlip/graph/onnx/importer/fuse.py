@@ -44,7 +44,7 @@ def _fused(maker: ir.Node, table: ir.Elements, before: ir.Value, after: ir.Value
 
 def remove_unused(graph: ir.Graph) -> None:
     """Drop nodes whose result nobody takes."""
-    needed = set(graph.outputs)
+    needed = {*graph.outputs, *(part.value for part in graph.parts)}
     kept = []
     for node in reversed(graph.nodes):
         if node.output in needed:

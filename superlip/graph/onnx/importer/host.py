@@ -216,7 +216,7 @@ def _island_of(importer: Importer, tensor: str) -> _Island:
             if producer.name not in wanted:
                 wanted.add(producer.name)
                 stack.extend((taken, producer.name) for taken in producer.input)
-        elif name == importer.input:
+        elif name in importer.inputs:
             raise Unhostable(f"the model's input {name!r} is used without being quantized", reader)
         else:
             raise Unhostable(f"nothing gives {name!r}", reader)

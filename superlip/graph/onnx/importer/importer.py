@@ -16,7 +16,7 @@ from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
 from superlip.graph.onnx.views import View, first_impossible, layout_nodes
 
-from .states import Hosted, Params, Pending, Unsupported
+from .states import Hosted, ModelInput, Params, Pending, Unsupported
 from .tables import float_table
 from .weights import Quantized, real_constant
 
@@ -42,11 +42,7 @@ class Importer:
         self.name = name
         self.element = INT8
         self.opsets = opset(model)
-        self.input = ""
-        self.input_shape: tuple[int, ...] = ()
-        self.input_order: tuple[int, ...] = ()
-        self.input_type = ""
-        self.value_input: str | None = None
+        self.inputs: dict[str, ModelInput] = {}
         self.consts = constants(model.graph)
         self.views: dict[str, View] = {}
         self.floats: dict[str, View | Pending] = {}

@@ -64,13 +64,14 @@ def quantize(importer: Importer, node: NodeProto) -> None:
     source, output = node.input[0], node.output[0]
     params = importer.params_made(node)
     importer.done(node, "folded", "scale and zero point")
-    if source != importer.input:
+    taken = importer.inputs.get(source)
+    if taken is None:
         importer.views[output] = _quantized(importer, source, params, output, node)
-    elif importer.value_input is None:
-        set_input(importer, output, params)
-        importer.views[output] = input_view(importer, output)
+    elif taken.value is None:
+        set_input(importer, taken, output, params)
+        importer.views[output] = input_view(taken)
     else:
-        first = input_view(importer, importer.value_input)
+        first = input_view(taken)
         importer.views[output] = importer.requantize(first, params, output, (node.name,))
         if importer.params_of(first) != params:
             importer.notes.append(f"input {source!r} is quantized twice; the second time from the first result")

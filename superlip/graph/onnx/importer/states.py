@@ -9,10 +9,11 @@ from onnx import NodeProto
 
 from superlip.element import INT8, ElementType
 from superlip.graph import ir
+from superlip.graph.images import ImageInput
 from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.views import View
 
-__all__ = ["Hosted", "Params", "Pending", "Unhostable", "Unsupported"]
+__all__ = ["Hosted", "ModelInput", "Params", "Pending", "Unhostable", "Unsupported"]
 
 
 class Unsupported(Exception):
@@ -25,6 +26,26 @@ class Unsupported(Exception):
 
 class Unhostable(Unsupported):
     """Why not even the host can run a node."""
+
+
+@dataclass
+class ModelInput:
+    """One of the model's image inputs.
+
+    ``shape`` is with the batch, ``order`` are its axes, without the batch, that are C, H, W (() as they are), and
+    ``dtype`` is numpy's name of its type. ``value`` is None until somebody says its scale.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    order: tuple[int, ...] = ()
+    value: str | None = None
+
+    @property
+    def takes(self) -> ImageInput:
+        """What its images must be."""
+        return ImageInput(self.name, self.shape[1:], self.dtype)
 
 
 @dataclass(frozen=True)

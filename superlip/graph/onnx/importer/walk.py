@@ -14,7 +14,7 @@ from .fuse import fuse_tables, remove_unused
 from .host import on_host, ordered_by_host
 from .importer import Importer
 from .layout import layout
-from .model_input import take_input
+from .model_input import join_inputs, take_inputs
 from .qoperator_ops import QOPERATOR_OPS
 from .quantization import dequantize, quantize
 from .states import Unhostable, Unsupported
@@ -43,20 +43,21 @@ def import_model(
     outputs = _run(importer)
     if importer.unsupported:
         return None, importer
-    if importer.value_input is None:
-        raise ModelError(f"the model's input {importer.input!r} is never quantized: no layer would be accelerated")
+    whole, parts = join_inputs(importer)
+    taken = next(iter(importer.inputs.values()))
     graph = ir.Graph(
         name=name,
         values=importer.values,
         nodes=importer.nodes,
-        input=importer.value_input,
+        input=whole,
         outputs=[value for _, value in outputs],
         model=model.SerializeToString(),
         notes=list(importer.notes),
-        onnx_input=importer.input,
-        onnx_input_shape=importer.input_shape[1:],
-        onnx_input_order=importer.input_order,
-        onnx_input_type=importer.input_type,
+        onnx_input="" if parts else taken.name,
+        onnx_input_shape=() if parts else taken.shape[1:],
+        onnx_input_order=() if parts else taken.order,
+        onnx_input_type=taken.dtype,
+        parts=parts,
         onnx_outputs=[tensor for tensor, _ in outputs],
         onnx_output_shapes=importer.output_shapes,
         integer_outputs=frozenset(tensor for tensor, _ in outputs if tensor in importer.views),
@@ -80,7 +81,7 @@ def _run(importer: Importer) -> list[tuple[str, str]]:
     """Take all nodes: (tensor, value) of each output. Raises ModelError where the model as a whole is unusable."""
     graph = importer.model.graph
     name_nodes(graph)
-    take_input(importer)
+    take_inputs(importer)
     for node in graph.node:
         try:
             _node(importer, node)

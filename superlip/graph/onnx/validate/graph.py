@@ -10,7 +10,7 @@ from superlip.graph.onnx.batch import set_batch
 from superlip.graph.onnx.input_shape import open_axes, shapes_text
 from superlip.graph.onnx.onnxtools import label, static_shape
 
-__all__ = ["check_kinds", "sort_nodes", "take_image"]
+__all__ = ["check_kinds", "sort_nodes", "take_images"]
 
 _DYNAMIC = frozenset(
     ["DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"]
@@ -76,16 +76,24 @@ def _is_sorted(graph, makers):
     return True
 
 
-def take_image(model: ModelProto, name: str) -> None:
-    """One input is the image, of a known size; its batch becomes 1, and inputs that are constants go, in place."""
+def take_images(model: ModelProto, name: str) -> None:
+    """Inputs are images, of known sizes; their batch becomes 1, and those that are constants or unused go, in place."""
     graph = model.graph
     initializers = {i.name for i in graph.initializer}
     images = [i for i in graph.input if i.name not in initializers]
     used = {i for n in graph.node for i in n.input}
-    images = [i for i in images if i.name in used] or images
-    if len(images) != 1:
-        raise ModelError(f"{name} has {len(images)} inputs ({[i.name for i in images]}); one image input is supported")
-    info = images[0]
+    images = [i for i in images if i.name in used] or images[:1]
+    if not images:
+        raise ModelError(f"{name} has no input: an image input is wanted")
+    for info in images:
+        _check_image(info)
+    del graph.input[:]
+    graph.input.extend(images)
+    model.ir_version = max(model.ir_version, 4)  # before 4 every initializer had to be an input too
+    set_batch(model)
+
+
+def _check_image(info):
     shape = static_shape(info)
     if shape is None or len(shape) not in (2, 3, 4):
         rank = "no shape" if shape is None else f"shape {shape}"
@@ -98,7 +106,3 @@ def take_image(model: ModelProto, name: str) -> None:
             f"the accelerator is planned; choose them with --input-shape {info.name}=1,{example} (input_shape= in "
             f"Python), or export the model with a fixed image size"
         )
-    del graph.input[:]
-    graph.input.append(info)
-    model.ir_version = max(model.ir_version, 4)  # before 4 every initializer had to be an input too
-    set_batch(model)

@@ -4,7 +4,7 @@ from collections.abc import Container
 
 from onnx import ModelProto
 
-from .graph import sort_nodes, take_image
+from .graph import sort_nodes, take_images
 from .nodes import check_node
 from .runtime import may_abort, with_runtime
 from .sizes import check_sizes, inferred, skeleton
@@ -33,7 +33,7 @@ def validate(model: ModelProto, name: str, refused: Container[str] = ()) -> None
     """
     sort_nodes(model.graph, name)
     del model.graph.value_info[:]  # what follows from the rest, unless it is wrong
-    take_image(model, name)
+    take_images(model, name)
     light = skeleton(model)
     shapes = inferred(light)
     check_sizes(light, shapes)
