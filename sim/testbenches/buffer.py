@@ -111,12 +111,16 @@ async def random_traffic(dut):
     top = (1 << 20) - 1
 
     def address():
+        if pair is not None:
+            return r.choice(pair)
         if r.random() < 0.8:
             return r.choice(hot)
         beside = r.choice(hot) ^ 1 << r.randrange(20)  # often outside by one bit
         return r.choice([beside, beside, beside, model.size, model.size + r.choice(hot), top, r.randint(0, top)])
 
     for _ in range(3000):
+        # Every third cycle all want one of two words whose addresses differ in a bit, inside or out.
+        pair = (word := r.choice(hot), word ^ 1 << r.randrange(20)) if r.random() < 0.35 else None
         for index in range(len(reads.ports)):
             reads.ask(index, **({"addr": address()} if r.random() < 0.6 else {}))
         for index in range(len(writes.ports)):

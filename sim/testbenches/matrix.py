@@ -6,6 +6,7 @@ from cocotb.triggers import RisingEdge
 
 from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
+from superlip.rtl.feed import Feed
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.matrix import MatrixUnit, model, pixel_latency
 from superlip.rtl.ports import READ_LATENCY, UnitError, instruction_layout
@@ -54,6 +55,24 @@ class Buffer:
                 port["data"].value = int.from_bytes(self.words[address].tobytes(), "little")
 
 
+def some(rng, bits):
+    """A number of so many bits, more often a small one than not, or the largest."""
+    return rng.choice(
+        (rng.randint(0, 4), rng.getrandbits(bits), rng.getrandbits(rng.randint(1, bits)), (1 << bits) - 1)
+    )
+
+
+def addresses(fields):
+    """Of the pixels of a MATMUL instruction, in its order: ndarray int64; those of padding are -1."""
+    f = fields
+    ahead = (1 << f["fold"]) - 1
+    n, ky, kx, r, c = np.ogrid[: f["n_tiles"], : f["kh"], : f["kw"], : f["rows"], : f["cols"] + ahead]
+    y = f["y0"] + r * f["stride_y"] + ky * f["dilation_y"]
+    x = f["x0"] + c * f["stride_x"] + kx * f["dilation_x"]
+    inside = (y >= 0) & (y < f["height"]) & (x >= 0) & (x < f["width"])
+    return np.where(inside, f["act"] + n * f["plane"] + y * f["pitch"] + x, -1).reshape(-1)
+
+
 class Testbench:
     """The unit with its two buffers, instructions for both units, and what the accumulators should hold."""
 
@@ -74,7 +93,12 @@ class Testbench:
         self.weight_buffer = Buffer(dut, "weight_read", self.weights, rng=self.rng, refuse=refuse_weights)
         self.feeds = Source(dut, "feed__instr", rng=self.rng, idle=idle)
         self.matmuls = Source(dut, "matmul__instr", rng=self.rng, idle=idle)
-        self.cycle, self.done = 0, {"feed": [], "matmul": []}
+        self.cycle, self.done, self.senders = 0, {"feed": [], "matmul": []}, []
+        self.working, self.stalled = {"feed": 0, "matmul": 0}, {"feed": 0, "matmul": 0}
+        self.signals = {
+            unit: (source, *(getattr(dut, f"{unit}__{name}") for name in ("done", "busy", "stalled")))
+            for unit, source in (("feed", self.feeds), ("matmul", self.matmuls))
+        }
 
     async def start(self):
         for name in ("feed__halt", "matmul__halt", "acc_read__valid", "acc_read__addr"):
@@ -84,13 +108,45 @@ class Testbench:
             cocotb.start_soon(task)
         return self
 
+    async def restart(self):
+        """Reset, in whatever state the units are; buffers and weights stay."""
+        for task in self.senders:
+            task.cancel()
+        self.senders.clear()
+        self.feeds.valid.value = self.matmuls.valid.value = 0
+        self.dut.rst.value = 1
+        await tick(self.dut, 2 + READ_LATENCY)
+        self.dut.rst.value = 0
+        self.act_buffer.accepted.clear()
+        self.weight_buffer.accepted.clear()
+        self.done, self.working = {"feed": [], "matmul": []}, {"feed": 0, "matmul": 0}
+        await tick(self.dut)
+
+    def send(self, feeds, matmuls):
+        """Offer instructions to both units from now on."""
+        self.senders.append(cocotb.start_soon(self.feeds.send(feeds)))
+        self.senders.append(cocotb.start_soon(self.matmuls.send(matmuls)))
+
     async def _watch(self):
+        dut = self.dut
         while True:
-            await RisingEdge(self.dut.clk)
-            for unit, cycles in self.done.items():
-                if getattr(self.dut, f"{unit}__done").value == 1:
-                    cycles.append(self.cycle)
+            await RisingEdge(dut.clk)
+            if dut.rst.value == 0:
+                self._look_at("feed", self.weight_buffer.port)
+                self._look_at("matmul", self.act_buffer.port)
             self.cycle += 1
+
+    def _look_at(self, unit, port):
+        """``busy`` from the cycle after an instruction was taken until it is done; ``stalled`` by a refused read."""
+        instr, done, busy, stalled = self.signals[unit]
+        assert busy.value == (self.working[unit] > 0), f"{unit} is busy, or not, with {self.working[unit]}"
+        self.working[unit] += instr.valid.value == 1 and instr.ready.value == 1
+        if done.value == 1:
+            self.done[unit].append(self.cycle)
+            self.working[unit] -= 1
+        if port["valid"].value == 1:
+            assert stalled.value != port["ready"].value, f"{unit} stalled: {stalled.value}"
+        self.stalled[unit] += int(stalled.value)
 
     def feed(self, weights, sets, rows):
         """A FEED instruction and its weight sets. Columns that it does not load keep what they had."""
@@ -131,6 +187,58 @@ class Testbench:
             "acc": r.randint(0, self.config.acc_words - rows * cols), "accumulate": 0, "fold": r.choice((0, 0, 1, 2)),
         }  # fmt: skip
 
+    def wide_fields(self):
+        """Fields of a MATMUL instruction of few pixels, any of which may be as large as the format has it.
+
+        One pixel, often just inside or just outside its source, is chosen first, and the source put around it.
+        """
+        r = self.rng
+        rows, cols = r.choice(((1, 1), (1, 3), (3, 1), (2, 2)))
+        kh, kw, n_tiles = r.choice(
+            ((1, 1, 1), (2, 3, 2), (r.randint(4, 40), 1, 1), (1, r.randint(4, 40), 1), (1, 1, 30))
+        )
+        fields = {
+            "rows": rows, "cols": cols, "kh": kh, "kw": kw, "n_tiles": n_tiles, "fold": r.choice((0, 0, 1, 2)),
+            "height": some(r, 12) or 1, "width": some(r, 12) or 1, "pitch": some(r, 12), "accumulate": 0,
+            "zero_point": r.randint(*INT8.bounds), "acc": r.randint(0, self.config.acc_words - rows * cols),
+        }  # fmt: skip
+        fields |= {name: some(r, 8) for name in ("stride_y", "stride_x", "dilation_y", "dilation_x")}
+        for first, size, step, dilation, count, kernel in (
+            ("y0", "height", "stride_y", "dilation_y", rows, kh), ("x0", "width", "stride_x", "dilation_x", cols, kw),
+        ):  # fmt: skip
+            there = r.choice((-1, 0, fields[size] - 1, fields[size], r.randrange(fields[size])))
+            there -= r.randrange(count) * fields[step] + r.randrange(kernel) * fields[dilation]
+            fields[first] = max(-(1 << 12), min((1 << 12) - 1, there))
+        return fields | {"act": 0, "plane": 0}
+
+    def wide_inside(self):
+        """Such fields of which all pixels are in the buffer, often at one of its ends."""
+        while True:
+            fields = self.wide_fields()
+            last = int(addresses(fields).max())
+            room = self.config.act_words - 1 - last
+            if last < 0:
+                return fields | {"act": some(self.rng, 20), "plane": some(self.rng, 20)}
+            if room >= 0:
+                plane = self.rng.randint(0, room // fields["n_tiles"])
+                room -= plane * (fields["n_tiles"] - 1)
+                return fields | {"plane": plane, "act": self.rng.choice((0, room, self.rng.randint(0, room)))}
+
+    def wide_outside(self):
+        """Such fields, the counts included, with a pixel outside the buffer in one of the first passes; its address."""
+        r = self.rng
+        while True:
+            fields = self.wide_fields()
+            fields[r.choice(("kh", "kw", "n_tiles"))] |= 1 << r.randrange(8)
+            fields["n_tiles"] |= r.choice((0, 1 << r.randrange(12)))
+            bits = r.choice((20, (self.config.act_words - 1).bit_length()))
+            fields |= {"act": some(r, bits), "plane": some(r, bits)}
+            where = addresses(fields)
+            wrong = int(np.argmax(where >= self.config.act_words))
+            passes = fields["n_tiles"] * fields["kh"] * fields["kw"]
+            if where[wrong] >= self.config.act_words and wrong * passes < 40 * len(where):
+                return fields, int(where[wrong])
+
     async def finished(self, feeds, matmuls, *, within=20000):
         """Wait until so many instructions are done."""
         for _ in range(within):
@@ -139,25 +247,27 @@ class Testbench:
             await tick(self.dut)
         raise AssertionError(f"hangs with {len(self.done['feed'])} and {len(self.done['matmul'])} instructions done")
 
-    async def read(self, address):
-        """One accumulator word, read as VECTOR does."""
-        dut = self.dut
-        dut.acc_read__addr.value, dut.acc_read__valid.value = address, 1
-        await RisingEdge(dut.clk)
-        while dut.acc_read__ready.value == 0:
-            await RisingEdge(dut.clk)
-        dut.acc_read__valid.value = 0
-        for _ in range(READ_LATENCY):
-            assert dut.acc_read__data_valid.value == 0
-            await RisingEdge(dut.clk)
-        assert dut.acc_read__data_valid.value == 1
-        return np.frombuffer(int(dut.acc_read__data.value).to_bytes(4 * self.config.tm, "little"), np.int32)
-
     async def check(self, addresses, expected=None):
+        """Read accumulator words as VECTOR does, one a cycle or with pauses."""
+        dut, left, coming = self.dut, list(addresses), [None] * READ_LATENCY
         expected = self.acc if expected is None else expected
-        for address in addresses:
-            got = await self.read(address)
-            assert (got == expected[address]).all(), f"accumulator {address}: {got} is not {expected[address]}"
+        asked, pause = None, 0.0
+        while left or asked is not None or any(address is not None for address in coming):
+            if asked is None and left and self.rng.random() >= pause:
+                asked, pause = left.pop(0), 0.3
+            dut.acc_read__valid.value = asked is not None
+            dut.acc_read__addr.value = self.rng.randrange(self.config.acc_words) if asked is None else asked
+            await RisingEdge(dut.clk)
+            address = coming.pop(0)
+            assert dut.acc_read__data_valid.value == (address is not None)
+            if address is not None:
+                word = int(dut.acc_read__data.value).to_bytes(4 * self.config.tm, "little")
+                got = np.frombuffer(word, np.int32)
+                assert (got == expected[address]).all(), f"accumulator {address}: {got} is not {expected[address]}"
+            accepted = asked is not None and dut.acc_read__ready.value == 1
+            coming.append(asked if accepted else None)
+            asked = None if accepted else asked
+        dut.acc_read__valid.value = 0
 
 
 async def run_random(testbench, jobs):
@@ -170,8 +280,7 @@ async def run_random(testbench, jobs):
         matmuls.append(instruction(Opcode.MATMUL, **fields))
         testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
         written |= set(range(fields["acc"], fields["acc"] + fields["rows"] * fields["cols"]))
-    cocotb.start_soon(testbench.feeds.send(feeds))
-    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    testbench.send(feeds, matmuls)
     await testbench.finished(len(feeds), len(matmuls))
     assert testbench.dut.matmul__busy.value == 0 or testbench.done["matmul"][-1] == testbench.cycle - 1
     await testbench.check(sorted(written))
@@ -238,8 +347,7 @@ async def one_row_sets(dut):
         fields = fields | {"kh": 1, "kw": 3, "accumulate": 1}
         testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
         matmuls.append(instruction(Opcode.MATMUL, **fields))
-    cocotb.start_soon(testbench.feeds.send(feeds))
-    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    testbench.send(feeds, matmuls)
     await testbench.finished(len(feeds), len(matmuls))
     await testbench.check([7])
 
@@ -264,8 +372,7 @@ async def full_speed(dut):
         testbench.acc = model(job, testbench.act, np.array(sets), testbench.acc)
         pixels.append(count * job["rows"] * job["cols"])
         passes += count
-    cocotb.start_soon(testbench.feeds.send(feeds))
-    cocotb.start_soon(testbench.matmuls.send(matmuls))
+    testbench.send(feeds, matmuls)
     await testbench.finished(len(jobs), len(jobs))
     cycles = [cycle for cycle, _ in testbench.act_buffer.accepted]
     assert cycles == list(range(cycles[0], cycles[0] + sum(pixels))), "a bubble between two pixels"
@@ -306,6 +413,36 @@ async def vector_reads_alongside(dut):
         sender = cocotb.start_soon(testbench.matmuls.send(words[i + 3 : i + 4]))
 
 
+@cocotb.test()
+async def wide_instructions(dut):
+    """Fields up to the largest, of few pixels, at the borders of source and buffer."""
+    testbench = await Testbench(dut).start()
+    await run_random(testbench, [testbench.wide_inside() for _ in range(40)])
+
+
+@cocotb.test()
+async def reads_ahead(dut):
+    """FEED loads a set and reads as many words ahead as its queue holds, and none more until they are wanted."""
+    testbench = await Testbench(dut).start()
+    tm, reads = testbench.config.tm, testbench.weight_buffer.accepted
+    for rows in (tm, 3):
+        await testbench.restart()
+        first, sets = testbench.feed(0, 1, tm)
+        word, more = testbench.feed(100, 20, rows)
+        testbench.send([first, word], [])
+        for passes in range(1, 4):
+            await tick(dut, 60)
+            assert len(reads) == tm + (passes - 1) * rows + Feed.QUEUE_WORDS
+            before = testbench.stalled["feed"]
+            await tick(dut, 10)
+            assert testbench.stalled["feed"] == before + 10
+            fields = simple(testbench)
+            testbench.acc = model(fields, testbench.act, np.array([*sets, *more][passes - 1 :][:1]), testbench.acc)
+            testbench.send([], [instruction(Opcode.MATMUL, **fields)])
+            await testbench.finished(0, passes)
+            await testbench.check(range(16))
+
+
 def simple(testbench, **changes):
     """A good instruction of one pass, changed."""
     return {
@@ -314,20 +451,19 @@ def simple(testbench, **changes):
     } | changes  # fmt: skip
 
 
-async def stops(testbench, unit, code, syndrome, done):
+async def stops(testbench, unit, code, syndrome, done, *, within=400):
     """The unit raises this error, after so many instructions, and never anything again."""
     dut = testbench.dut
     error, done_port = getattr(dut, f"{unit}__error"), getattr(dut, f"{unit}__done")
-    for _ in range(400):
+    for _ in range(within):
         await RisingEdge(dut.clk)
         if int(error.value) & 1:
             break
-    assert int(error.value) == 1 | code << 1 | syndrome << 5, f"{int(error.value):#x}"
-    assert len(testbench.done[unit]) == done
-    for _ in range(100):
+        assert int(error.value) == 0 or unit == "feed"
+    for _ in range(60):
+        assert int(error.value) == 1 | code << 1 | syndrome << 5, f"{int(error.value):#x}"
+        assert len(testbench.done[unit]) == done and done_port.value == 0
         await RisingEdge(dut.clk)
-        assert int(error.value) == 1 | code << 1 | syndrome << 5
-        assert done_port.value == 0
 
 
 @cocotb.test()
@@ -343,19 +479,32 @@ async def wrong_matmul(dut):
         ({"act": act_words + 5}, UnitError.ADDRESS, act_words + 5),
         ({"plane": (1 << 20) - 1, "n_tiles": 2}, UnitError.ADDRESS, (1 << 20) - 1),
     ]
+    testbench = await Testbench(dut).start()
     for changes, code, syndrome in mistakes:
-        testbench = await Testbench(dut).start()
+        await testbench.restart()
         good = simple(testbench, acc=20)
         bad = {"acc": 40} | simple(testbench) | {"acc": 40} | changes
         word, sets = testbench.feed(0, 8, testbench.config.tm)
         testbench.acc = model(good, testbench.act, np.array(sets[:1]), testbench.acc)
         testbench.acc = model(good | {"acc": 80}, testbench.act, np.array(sets[1:2]), testbench.acc)
         fields = (good, good | {"acc": 80}, bad, good | {"acc": 80})
-        cocotb.start_soon(testbench.feeds.send([word]))
-        cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **f) for f in fields]))
+        testbench.send([word], [instruction(Opcode.MATMUL, **f) for f in fields])
         await stops(testbench, "matmul", code, syndrome, 2)
         assert all(address < act_words for _, address in testbench.act_buffer.accepted)
         await testbench.check([*range(20, 36), *range(80, 96)])
+
+
+@cocotb.test()
+async def wide_mistakes(dut):
+    """A pixel outside the buffer, near the beginning of an instruction of whatever size."""
+    testbench = await Testbench(dut).start()
+    act_words = testbench.config.act_words
+    for _ in range(30):
+        await testbench.restart()
+        fields, address = testbench.wide_outside()
+        testbench.send([testbench.feed(0, 64, testbench.config.tm)[0]], [instruction(Opcode.MATMUL, **fields)])
+        await stops(testbench, "matmul", UnitError.ADDRESS, address, 0, within=1000)
+        assert all(address < act_words for _, address in testbench.act_buffer.accepted)
 
 
 @cocotb.test()
@@ -370,13 +519,13 @@ async def wrong_feed(dut):
         ({"weights": words}, UnitError.ADDRESS, words),
         ({"weights": (1 << 20) - 1}, UnitError.ADDRESS, (1 << 20) - 1),
     ]
+    testbench = await Testbench(dut).start()
     for changes, code, syndrome in mistakes:
-        testbench = await Testbench(dut).start()
+        await testbench.restart()
         good, sets = testbench.feed(11, 1, config.tm)
         bad = instruction(Opcode.FEED, **{"weights": 0, "sets": 1, "rows": config.tm} | changes)
         testbench.acc = model(simple(testbench), testbench.act, np.array(sets), testbench.acc)
-        cocotb.start_soon(testbench.feeds.send([good, bad, good]))
-        cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **simple(testbench))]))
+        testbench.send([good, bad, good], [instruction(Opcode.MATMUL, **simple(testbench))])
         await stops(testbench, "feed", code, syndrome, 1)
         assert all(address < words for _, address in testbench.weight_buffer.accepted)
         await testbench.finished(1, 1)
@@ -388,9 +537,7 @@ async def halts(dut):
     """With ``halt``, no read is issued and nothing more is accumulated."""
     testbench = await Testbench(dut).start()
     word, _ = testbench.feed(0, 9, testbench.config.tm)
-    cocotb.start_soon(testbench.feeds.send([word]))
-    fields = simple(testbench, kh=3, kw=3)
-    cocotb.start_soon(testbench.matmuls.send([instruction(Opcode.MATMUL, **fields)]))
+    testbench.send([word], [instruction(Opcode.MATMUL, **simple(testbench, kh=3, kw=3))])
     while len(testbench.act_buffer.accepted) < 40:
         await RisingEdge(dut.clk)
     dut.feed__halt.value = dut.matmul__halt.value = 1

@@ -11,8 +11,9 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
-from superlip.rtl.vector_model import VectorState
+from superlip.rtl.vector_model import Fields, Places, VectorState
 from superlip.sim.runner import case, rng
+from superlip.sim.testbenches import requantize
 from superlip.sim.testbenches._streams import start
 
 CASES = {"lanes8": {"lanes": 8}, "lanes16": {"lanes": 16}}
@@ -64,7 +65,7 @@ class Harness:
         self.act_port, self.acc_port = Memory(dut, "act_read", act, random), Memory(dut, "acc_read", acc, random)
         self.refuse_write = self.idle = 0.0
         self.writes, self.dones, self.error, self.cycle = [], [], None, 0
-        self.stalled = 0
+        self.stalled = self.working = 0
         self.queue = []
         dut.unit__instr__valid.value = dut.write__ready.value = dut.unit__halt.value = 0
 
@@ -78,12 +79,10 @@ class Harness:
         dut, offered = self.dut, False
         while True:
             await RisingEdge(dut.clk)
+            self._look_at(dut)
             self.act_port.edge(self.cycle)
             self.acc_port.edge(self.cycle)
             self._take_write()
-            if dut.unit__done.value == 1:
-                self.dones.append(self.cycle)
-            self.stalled += int(dut.unit__stalled.value)
             error = int(dut.unit__error.value)
             if error & 1 and self.error is None:
                 self.error = UnitError(error >> 1 & 15), error >> 5
@@ -95,6 +94,20 @@ class Harness:
             if offered:
                 dut.unit__instr__payload.value = self.queue[0]
             self.cycle += 1
+
+    def _look_at(self, dut):
+        """``busy`` from the cycle after an instruction was taken until the last is done; ``stalled`` by a refusal."""
+        assert dut.unit__busy.value == (self.working > 0), f"busy, or not, with {self.working} instructions"
+        self.working += dut.unit__instr__valid.value == 1 and dut.unit__instr__ready.value == 1
+        if dut.unit__done.value == 1:
+            self.dones.append(self.cycle)
+            self.working -= 1
+        reads = [port for port in (self.act_port, self.acc_port) if port.valid.value == 1]
+        if reads:
+            refused = any(port.ready.value == 0 for port in reads)
+            assert dut.unit__stalled.value == refused, f"stalled: {dut.unit__stalled.value}"
+        assert self.working or dut.unit__stalled.value == 0
+        self.stalled += int(dut.unit__stalled.value)
 
     def _take_write(self):
         dut = self.dut
@@ -154,6 +167,13 @@ def random_params(generator, kind, lanes):
     return params
 
 
+def some(random, bits):
+    """A number of so many bits, more often a small one than not, or the largest."""
+    return random.choice(
+        (random.randint(0, 4), random.getrandbits(random.randint(1, bits)), random.getrandbits(bits), (1 << bits) - 1)
+    )
+
+
 class Program:
     """Random instructions that stay inside the memories; knows which parameters the unit holds by then."""
 
@@ -199,6 +219,32 @@ class Program:
         return {"height": random.randint(1, 8), "width": random.randint(1, 8), "y0": random.randint(-4, 3),
                 "x0": random.randint(-4, 3), "kh": kh, "kw": kw, "stride_y": random.randint(0, 3),
                 "stride_x": random.randint(0, 3)}  # fmt: skip
+
+    def wide(self, op=None):
+        """An instruction whose source has any of the sizes of the format, around a pixel at one of its borders."""
+        random, body = self.random, self.instruction(op)
+        results = body["groups"] * body["rows"] * body["cols"]
+        fields = {name: some(random, 12) for name in ("height", "width", "pitch")}
+        fields |= {name: some(random, 8) for name in ("stride_y", "stride_x")} | {"kh": 1, "kw": 1}
+        if body["op"] in (VectorOp.MAX, VectorOp.SUM, VectorOp.REQUANTIZE):
+            fields[random.choice(("kh", "kw"))] = random.randint(1, max(1, 150 // results))
+        for first, size, step, count, kernel in (
+            ("y0", "height", "stride_y", "rows", "kh"), ("x0", "width", "stride_x", "cols", "kw"),
+        ):  # fmt: skip
+            there = random.choice((-1, 0, fields[size] - 1, fields[size]))
+            there -= random.randrange(body[count]) * fields[step] + random.randrange(fields[kernel])
+            fields[first] = max(-(1 << 12), min((1 << 12) - 1, there))
+        words = ACC_WORDS if body["op"] == VectorOp.REQUANTIZE else DEST
+        places = Places(None, Fields(body | fields | {"source": 0, "plane": 0}))
+        inside = places.source[places.present]
+        if not len(inside):
+            fields |= {"source": some(random, 20), "plane": some(random, 20)}
+        elif (room := words - 1 - int(inside.max())) < 0:
+            return body
+        else:
+            fields["plane"] = random.randint(0, room // body["groups"])
+            fields["source"] = random.choice((0, room - (body["groups"] - 1) * fields["plane"]))
+        return body | fields
 
     def _source(self, op, body):
         random = self.random
@@ -265,7 +311,7 @@ async def random_streams(dut):
         unit.refuse(chance)
         unit.refuse_write = refuse_write
         for _ in range(count):
-            bodies.append(program.instruction())
+            bodies.append(random.choice((program.instruction, program.wide))())
             unit.send(len(bodies) - 1, bodies[-1])
         await unit.wait(lambda: len(unit.dones) == len(bodies))
         assert unit.error is None
@@ -332,6 +378,102 @@ async def throughput(dut):
     replay(unit, config, memory, unit.acc_port.words, bodies)
 
 
+async def one_by_one(unit, config, rounds):
+    """Run rounds (accumulator words or None, words at SOURCE or None, parameters, body); compare what each leaves."""
+    state = VectorState()
+    for number, (acc, words, params, fields) in enumerate(rounds):
+        for memory, first, new in ((unit.acc_port.words, 0, acc), (unit.act, SOURCE, words)):
+            if new is not None:
+                memory[first : first + len(new)] = new
+        unit.act[:PARAM_WORDS] = np.array(params, np.int32).view(INT8.dtype).reshape(PARAM_WORDS, -1)
+        memory = unit.act.copy()
+        body = {"groups": 1, "rows": 1, "kh": 1, "kw": 1, "height": 1, "width": 4095, "stride_x": 1, "dest": DEST,
+                "dest_step": 1, "lane_last": config.tn - 1, "load_params": 1, "low": INT8.low, "high": INT8.high,
+                "source": SOURCE} | fields  # fmt: skip
+        unit.send(number, body)
+        await unit.wait(lambda number=number: len(unit.dones) == number + 1)
+        assert Vector.model(config, memory, unit.acc_port.words, state, body) == (UnitError.NONE, 0)
+        wrong = np.argwhere(memory != unit.act)
+        assert not len(wrong), f"{VectorOp(body['op']).name}: [word, lane] {wrong[:8].tolist()} of {len(wrong)}"
+
+
+SOURCE = 16  # words of a round
+PER_STEP = (1 << 27) - 2048  # of ADD's sum, for a step more of both operands: twice a factor that is nearly the largest
+
+
+@cocotb.test()
+async def one_bit_of_a_sum_decides(dut):
+    """Sums beside ties, as `requantize` has them, on top of any bias; and words of a window that differ in one bit."""
+    random, config = rng(), node(**case())
+    unit = await harness(dut, random)
+    lanes, rounds = config.tn, []
+
+    def add(scales, values, **body):
+        """``values``: a list of sums for each lane, the shorter ones filled up with others."""
+        count = max(len(some) for some in values)
+        biases = [random.choice([0, random.getrandbits(32)]) for _ in range(lanes)]
+        sums = np.array([[*some, *random.choices(some, k=count - len(some))] for some in values], np.int64)
+        acc = (sums.T - biases).astype(np.int32)
+        params = np.column_stack([np.array(biases, np.int64), scales]).astype(np.uint32).view(np.int32)
+        rounds.append((acc, None, params, {"op": VectorOp.REQUANTIZE, "source": 0, "cols": count} | body))
+
+    def signed(value):
+        return random.choice([-1, 1]) * value
+
+    products = [(acc, scale) for acc, scale, _ in requantize.one_bit_products()]
+    products += random.sample(requantize.product_ties(2), 40) + random.sample(requantize.product_ties(3), 10)
+    for first in range(len(products)):
+        some = [products[(first + lane) % len(products)] for lane in range(lanes)]
+        add([scale for _, scale in some], [[signed(acc)] for acc, _ in some])
+    for first in range(24):
+        places = [1 + (first + lane) % 24 for lane in range(lanes)]
+        values = [[signed(value) for value, _ in requantize.beside_ties(random, n)] for n in places]
+        add([(requantize.FLOAT_BIAS - n) << 23 for n in places], values)
+    for first in range(7):
+        cases = [requantize.double_ties(random, 1 + (first + lane) % 7) for lane in range(lanes)]
+        add([(requantize.FLOAT_BIAS - n) << 23 for n, _ in cases], [[signed(v) for v, _ in some] for _, some in cases])
+    for _ in range(20):
+        control = requantize.random_control(random) | {"exact": 0}
+        scales = [requantize.random_scale(random) for _ in range(lanes)]
+        values = [[requantize.random_acc(random, scale, control) for _ in range(40)] for scale in scales]
+        add(scales, values, low=control["low"], high=control["high"], zp_out=control["zp"])
+    for bit in range(31):
+        places = [(bit + lane) % 31 for lane in range(lanes)]
+        words = [random.getrandbits(31) - random.choice([0, 1 << 31]) for _ in range(lanes)]
+        pairs = [[word, word ^ 1 << place] for word, place in zip(words, places, strict=True)]
+        pairs = [[*pair, *pair[::-1]] for pair in pairs]
+        scales = [(requantize.FLOAT_BIAS - place) << 23 for place in places]
+        params = np.column_stack([-np.array(words, np.int64), scales]).astype(np.uint32).view(np.int32)
+        body = {"op": VectorOp.REQUANTIZE, "source": 0, "cols": 2, "kw": 2, "stride_x": 2}
+        rounds.append((np.array(pairs).T.astype(np.int32), None, params, body))
+    await one_by_one(unit, config, rounds)
+
+
+@cocotb.test()
+async def one_bit_of_an_exact_sum_decides(dut):
+    """ADD beside ties at each shift: x * mult_a + y * mult_b is any number that was chosen, of up to 35 bits."""
+    random, config = rng(), node(**case())
+    unit = await harness(dut, random)
+    rounds = []
+    for number in range(72):
+        shift = 1 + number % 35
+        params, words = [], []
+        for _ in range(config.tn):
+            values = [value for value, _ in requantize.beside_ties(random, shift, 35)]
+            value = random.choice([value for value in values if value // PER_STEP <= 253] or [1 << shift - 1])
+            x = random.randint(value // PER_STEP + 2, 255)
+            y = x - 1
+            second = value * pow(y, -1, x) % x
+            second += (value // (x + y) - second) // x * x
+            first = (value - y * second) // x
+            sign = random.choice([-1, 1])
+            params.append((sign * first, sign * second))
+            words.append((x - 128, y - 128))
+        body = {"op": VectorOp.ADD, "cols": 1, "zp_a": -128, "zp_b": -128, "shift": shift, "source_b": SOURCE + 1}
+        rounds.append((None, np.array(words).T.astype(INT8.dtype), params, body))
+    await one_by_one(unit, config, rounds)
+
+
 @cocotb.test()
 async def errors(dut):
     """What comes before the mistake is written and done, nothing after it."""
@@ -376,6 +518,31 @@ async def errors(dut):
             await RisingEdge(dut.clk)
         assert (count, dones) == (len(unit.writes), len(unit.dones)), mistake
         assert unit.error == expected and (memory == unit.act).all(), (mistake, unit.error)
+        unit.task.cancel()
+
+
+@cocotb.test()
+async def one_bit_outside(dut):
+    """Each address with one high bit set, and no other: it is outside, and the syndrome."""
+    random, config = rng(), node(**case())
+    fields = {"op": VectorOp.MAX, "groups": 1, "rows": 1, "cols": 1, "height": 4095, "width": 4095, "kh": 1, "kw": 1,
+              "pitch": 1 << 11, "dest": DEST, "lane_last": config.tn - 1}  # fmt: skip
+    act = [1 << bit for bit in range((ACT_WORDS - 1).bit_length(), 20)]
+    mistakes = [{name: at} for at in act for name in ("source", "dest")]
+    mistakes += [{"op": VectorOp.ADD, "load_params": 1, "source_b": at} for at in act]
+    mistakes += [{random.choice(("load_params", "load_table")): 1, "params": at} for at in act]
+    mistakes += [{"op": VectorOp.REQUANTIZE, "load_params": 1, "source": 1 << bit} for bit in range(7, 20)]
+    mistakes += [{"y0": 1 << bit} for bit in range(12)]
+    for number, mistake in enumerate(mistakes):
+        unit = await harness(dut, random, clock=number == 0)
+        body = fields | mistake
+        expected = Vector.model(config, unit.act.copy(), unit.acc_port.words, VectorState(), body)
+        if expected[0] == UnitError.NONE:
+            unit.task.cancel()
+            continue
+        unit.send(number, body)
+        await unit.wait(lambda unit=unit: unit.error is not None, 100)
+        assert unit.error == expected and not unit.writes and not unit.dones, (mistake, unit.error)
         unit.task.cancel()
 
 
