@@ -1,5 +1,7 @@
 """Control over AXI4-Lite against the register list: every offset, every access, every channel order."""
 
+from itertools import product
+
 import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
@@ -24,6 +26,10 @@ def having(access):
 
 def settings(dut):
     return {r.name: int(getattr(dut, f"settings__{r.name}").value) for r in having("rw")}
+
+
+def command_words(dut):
+    return {r.name: int(getattr(dut, f"commands__{r.name}").value) for r in having("command")}
 
 
 def set_values(dut, values):
@@ -94,21 +100,71 @@ async def every_bit(dut):
 
 @cocotb.test()
 async def reset_values_and_strobes(dut):
-    """Settings start at their reset values; a write of single bytes leaves the others."""
+    """Settings start at their reset values; a write of some bytes leaves the others, in every register."""
     random = rng()
     master = await begin(dut)
-    assert settings(dut) == {r.name: r.reset for r in having("rw")}
-    offset, value = next((r.offset, r.reset) for r in MAP if r.name == "WATCHDOG")
-    for _ in range(20):
-        lane, byte = random.randrange(4), random.getrandbits(8)
-        await master.write(offset + lane, bytes([byte]))
-        value = value & ~(0xFF << 8 * lane) | byte << 8 * lane
-        assert int.from_bytes((await master.read(offset, 4)).data, "little") == value
+    expected = {r.name: r.reset for r in having("rw")}
+    assert settings(dut) == expected
+    for r in having("rw") * 12:
+        first = random.randrange(4)
+        data = random.randbytes(random.randint(1, 4 - first))
+        await master.write(r.offset + first, data)
+        mask = (1 << 8 * len(data)) - 1 << 8 * first
+        kept = expected[r.name] & ~mask | int.from_bytes(data, "little") << 8 * first
+        expected[r.name] = kept & ((1 << r.width) - 1)
+        assert settings(dut) == expected, r.name
+        assert int.from_bytes((await master.read(r.offset, 4)).data, "little") == expected[r.name], r.name
+
+
+@cocotb.test()
+async def many_at_once(dut):
+    """Addresses and data come as soon as there is room, answers are taken late: each access is done once, in order."""
+    random = rng()
+    master = await begin(dut)
+    values = {r.name: random.getrandbits(r.width) for r in having("ro")}
+    set_values(dut, values)
+    for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
+                    master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
+        channel.set_pause_generator(pauses(random))
+    seen = [settings(dut)]
+    commands = []
+
+    async def watch():
+        while True:
+            await RisingEdge(dut.clk)
+            if (now := settings(dut)) != seen[-1]:
+                seen.append(now)
+            commands.extend((name, word >> 1) for name, word in command_words(dut).items() if word & 1)
+
+    watching = cocotb.start_soon(watch())
+    writes, expected, commanded = [], [dict(seen[0])], []
+    for _ in range(150):
+        r, word = random.choice(having("rw") + 4 * having("command") + having("ro")[:2]), random.getrandbits(32)
+        writes.append((r, cocotb.start_soon(master.write(r.offset, word.to_bytes(4, "little")))))
+        value = word & ((1 << r.width) - 1)
+        if r.access == "rw" and expected[-1][r.name] != value:
+            expected.append(expected[-1] | {r.name: value})
+        elif r.access == "command":
+            commanded.append((r.name, value))
+    reads = [
+        (r, cocotb.start_soon(master.read(r.offset, 4))) for r in random.choices(having("ro") + having("const"), k=150)
+    ]
+    for r, access in writes:
+        answer = await with_timeout(access, 20, "us")
+        assert answer.resp == (AxiResp.SLVERR if r.access == "ro" else AxiResp.OKAY), r.name
+    for r, access in reads:
+        answer = await with_timeout(access, 20, "us")
+        assert int.from_bytes(answer.data, "little") == values.get(r.name, r.reset), r.name
+    await tick(dut, 2)
+    watching.cancel()
+    assert seen == expected
+    assert commands == commanded
 
 
 @cocotb.test()
 async def commands_last_one_cycle(dut):
-    """A command bit is high in exactly one cycle for each write, whichever of address and data is first."""
+    """A command bit is high in exactly one cycle for each write, whichever of address and data is first, if its byte
+    is written."""
     random = rng()
     for name in ("awvalid", "wvalid", "bready", "arvalid", "rready", "awprot", "arprot"):
         getattr(dut, f"bus__{name}").value = 0
@@ -135,11 +191,11 @@ async def commands_last_one_cycle(dut):
         getattr(dut, f"bus__{channel}valid").value = 0
 
     cocotb.start_soon(watch())
-    for aw_delay, w_delay in ((0, 0), (0, 7), (7, 0), (1, 0), (0, 1)):
+    for strobe, (aw_delay, w_delay) in product((15, 0, 1, 8), ((0, 0), (0, 7), (7, 0), (1, 0), (0, 1))):
         word, address = random.randrange(1, 4), offset if random.random() < 0.8 else 0xFFC
         before = len(pulses)
         address_sent = cocotb.start_soon(drive("aw", aw_delay, awaddr=address))
-        data_sent = cocotb.start_soon(drive("w", w_delay, wdata=word, wstrb=15))
+        data_sent = cocotb.start_soon(drive("w", w_delay, wdata=word, wstrb=strobe))
         await address_sent
         await data_sent
         while dut.bus__bvalid.value != 1:
@@ -153,4 +209,5 @@ async def commands_last_one_cycle(dut):
         await RisingEdge(dut.clk)
         dut.bus__bready.value = 0
         await tick(dut, 3)
-        assert pulses[before:] == ([word] if address == offset else [])
+        carried_out = address == offset and strobe
+        assert pulses[before:] == ([word if strobe & 1 else 0] if carried_out else [])
