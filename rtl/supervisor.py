@@ -1,11 +1,13 @@
 """Start, end, errors, watchdog and run counters of a node: what stands between its registers and its units."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out, Signature
 
+from .config import Limit
 from .counters import lowest_bit
 from .isa import COUNTERS, Unit
+from .parameters import Component
 from .ports import UnitError, error_layout, status_layout
 from .registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK, ERROR_UNIT_WATCHDOG
 
@@ -14,6 +16,9 @@ __all__ = ["PARTS", "Supervisor", "events_layout", "Report"]
 PARTS = 1 + max(ERROR_UNIT_FETCH, ERROR_UNIT_LINK)
 """Parts that report errors: the units by their number, then fetch and link."""
 
+COUNTER_BITS = 32
+"""Width of a counter of cycles, words or flits: that of a register."""
+
 
 def events_layout():
     """What happens in a cycle: one bit each."""
@@ -21,10 +26,16 @@ def events_layout():
 
 
 class Report(Signature):
-    """State of the node and counters, for the registers."""
+    """State of the node and counters, for the registers.
 
-    def __init__(self):
-        unit = Signature({"busy": Out(32), "stalled": Out(32), "waiting": Out(32)})
+    Parameters
+    ----------
+    counter_bits : int
+        Width of a counter; ``cycles`` has twice as many. All begin again at 0 after their largest number.
+    """
+
+    def __init__(self, counter_bits=COUNTER_BITS):
+        unit = Signature({name: Out(counter_bits) for name in ("busy", "stalled", "waiting")})
         super().__init__(
             {
                 "running": Out(1),
@@ -32,17 +43,14 @@ class Report(Signature):
                 "resetting": Out(1),
                 "error": Out(error_layout()),
                 "part": Out(4),
-                "cycles": Out(64),
-                "read": Out(32),
-                "write": Out(32),
-                "tx_flit": Out(32),
-                "rx_flit": Out(32),
+                "cycles": Out(2 * counter_bits),
+                **{name: Out(counter_bits) for name in ("read", "write", "tx_flit", "rx_flit")},
                 "units": Out(unit).array(len(Unit)),
             }
         )
 
 
-class Supervisor(wiring.Component):
+class Supervisor(Component):
     """Runs programs one at a time and notices what goes wrong.
 
     A start is remembered until a reset in progress is over, and ignored while a program runs or after an
@@ -56,11 +64,17 @@ class Supervisor(wiring.Component):
     While ``reset_request`` is high, and until the AXI ports are quiet, the node is halted and isolated;
     ``reset`` is raised when they are, and held as long as the request.
 
+    Parameters
+    ----------
+    counter_bits : int
+        Width of the counters in ``report`` and of ``watchdog``.
+
     Members
     -------
     start : In(1)
     reset_request : In(1)
-    watchdog : In(32)
+    watchdog : In(counter_bits)
+        Cycles; 0: never.
     quiet : In(1)
         Nothing is under way on the isolated AXI ports.
     idle : In(1)
@@ -73,15 +87,17 @@ class Supervisor(wiring.Component):
     halt, isolate, reset : Out(1)
     irq : Out(1)
         The program is done, or a part has failed: high until the next start or reset.
-    report : Out(Report())
+    report : Out(Report(counter_bits))
     """
 
-    def __init__(self):
+    def __init__(self, *, counter_bits=COUNTER_BITS):
+        Limit(1, COUNTER_BITS, power_of_two=False).check("counter_bits", counter_bits)
+        self.counter_bits = counter_bits
         super().__init__(
             {
                 "start": In(1),
                 "reset_request": In(1),
-                "watchdog": In(32),
+                "watchdog": In(counter_bits),
                 "quiet": In(1),
                 "idle": In(1),
                 "errors": In(error_layout()).array(PARTS),
@@ -92,7 +108,7 @@ class Supervisor(wiring.Component):
                 "isolate": Out(1),
                 "reset": Out(1),
                 "irq": Out(1),
-                "report": Out(Report()),
+                "report": Out(Report(counter_bits)),
             }
         )
 
@@ -148,7 +164,7 @@ class Supervisor(wiring.Component):
 
     def _hang(self, m):
         """The watchdog's error, valid in the cycle in which its time is over."""
-        timer, hang = Signal(32), Signal(error_layout())
+        timer, hang = Signal(self.counter_bits), Signal(error_layout())
         with m.If(self.events.progress | ~self.report.running):
             m.d.sync += timer.eq(0)
         with m.Else():

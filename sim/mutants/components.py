@@ -99,6 +99,6 @@ COMPONENTS = (
     Component(Requantize, "requantize", "lanes8", 60, _TINY, is_small=True),
     Component(Send, "send", "tn8-link8", 80, {}),
     Component(Store, "store", "four_ports", 120, {}),
-    Component(Supervisor, "supervisor", "node", 60, _TINY, is_small=True),
+    Component(Supervisor, "supervisor", "narrow", 60, is_small=True),  # a node has it with 32 bits
     Component(Vector, "vector", "lanes8", 120, _TINY | {"act_words": 1536, "act_banks": 3, "acc_words": 128}),
 )

@@ -111,6 +111,41 @@ async def matches_model(dut):
 
 
 @cocotb.test()
+async def last_post_of_a_wait(dut):
+    """One instruction alone, for each source and numbers of posts: offered with the last of them, not before."""
+    random = rng()
+    quiet(dut)
+    source = Source(dut, "i", rng=random)
+    await start(dut)
+    opcode, _ = random_program(random, 0)
+    numbers = [(s, n) for s in range(COUNTERS) for n in (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63)]
+    for s, n in random.sample(numbers, len(numbers)):
+        await source.send([int.from_bytes(encode(opcode, tag=n, waits={s: n}, post=1), "little")])
+        await tick(dut, 2)
+        for _ in range(n):
+            await settle()
+            assert dut.instr__valid.value == 0
+            assert int(dut.status.value) == 1 << 2 | 1 << (3 + s) | n << 11, (s, n)
+            assert dut.idle.value == 0
+            await RisingEdge(dut.clk)
+            dut.post.value = 1 << s
+            await RisingEdge(dut.clk)
+            dut.post.value = 0
+        dut.instr__ready.value = 1
+        await settle()
+        assert dut.taken.value == 1
+        await RisingEdge(dut.clk)
+        dut.instr__ready.value, dut.done.value = 0, 1
+        await settle()
+        assert (int(dut.posts.value), int(dut.counters__0.value), dut.idle.value) == (1, 0, 0)
+        await RisingEdge(dut.clk)
+        dut.done.value = 0
+        await settle()
+        assert dut.idle.value == 1 and dut.status.value == 0
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test()
 async def one_a_cycle(dut):
     """Without waits a ready unit gets an instruction in every cycle, as long as it finishes them."""
     random = rng()

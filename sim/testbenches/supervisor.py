@@ -1,4 +1,7 @@
-"""Supervisor against a model in plain Python, cycle by cycle: starts, resets, errors, the watchdog, counters."""
+"""Supervisor against a model in plain Python, cycle by cycle: starts, resets, errors, the watchdog, counters.
+
+Its first case has counters so narrow that all of them wrap.
+"""
 
 import cocotb
 from cocotb.triggers import RisingEdge
@@ -7,10 +10,10 @@ from superlip.rtl.isa import Unit
 from superlip.rtl.ports import UnitError
 from superlip.rtl.registers import ERROR_UNIT_FETCH, ERROR_UNIT_WATCHDOG
 from superlip.rtl.supervisor import PARTS, Supervisor
-from superlip.sim.runner import rng
+from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._streams import start
 
-CASES = {"node": {}}
+CASES = {"narrow": {"counter_bits": 4}, "node": {"counter_bits": 32}}
 
 UNITS = len(Unit)
 EVENTS = ("read", "write", "tx_flit", "rx_flit", "progress")
@@ -20,8 +23,8 @@ OUTPUTS = ("halt", "isolate", "reset", "irq", *(f"report__{name}" for name in (
     *(f"units__{unit}__{name}" for unit in range(UNITS) for name in ("busy", "stalled", "waiting")))))  # fmt: skip
 
 
-def build():
-    return Supervisor()
+def build(counter_bits):
+    return Supervisor(counter_bits=counter_bits)
 
 
 class Model:
@@ -32,6 +35,10 @@ class Model:
         self.error = self.part = 0  # the error as on the ports: valid, code << 1, syndrome << 5
         self.state = "operate"
         self.counters = dict.fromkeys(OUTPUTS[9:], 0)
+        self.bits = dict.fromkeys(self.counters, case()["counter_bits"]) | {
+            "report__cycles": 2 * case()["counter_bits"]
+        }
+        self.wrapped = set()  # counters
 
     def outputs(self, inputs):
         resetting = inputs["reset_request"] | self.isolate
@@ -53,7 +60,7 @@ class Model:
         now = self.outputs(inputs)
         caught = self._caught(inputs) if not (self.error & 1 or self.isolate) else None
         self._count(inputs, now)
-        self.timer = 0 if inputs["progress"] or not self.running else self.timer + 1
+        self.timer = 0 if inputs["progress"] or not self.running else (self.timer + 1) % (1 << case()["counter_bits"])
         if inputs["start"] and (now["report__resetting"] or not (self.running or self.error & 1)):
             self.wanted = 1
         elif now["begin"]:
@@ -98,6 +105,9 @@ class Model:
                 counters[name] = 0
             elif self.running:
                 counters[name] += count
+        self.wrapped |= {name for name, count in counters.items() if count >> self.bits[name]}
+        for name, bits in self.bits.items():
+            counters[name] &= (1 << bits) - 1
 
 
 def blame(status):
@@ -161,9 +171,11 @@ async def equals_model(dut):
           | {"start": 0})  # fmt: skip
     dut.events.value = 0
     await start(dut)
+    bits = case()["counter_bits"]
     for turn in range(120):
         calm = {"busy": r.choice([0, 0.1, 0.5]), "error": 0, "reset": 0, "idle": r.choice([0, 0.02, 0.3])}
-        calm |= {"progress": r.choice([0, 0.1, 0.9]), "watchdog": r.choice([0, 3, 9, 20, 300, 1 << r.randrange(32)])}
+        limits = [0, 3, 9, 1 << r.randrange(bits), (1 << bits) - 1]
+        calm |= {"progress": r.choice([0, 0.1, 0.9]), "watchdog": r.choice(limits)}
         await compare(dut, r, model, calm, r.randrange(5, 60), seen)
         if turn % 3 == 0:
             await compare(dut, r, model, calm | {"error": 0.2}, r.randrange(1, 5), seen)
@@ -175,3 +187,7 @@ async def equals_model(dut):
         await compare(dut, r, model, calm, 200, seen)
         await compare(dut, r, model, calm | {"error": 1, "only": part}, 2, seen)
         assert part in seen
+    calm = {"busy": 0.9, "error": 0, "reset": 0, "idle": 0, "progress": 0.9, "watchdog": 0}
+    await compare(dut, r, model, calm | {"reset": 1}, 100, seen)
+    await compare(dut, r, model, calm, 600, seen)
+    assert case()["counter_bits"] > 4 or model.wrapped == set(model.counters)
