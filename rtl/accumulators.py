@@ -1,10 +1,12 @@
 """The accumulators: ``tm`` int32 partial sums of every output pixel in work."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .config import Limit
+from .parameters import Component, check_config
 from .ports import READ_LATENCY, ReadPort
 
 __all__ = ["Accumulators", "update_layout"]
@@ -25,7 +27,7 @@ def update_layout(config):
     return data.StructLayout({"valid": 1, "overwrite": 1, "last": 1, "fail": 1, "address": ceil_log2(config.acc_words)})
 
 
-class Accumulators(wiring.Component):
+class Accumulators(Component):
     """``acc_words`` words of ``tm`` int32, which either take partial sums or are added to.
 
     Two banks, one for each half of the addresses; each does one read and one write a cycle, and is written so
@@ -62,8 +64,8 @@ class Accumulators(wiring.Component):
     UPDATE_CYCLES = READ_LATENCY + 2
 
     def __init__(self, config, *, latency):
-        if latency < READ_LATENCY:
-            raise ValueError(f"latency must be at least {READ_LATENCY}, not {latency!r}")
+        check_config(config)
+        Limit(READ_LATENCY, 256, power_of_two=False).check("latency", latency)
         self.latency = latency
         self.words = config.acc_words
         self.lanes = config.tm

@@ -1,11 +1,12 @@
 """AXI4 helpers: legal bursts, one burst to several striped ports, two read managers on one port."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from .config import BUS_ADDRESS_BITS, PAGE
+from .config import BUS_ADDRESS_BITS, LIMITS, PAGE, Limit
+from .parameters import BEAT_BYTES, Component
 from .ports import AXI4Read
 
 __all__ = [
@@ -29,7 +30,7 @@ def burst_layout(address_bits):
     return data.StructLayout({"start": address_bits, "beats": 9, "last": 1})
 
 
-class BurstSplitter(wiring.Component):
+class BurstSplitter(Component):
     """Cuts runs of words into bursts that AXI4 allows: no 4 KiB boundary crossed, at most ``burst_beats`` long.
 
     One burst a cycle, runs without a gap between them; the first burst comes two cycles after its run.
@@ -50,8 +51,9 @@ class BurstSplitter(wiring.Component):
     """
 
     def __init__(self, beat_bytes, burst_beats, *, count_bits):
-        if not 1 <= burst_beats <= 256:
-            raise ValueError(f"burst_beats must be 1 to 256, not {burst_beats!r}")
+        BEAT_BYTES.check("beat_bytes", beat_bytes)
+        LIMITS["axi_burst_beats"].check("burst_beats", burst_beats)
+        Limit(1, 64, power_of_two=False).check("count_bits", count_bits)
         self.beat_bytes, self.burst_beats, self.count_bits = beat_bytes, burst_beats, count_bits
         self.address_bits = ADDRESS_SPACE_BITS - exact_log2(beat_bytes)
         super().__init__(
@@ -91,7 +93,7 @@ class BurstSplitter(wiring.Component):
         return m
 
 
-class StripedAddress(wiring.Component):
+class StripedAddress(Component):
     """Announces one burst on all ports: port p at byte ``p * stripe + start * beat_bytes``.
 
     Each port holds its address until it is taken; the next burst waits for the slowest port. One burst a
@@ -113,6 +115,8 @@ class StripedAddress(wiring.Component):
     """
 
     def __init__(self, ports, beat_bytes):
+        LIMITS["axi_ports"].check("ports", ports)
+        BEAT_BYTES.check("beat_bytes", beat_bytes)
         self.ports, self.shift = ports, exact_log2(beat_bytes)
         address = data.StructLayout({"addr": BUS_ADDRESS_BITS, "len": 8})
         super().__init__(
@@ -140,7 +144,7 @@ class StripedAddress(wiring.Component):
         return m
 
 
-class ReadMux(wiring.Component):
+class ReadMux(Component):
     """Joins the DMA and the instruction fetch on one AXI4 read port.
 
     The DMA's bursts carry ID 0, the fetch's ID 1, and each beat goes to whom its ``rid`` names, in whatever
@@ -163,6 +167,7 @@ class ReadMux(wiring.Component):
     """
 
     def __init__(self, data_bytes):
+        BEAT_BYTES.check("data_bytes", data_bytes)
         bus = AXI4Read(data_bytes)
         super().__init__({"dma": In(bus), "fetch": In(bus), "dram": Out(bus)})
 

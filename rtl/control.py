@@ -1,17 +1,23 @@
 """AXI4-Lite slave for a list of registers."""
 
+from collections.abc import Iterable
+
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out, Signature
 
+from .config import Limit
+from .parameters import Component
 from .ports import AXI4Lite
+from .registers import Register
 
 __all__ = ["OKAY", "SLVERR", "Control"]
 
 OKAY, SLVERR = 0, 2
+ACCESSES = ("rw", "ro", "const", "command")
 
 
-class Control(wiring.Component):
+class Control(Component):
     """Serves registers to software over AXI4-Lite.
 
     AW and W may come in any order; one write and one read are under way at a time. An access to an offset
@@ -40,11 +46,14 @@ class Control(wiring.Component):
     Raises
     ------
     ValueError
-        If two registers share an offset or a name, or an offset is not a multiple of 4 below 4096.
+        If there is no register, two share an offset or a name, an offset is not a multiple of 4 below 4096, a register
+        is wider than 32 bits, or its access is none of the four.
     """
 
     def __init__(self, registers):
-        self.registers = tuple(registers)
+        self.registers = tuple(registers) if isinstance(registers, Iterable) else ()
+        if not self.registers or not all(isinstance(r, Register) for r in self.registers):
+            raise ValueError(f"registers must be one or more of the type Register, not {registers!r}")
         for attribute in ("name", "offset"):
             seen = [getattr(r, attribute) for r in self.registers]
             if len(set(seen)) < len(seen):
@@ -52,6 +61,9 @@ class Control(wiring.Component):
         for r in self.registers:
             if r.offset % 4 or not 0 <= r.offset < 1 << 12:
                 raise ValueError(f"offset {r.offset:#x} of register {r.name} is not a multiple of 4 below 4096")
+            Limit(1, 32, power_of_two=False).check(f"width of register {r.name}", r.width)
+            if r.access not in ACCESSES:
+                raise ValueError(f"access of register {r.name} must be one of {', '.join(ACCESSES)}, not {r.access!r}")
         super().__init__(
             {
                 "bus": In(AXI4Lite()),

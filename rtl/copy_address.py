@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
 from .axi import ADDRESS_SPACE_BITS, BurstSplitter, burst_layout, run_layout
-from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE
+from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE, Limit
 from .isa import FORMATS, REGION_BITS, Opcode
+from .parameters import Component, check_config, check_kind
 from .ports import instruction_layout, region_layout, regions_layout
 
 __all__ = [
@@ -84,7 +85,7 @@ def placed_copy_layout(beat_bytes):
     )
 
 
-class CopyRows(wiring.Component):
+class CopyRows(Component):
     """Turns a copy into its rows, one a cycle, without a gap between copies.
 
     Parameters
@@ -100,6 +101,9 @@ class CopyRows(wiring.Component):
     """
 
     def __init__(self, layout):
+        check_kind("layout", layout, data.StructLayout)
+        if lacking := [name for name in _COPY_FIELDS if name not in layout.members]:
+            raise ValueError(f"layout must have the fields of a copy; it has no {', '.join(lacking)}: {layout!r}")
         self.layout = layout
         self.options = [n for n in layout.members if n not in _COPY_FIELDS]
         options = {name: layout[name].shape for name in self.options}
@@ -141,7 +145,7 @@ class CopyRows(wiring.Component):
         return m
 
 
-class CopyWords(wiring.Component):
+class CopyWords(Component):
     """Turns rows into on-chip word addresses, one a cycle, without a gap between rows.
 
     Parameters
@@ -157,6 +161,7 @@ class CopyWords(wiring.Component):
     """
 
     def __init__(self, opcode):
+        check_kind("opcode", opcode, Opcode)
         self.opcode = opcode
         word = data.StructLayout({"addr": LOCAL_BITS, "last": 1, **copy_options(opcode)})
         super().__init__({"i": In(stream.Signature(local_run_layout(opcode))), "o": Out(stream.Signature(word))})
@@ -180,7 +185,7 @@ class CopyWords(wiring.Component):
         return m
 
 
-class MergeRows(wiring.Component):
+class MergeRows(Component):
     """Makes one long row of DRAM rows that follow each other without a gap.
 
     A tile as wide as its feature map has short rows on chip (padding between them) but is one run in
@@ -235,7 +240,7 @@ class MergeRows(wiring.Component):
         return m
 
 
-class DramBursts(wiring.Component):
+class DramBursts(Component):
     """The DRAM side of a copy as AXI4 bursts, as long as its addresses allow, in the region that it names.
 
     One burst a cycle; the first comes 5 to 9 cycles after its copy. What is contiguous in DRAM (the whole copy, planes
@@ -259,6 +264,7 @@ class DramBursts(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         self.address_bits = ADDRESS_SPACE_BITS - exact_log2(config.axi_bytes)
         super().__init__(
@@ -313,7 +319,7 @@ class DramBursts(wiring.Component):
             m.d.sync += [self.outside.eq(end > (limit << words)), self.page.eq(end[words:])]
 
 
-class CopyInstructions(wiring.Component):
+class CopyInstructions(Component):
     """Takes LOAD or STORE instructions and hands the DRAM side and the on-chip side to two generators.
 
     The two sides run apart: the on-chip side waits in a queue of ``depth`` copies. An instruction with a zero
@@ -343,6 +349,8 @@ class CopyInstructions(wiring.Component):
     """
 
     def __init__(self, opcode, *, depth):
+        check_kind("opcode", opcode, Opcode)
+        Limit(1, 1 << 16, power_of_two=False).check("depth", depth)
         self.opcode, self.depth = opcode, depth
         super().__init__(
             {

@@ -1,7 +1,7 @@
 """Units, buffers, link and fetch of a node, joined: all that a soft reset resets."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
@@ -15,6 +15,7 @@ from .link.port import LinkPort
 from .load import Load
 from .matrix import MatrixUnit
 from .memory import BankedMemory
+from .parameters import Component, check_config
 from .ports import AXI4Read, AXI4Write, error_layout, flit_layout, regions_layout, status_layout
 from .registers import ERROR_UNIT_FETCH, ERROR_UNIT_LINK
 from .send import Send
@@ -26,7 +27,7 @@ from .vector import Vector
 __all__ = ["Core"]
 
 
-class Core(wiring.Component):
+class Core(Component):
     """The six units between the buffers, each behind its Issue, with fetch and link.
 
     Requesters of the activation buffer, the most urgent first: MATMUL, VECTOR, SEND, STORE to read; VECTOR,
@@ -64,6 +65,8 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
+        config.require_node()
         self.config = config
         flit = flit_layout(config.link_bytes)
         super().__init__(

@@ -1,10 +1,11 @@
 """Synchronisation counters of one unit: counting semaphores, one for each source of posts."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .config import Limit
 from .isa import COUNTERS, WAIT_BITS
+from .parameters import Component
 
 __all__ = ["COUNTER_BITS", "Counters"]
 
@@ -12,7 +13,7 @@ COUNTER_BITS = 10
 """Bits of a synchronisation counter: at most 1023 posts of a source wait to be taken."""
 
 
-class Counters(wiring.Component):
+class Counters(Component):
     """``COUNTERS`` counting semaphores that are taken together.
 
     A post and a take in the same cycle both count; a take may leave nothing behind but never less than
@@ -50,8 +51,8 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, *, bits=COUNTER_BITS, wait_bits=WAIT_BITS):
-        if not 1 <= wait_bits <= bits:
-            raise ValueError(f"wait_bits must be 1 to bits={bits}, not {wait_bits!r}")
+        Limit(1, 64, power_of_two=False).check("bits", bits)
+        Limit(1, bits, power_of_two=False).check("wait_bits", wait_bits)
         self.bits = bits
         super().__init__(
             {

@@ -1,19 +1,20 @@
 """FEED: weight sets from the weight buffer to the array's shadow registers."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .config import ADDRESS_BITS
+from .config import ADDRESS_BITS, Limit
 from .isa import FORMATS, Opcode
+from .parameters import Component, check_config
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface
 
 __all__ = ["Feed"]
 
 
-class Feed(wiring.Component):
+class Feed(Component):
     """Reads weight sets ahead and loads each as soon as the one before has been swapped in.
 
     Reads one word a cycle into a short queue, across sets and instructions, until the queue is full. From the
@@ -56,8 +57,8 @@ class Feed(wiring.Component):
     place: one to issue, READ_LATENCY to read, one to write. The rest hides a few refused reads."""
 
     def __init__(self, config, *, swap_cycles):
-        if swap_cycles < 2:
-            raise ValueError(f"swap_cycles must be at least 2, not {swap_cycles!r}")
+        check_config(config)
+        Limit(2, 256, power_of_two=False).check("swap_cycles", swap_cycles)
         self.swap_cycles = swap_cycles
         self.words, self.tm, self.word_bits = config.weight_words, config.tm, config.word_bits
         super().__init__(

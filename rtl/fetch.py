@@ -1,7 +1,7 @@
 """Reads the program from DRAM and hands each instruction to its unit's queue."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -9,6 +9,7 @@ from amaranth.utils import exact_log2
 from .axi import ADDRESS_SPACE_BITS
 from .config import PAGE
 from .isa import INSTRUCTION_BYTES, Opcode, Unit
+from .parameters import Component, check_config
 from .ports import AXI4Read, UnitError, error_is, error_layout, region_layout
 
 __all__ = ["ARID", "Fetch"]
@@ -25,7 +26,7 @@ BURST_BYTES = 256
 """Longest burst: half of what is read ahead, so that one burst is on its way while another is executed."""
 
 
-class Fetch(wiring.Component):
+class Fetch(Component):
     """Reads instructions in order from a byte address on AXI port 0 on and puts each in the queue of its unit.
 
     A full queue holds back everything behind it. That can't lock up the node: a program is written in an
@@ -70,6 +71,7 @@ class Fetch(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         beat = config.axi_bytes
         self.ahead_beats = AHEAD_BYTES // beat

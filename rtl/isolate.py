@@ -1,10 +1,11 @@
 """Cuts a manager off its AXI4 port without breaking the protocol, so that the manager can be reset at any time."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from .config import LIMITS
+from .parameters import BEAT_BYTES, Component
 from .ports import AXI4Read, AXI4Write
 
 __all__ = ["IsolateRead", "IsolateWrite"]
@@ -13,7 +14,7 @@ _BURST = ("id", "addr", "len", "size", "burst")
 BURSTS_BITS = 6
 
 
-class IsolateRead(wiring.Component):
+class IsolateRead(Component):
     """Read channels that finish without their manager.
 
     While ``isolate`` is high, no new burst is taken, and the beats of those under way are accepted and
@@ -36,6 +37,7 @@ class IsolateRead(wiring.Component):
     """
 
     def __init__(self, data_bytes):
+        BEAT_BYTES.check("data_bytes", data_bytes)
         super().__init__(
             {
                 "i": In(AXI4Read(data_bytes)),
@@ -64,7 +66,7 @@ class IsolateRead(wiring.Component):
         return m
 
 
-class IsolateWrite(wiring.Component):
+class IsolateWrite(Component):
     """Write channels that finish without their manager.
 
     While ``isolate`` is high, no new burst is taken; those under way are completed with beats that write
@@ -91,6 +93,8 @@ class IsolateWrite(wiring.Component):
     """
 
     def __init__(self, data_bytes, *, outstanding):
+        BEAT_BYTES.check("data_bytes", data_bytes)
+        LIMITS["axi_outstanding"].check("outstanding", outstanding)
         self.outstanding = outstanding
         super().__init__(
             {

@@ -1,12 +1,14 @@
 """Front end of a unit: instruction queue, synchronisation counters, and the posts of what is complete."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from .config import Limit
 from .counters import COUNTER_BITS, Counters, lowest_bit
-from .isa import COUNTERS, INSTRUCTION_BYTES, Opcode
+from .isa import COUNTERS, INSTRUCTION_BYTES, WAIT_BITS, Opcode, Unit
+from .parameters import Component, check_config, check_kind
 from .ports import UnitError, error_is, error_layout, instruction_layout, status_layout
 
 __all__ = ["IN_FLIGHT", "Issue"]
@@ -15,7 +17,7 @@ IN_FLIGHT = 8
 """Instructions of one unit that may be taken and not done, in a node."""
 
 
-class Issue(wiring.Component):
+class Issue(Component):
     """Queues instructions for one unit, holds each back until its waits are met, posts when it is done.
 
     The instruction at the head is offered on ``instr`` as soon as every counter s holds at least its
@@ -72,6 +74,10 @@ class Issue(wiring.Component):
     """
 
     def __init__(self, config, unit, *, counter_bits=COUNTER_BITS, in_flight=IN_FLIGHT):
+        check_config(config)
+        check_kind("unit", unit, Unit)
+        Limit(WAIT_BITS, 64, power_of_two=False).check("counter_bits", counter_bits)
+        Limit(1, 1 << 16, power_of_two=False).check("in_flight", in_flight)
         self.config = config
         self.unit = unit
         self.counter_bits = counter_bits

@@ -10,6 +10,7 @@ from .config import BUS_ADDRESS_BITS
 from .copy_address import CopyInstructions, CopyRows, CopyWords, DramBursts, local_copy_layout
 from .isa import Opcode
 from .memory import BlockFifo
+from .parameters import Component, check_config
 from .ports import AXI4Read, UnitError, UnitInterface, WritePort, error_is, regions_layout
 
 __all__ = ["Load", "stage_words"]
@@ -24,7 +25,7 @@ def stage_words(config):
     return max(2, burst * min(config.axi_outstanding, max(2, 512 // burst)))
 
 
-class Load(wiring.Component):
+class Load(Component):
     """Executes LOAD instructions: bursts on all AXI ports, words to a buffer.
 
     Addresses run ahead of data, over instruction boundaries: up to ``axi_outstanding`` bursts are in flight on
@@ -61,6 +62,7 @@ class Load(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {

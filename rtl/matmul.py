@@ -2,19 +2,20 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .accumulators import Accumulators, update_layout
 from .isa import MAX_FOLD, Opcode
+from .parameters import Component, check_config
 from .pixel_walk import PixelWalk
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface
 
 __all__ = ["MatMul", "model"]
 
 
-class MatMul(wiring.Component):
+class MatMul(Component):
     """Issues one pixel a cycle, as long as the weights of the pass are there and the buffer grants its read.
 
     There are no gaps between pixels, rows, passes or instructions, except that
@@ -56,6 +57,7 @@ class MatMul(wiring.Component):
     """Cycles from a read (and ``swap``) to ``x`` (and ``x_swap``)."""
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {

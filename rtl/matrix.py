@@ -1,13 +1,13 @@
 """The matrix part of a node: FEED, MATMUL, the PE array and its accumulators."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .accumulators import Accumulators
 from .feed import Feed
 from .isa import Opcode
 from .matmul import MatMul, model
+from .parameters import Component, check_config
 from .pe_array import PEArray, psum_latency
 from .ports import ReadPort, UnitInterface
 
@@ -19,7 +19,7 @@ def pixel_latency(config):
     return MatMul.ISSUE_CYCLES + psum_latency(config.tn) + 1
 
 
-class MatrixUnit(wiring.Component):
+class MatrixUnit(Component):
     """FEED and MATMUL with the array between them.
 
     With weights in time, a MATMUL instruction of n_tiles * kh * kw passes of rows * cols pixels takes as many
@@ -41,6 +41,7 @@ class MatrixUnit(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         self._array = PEArray(config.tm, config.tn, config.mac)
         self._matmul = MatMul(config)

@@ -3,18 +3,19 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import memory, stream
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .config import ADDRESS_BITS, Limit
+from .config import ADDRESS_BITS, LIMITS, Limit
+from .parameters import LANES, Component, check_shape
 from .ports import READ_LATENCY, ReadPort, WritePort
 
 __all__ = ["BankedMemory", "BlockFifo"]
 
 
-class BankedMemory(wiring.Component):
+class BankedMemory(Component):
     """Buffer of ``lanes``-byte words that several requesters share, in banks by the high address bits.
 
     Each bank serves one read and takes one write a cycle, so requesters that work in different banks do not
@@ -59,14 +60,16 @@ class BankedMemory(wiring.Component):
     """
 
     def __init__(self, words, banks, lanes, readers, writers, *, patience=128):
-        if min(banks, lanes, readers, writers) < 1:
-            raise ValueError(f"{banks} banks, {lanes} lanes, {readers} readers, {writers} writers: need one of each")
+        Limit(1, 1 << ADDRESS_BITS, power_of_two=False).check("words", words)
+        LIMITS["act_banks"].check("banks", banks)
+        LANES.check("lanes", lanes)
+        for name, value in (("readers", readers), ("writers", writers)):
+            Limit(1, 64, power_of_two=False).check(name, value)
+        Limit(2, 1 << 16).check("patience", patience)
         depth = words // banks
         if depth < 1 or words % banks or depth & (depth - 1):
             raise ValueError(f"{words} words do not split into {banks} banks of a power of two of words")
-        if words > 1 << ADDRESS_BITS:
-            raise ValueError(f"{words} words exceed an address of {ADDRESS_BITS} bits")
-        if patience <= max(readers, writers) or patience & (patience - 1):
+        if patience <= max(readers, writers):
             most = max(readers, writers)
             raise ValueError(f"patience must be a power of two above {most}, the requesters, not {patience!r}")
         self.words, self.banks, self.lanes, self.depth, self.patience = words, banks, lanes, depth, patience
@@ -167,7 +170,7 @@ def _one(chosen, values):
     return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(chosen, values, strict=True)))
 
 
-class BlockFifo(wiring.Component):
+class BlockFifo(Component):
     """FIFO whose storage is one block RAM with a registered, non-transparent read.
 
     One item in and one out each cycle; an item can leave two cycles after it came.
@@ -192,8 +195,7 @@ class BlockFifo(wiring.Component):
 
     def __init__(self, shape, depth):
         Limit(2, 1 << 16).check("depth", depth)
-        if not Shape.cast(shape).width:
-            raise ValueError(f"an item must have at least one bit, not the shape {shape!r}")
+        check_shape("shape", shape)
         self.shape, self.depth = shape, depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 

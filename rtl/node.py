@@ -1,7 +1,7 @@
 """One node: registers, supervision and isolation around the core."""
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
@@ -10,6 +10,7 @@ from .control import Control
 from .core import Core
 from .isa import Region, Unit
 from .isolate import IsolateRead, IsolateWrite
+from .parameters import Component, check_config
 from .ports import AXI4Lite, AXI4Read, AXI4Write, flit_layout, status_layout
 from .registers import registers
 from .supervisor import Supervisor
@@ -19,7 +20,7 @@ from .verilog import to_verilog
 __all__ = ["Node", "node_verilog"]
 
 
-class Node(wiring.Component):
+class Node(Component):
     """A whole node, as it is put on an FPGA.
 
     Software writes bases and sizes of the regions, PROGRAM, STRIPE and NODE, then START; the node fetches instructions
@@ -53,6 +54,7 @@ class Node(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         config.require_node()
         self.config = config
         flit = flit_layout(config.link_bytes)

@@ -2,13 +2,14 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from superlip.element import INT8
 
 from .config import LIMITS, Limit
+from .parameters import Component
 
 __all__ = ["CHAIN", "FIELD", "OPERAND", "PEArray", "PackedMAC", "SingleMAC", "pack", "psum_latency", "split"]
 
@@ -90,7 +91,7 @@ class SingleMAC:
 MACS: dict[str, type[PackedMAC] | type[SingleMAC]] = {"packed": PackedMAC, "single": SingleMAC}
 
 
-class PEArray(wiring.Component):
+class PEArray(Component):
     """``psum[m] = sum over n of weight[m][n] * x[n]``, one ``x`` a cycle, with double-buffered weights.
 
     The ``tn`` products of an output channel are added up in systolic chains of ``min(8, tn)`` stages
@@ -147,7 +148,7 @@ class PEArray(wiring.Component):
     """
 
     def __init__(self, tm, tn, mac="packed"):
-        if mac not in MACS:
+        if mac not in tuple(MACS):
             raise ValueError(f"mac must be one of {', '.join(MACS)}, not {mac!r}")
         Limit(2, LIMITS["tn"].high).check("tn", tn)
         Limit(1, LIMITS["tm"].high, power_of_two=False).check("tm", tm)

@@ -1,13 +1,14 @@
 """The loops of a MATMUL instruction: from its fields to one pixel a cycle."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from superlip.element import INT8
 
 from .isa import FORMATS, MAX_FOLD, Opcode
+from .parameters import Component, check_config
 from .ports import UnitError, instruction_layout
 
 __all__ = ["PIXEL_ADDRESS_BITS", "PixelWalk", "pixel_layout"]
@@ -57,7 +58,7 @@ def pixel_layout(config):
     )
 
 
-class PixelWalk(wiring.Component):
+class PixelWalk(Component):
     """Runs the loops ``n, ky, kx, row, column`` of MATMUL instructions, one pixel a cycle, without gaps.
 
     With ``fold``, each row begins with (1 << fold) - 1 pixels in front of the ``cols``: see ``lead``.
@@ -81,6 +82,7 @@ class PixelWalk(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.act_words, self.acc_words = config.act_words, config.acc_words
         self.layout = pixel_layout(config)
         super().__init__(

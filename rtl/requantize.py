@@ -2,12 +2,12 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from superlip.element import INT8
 
-from .config import LIMITS, Limit
+from .parameters import LANES, Component
 
 __all__ = ["ACC_BITS", "ELEMENT", "REQUANTIZE_CONTROL", "Requantize"]
 
@@ -31,7 +31,7 @@ REQUANTIZE_CONTROL = data.StructLayout({"exact": 1, "shift": 6, "zp": ELEMENT, "
 POINT = 150 - 11 - 23 - 24
 
 
-class Requantize(wiring.Component):
+class Requantize(Component):
     """``lanes`` times clip(rint(float32(acc) * float32(scale)) + zp, low, high), rounding half to even.
 
     Every lane takes one value a cycle. The result is that of IEEE float32: ``acc`` is rounded to 24 bits,
@@ -66,7 +66,7 @@ class Requantize(wiring.Component):
     """
 
     def __init__(self, lanes):
-        Limit(1, LIMITS["tn"].high, power_of_two=False).check("lanes", lanes)
+        LANES.check("lanes", lanes)
         self.lanes = lanes
         super().__init__(
             {

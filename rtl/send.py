@@ -1,7 +1,7 @@
 """SEND: copies words of a buffer to another node, then posts there."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -9,6 +9,7 @@ from .copy_address import LOCAL_BITS, CopyRows, CopyWords, local_copy_layout
 from .isa import Memory, Opcode
 from .link.buffer import FrameBuffer
 from .link.frame import FrameStream, post_is_wrong, request_layout
+from .parameters import Component, check_config
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface
 
 __all__ = ["FrameSource", "Send"]
@@ -16,7 +17,7 @@ __all__ = ["FrameSource", "Send"]
 FRAMES = 8  # that may be read, or wait for the link, at a time: more than two only where they are short
 
 
-class Send(wiring.Component):
+class Send(Component):
     """Reads words, packs them in frames and hands these to the link.
 
     Words that follow each other at the destination share a frame, up to ``frame_words`` of them and
@@ -41,6 +42,7 @@ class Send(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {
@@ -185,7 +187,7 @@ class Send(wiring.Component):
         return read
 
 
-class FrameSource(wiring.Component):
+class FrameSource(Component):
     """Holds words that are being read, and lets a frame go when its last word is there.
 
     Parameters
@@ -210,6 +212,7 @@ class FrameSource(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         self.layout = data.StructLayout({"request": request_layout(), "final": 1})
         super().__init__(

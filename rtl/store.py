@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import exact_log2
 
 from .axi import StripedAddress
-from .config import BUS_ADDRESS_BITS
+from .config import BUS_ADDRESS_BITS, LIMITS, Limit
 from .copy_address import (
     CopyInstructions,
     CopyRows,
@@ -19,6 +19,7 @@ from .copy_address import (
 from .isa import Opcode
 from .load import stage_words
 from .memory import BlockFifo
+from .parameters import BEAT_BYTES, Component, check_config
 from .ports import READ_LATENCY, AXI4Write, ReadPort, UnitError, UnitInterface, error_is, regions_layout
 
 __all__ = ["Store", "WriteData"]
@@ -27,7 +28,7 @@ _INCR = 1
 _ROWS_AHEAD = 4
 
 
-class WriteData(wiring.Component):
+class WriteData(Component):
     """The W channel of one port: a FIFO of beats, cut into announced bursts.
 
     Bursts follow each other without a gap. A burst starts when it has been announced and waits only for its data.
@@ -54,6 +55,9 @@ class WriteData(wiring.Component):
     """
 
     def __init__(self, beat_bytes, depth, outstanding):
+        BEAT_BYTES.check("beat_bytes", beat_bytes)
+        Limit(2, 1 << 16).check("depth", depth)
+        LIMITS["axi_outstanding"].check("outstanding", outstanding)
         self.depth, self.outstanding = depth, outstanding
         super().__init__(
             {
@@ -95,7 +99,7 @@ class WriteData(wiring.Component):
         return m
 
 
-class Store(wiring.Component):
+class Store(Component):
     """Executes STORE instructions: words from a buffer to bursts on all AXI ports.
 
     Rows are checked against the size of their memory before they are read, and a burst is announced when
@@ -131,6 +135,7 @@ class Store(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {

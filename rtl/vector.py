@@ -1,11 +1,11 @@
 """The VECTOR unit: bias, requantization, activation, pooling and element-wise operations."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from . import vector_model
 from .isa import Opcode, VectorOp
+from .parameters import Component, check_config
 from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface, WritePort
 from .vector_address import STEP, VectorSetup, VectorSteps
 from .vector_datapath import VectorDatapath
@@ -15,7 +15,7 @@ from .vector_table import VectorLoader
 __all__ = ["Vector"]
 
 
-class Vector(wiring.Component):
+class Vector(Component):
     """Executes VECTOR instructions (``VectorOp``, and the VECTOR format in ``isa``), in order.
 
     ::
@@ -64,6 +64,7 @@ class Vector(wiring.Component):
     """The numpy twin: see ``vector_model.model``."""
 
     def __init__(self, config):
+        check_config(config)
         if config.tm != config.tn:
             raise ValueError(f"a node needs tm equal to tn, not tm={config.tm}, tn={config.tn}")
         self.config = config

@@ -1,11 +1,12 @@
 """The loops of a VECTOR instruction: from its fields to one source pixel (a step) a cycle."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from .config import ADDRESS_BITS
 from .isa import FORMATS, Opcode, VectorOp
+from .parameters import Component, check_config
 from .ports import instruction_layout
 from .requantize import ELEMENT
 
@@ -46,7 +47,7 @@ outside its memory. ``zp``: the zero point of this operand. The rest as in the i
 """
 
 
-class VectorSetup(wiring.Component):
+class VectorSetup(Component):
     """Takes VECTOR instructions, checks their operands, multiplies once what the loops then only add.
 
     Latency ``latency`` cycles; the next instruction is taken when the job before it has been.
@@ -62,6 +63,7 @@ class VectorSetup(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.tm = config.tm
         super().__init__(
             {"instr": In(stream.Signature(instruction_layout(Opcode.VECTOR))), "jobs": Out(stream.Signature(JOB))}
@@ -117,7 +119,7 @@ class VectorSetup(wiring.Component):
             m.d.sync += job.bad.eq(0)
 
 
-class VectorSteps(wiring.Component):
+class VectorSteps(Component):
     """Runs the loops ``g, r, c, kh, kw`` of jobs, one step a cycle, jobs without a gap between them.
 
     ADD and MUL make two steps a result: the first operand, then the second. Latency ``latency`` cycles from a job to
@@ -138,6 +140,7 @@ class VectorSteps(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.act_words, self.acc_words = config.act_words, config.acc_words
         super().__init__({"jobs": In(stream.Signature(JOB)), "steps": Out(stream.Signature(STEP)), "active": Out(1)})
 

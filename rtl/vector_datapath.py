@@ -1,9 +1,9 @@
 """VECTOR's pipeline from the words that were read to the words that are written: lanes, requantization, table."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .parameters import Component, check_config
 from .requantize import Requantize
 from .vector_address import STEP
 from .vector_lanes import PARAM_WRITE, VectorLanes
@@ -12,7 +12,7 @@ from .vector_table import ROW_BYTES, ROWS, ResultTable
 __all__ = ["VectorDatapath"]
 
 
-class VectorDatapath(wiring.Component):
+class VectorDatapath(Component):
     """``VectorLanes``, ``Requantize`` and ``ResultTable``, one behind the other.
 
     One step a cycle; a result comes out ``latency`` cycles after its last step. There is no handshake.
@@ -42,6 +42,7 @@ class VectorDatapath(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {

@@ -1,12 +1,13 @@
 """What VECTOR does with pixels before requantization, and the parameters of its lanes."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from superlip.element import INT8
 
 from .isa import PARAM_WORDS, VectorOp
+from .parameters import Component, check_config
 from .requantize import ACC_BITS, REQUANTIZE_CONTROL
 from .vector_address import STEP
 
@@ -20,7 +21,7 @@ _MAX_NEUTRAL = INT8.low
 _ACC_LEAST = -(1 << 31)
 
 
-class VectorLanes(wiring.Component):
+class VectorLanes(Component):
     """Sums, maxima and products of one pixel a cycle in ``tn`` lanes; values go to ``Requantize``.
 
     Every operation is a multiply-accumulate of one pixel's x = value - zero point (9 bits): by 1 in SUM, by the
@@ -52,6 +53,7 @@ class VectorLanes(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.tn = config.tn
         super().__init__(
             {

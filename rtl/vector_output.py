@@ -1,10 +1,11 @@
 """The end of VECTOR's pipeline: results wait here for the write port."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, memory, stream
 from amaranth.lib.wiring import In, Out
 
-from .config import ADDRESS_BITS
+from .config import ADDRESS_BITS, Limit
+from .parameters import LANES, Component
 
 __all__ = ["PLACE", "ResultQueue"]
 
@@ -14,7 +15,7 @@ PLACE = data.StructLayout(
 """Where a result goes, and what it belongs to."""
 
 
-class ResultQueue(wiring.Component):
+class ResultQueue(Component):
     """FIFO of results. The place of each enters when its last read is issued, its word when the pipeline is through.
 
     So the places need not travel along the pipeline, and they are the credits: issue only while not ``full``,
@@ -44,8 +45,8 @@ class ResultQueue(wiring.Component):
     """
 
     def __init__(self, word_bits, depth):
-        if depth < 2 or depth & (depth - 1):
-            raise ValueError(f"depth must be a power of two, at least 2, not {depth!r}")
+        Limit(8, 8 * LANES.high, power_of_two=False).check("word_bits", word_bits)
+        Limit(2, 1 << 16).check("depth", depth)
         self.word_bits, self.depth = word_bits, depth
         super().__init__(
             {

@@ -1,13 +1,14 @@
 """Parameters and tables of VECTOR: reading them, and looking results up."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 
 from superlip.element import INT8
 
 from .config import ADDRESS_BITS
 from .isa import PARAM_WORDS, table_words
+from .parameters import LANES, Component, check_config
 from .ports import READ_LATENCY, ReadPort
 from .vector_lanes import PARAM_WRITE
 
@@ -20,7 +21,7 @@ ROWS = INT8.patterns // ROW_BYTES
 """Rows of the table."""
 
 
-class VectorLoader(wiring.Component):
+class VectorLoader(Component):
     """Reads the parameters and the table that an instruction brings.
 
     One parameter word a cycle, then one table word every tn / 4 cycles: PARAM_WORDS + 64 cycles for both, and a few.
@@ -49,6 +50,7 @@ class VectorLoader(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.tn, self.word_bits, self.act_words = config.tn, config.word_bits, config.act_words
         super().__init__(
             {
@@ -123,7 +125,7 @@ class VectorLoader(wiring.Component):
             m.d.sync += self.row_index.eq(self.row_index + 1)
 
 
-class ResultTable(wiring.Component):
+class ResultTable(Component):
     """Looks ``lanes`` elements up in one table of 256 entries, or passes them on.
 
     One memory with a read port for each lane: synthesis makes a copy for each, written together. Latency
@@ -144,6 +146,7 @@ class ResultTable(wiring.Component):
     """
 
     def __init__(self, lanes):
+        LANES.check("lanes", lanes)
         self.lanes = lanes
         super().__init__(
             {

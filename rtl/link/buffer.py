@@ -1,16 +1,18 @@
 """A queue in block RAM whose items become visible, or vanish, a frame at a time."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from superlip.rtl.config import LIMITS, Limit
 
+from ..parameters import Component
+
 __all__ = ["FrameBuffer"]
 
 
-class FrameBuffer(wiring.Component):
+class FrameBuffer(Component):
     """Queue of words that come out only after ``commit``.
 
     One word a cycle goes in and one comes out. A committed word is on ``o`` two cycles after ``commit``,

@@ -1,8 +1,10 @@
 """CRC-32 of IEEE 802.3: the plain-Python model, and hardware whose matrices are derived from it."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from ..config import LIMITS, Limit
+from ..parameters import Component
 
 __all__ = ["Crc32", "advance", "crc32"]
 
@@ -34,7 +36,7 @@ def _multiply(vector, columns):
     return Cat((vector & Const(mask, width)).xor() for mask in _masks(columns))
 
 
-class Crc32(wiring.Component):
+class Crc32(Component):
     """CRC-32 of a frame, ``flit_bytes`` bytes a cycle.
 
     The data's part of the sum is registered before it meets the state, so that the loop holds the 32x32
@@ -60,8 +62,7 @@ class Crc32(wiring.Component):
     """Cycles from a flit to the CRC that includes it."""
 
     def __init__(self, flit_bytes):
-        if flit_bytes < 4:
-            raise ValueError(f"flit_bytes must be at least 4, not {flit_bytes!r}")
+        Limit(4, LIMITS["link_bytes"].high, power_of_two=False).check("flit_bytes", flit_bytes)
         self.flit_bytes = flit_bytes
         super().__init__({"valid": In(1), "first": In(1), "data": In(8 * flit_bytes), "crc": Out(32)})
 

@@ -17,8 +17,10 @@ the same time once; they may leave it in any order.
 """
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
+
+from ..config import Limit
+from ..parameters import Component
 
 __all__ = ["COUNT_BITS", "CreditGiver", "CreditState", "CreditTaker"]
 
@@ -39,7 +41,7 @@ class CreditState(Signature):
         super().__init__({"grant": Out(COUNT_BITS), "heard": Out(1), "limit": Out(COUNT_BITS), "linked": Out(1)})
 
 
-class CreditGiver(wiring.Component):
+class CreditGiver(Component):
     """The receiver's end: counts slots.
 
     Parameters
@@ -64,8 +66,7 @@ class CreditGiver(wiring.Component):
     """
 
     def __init__(self, slots):
-        if not 1 <= slots <= 1 << (COUNT_BITS - 1):
-            raise ValueError(f"slots must be 1 to {1 << (COUNT_BITS - 1)}, not {slots!r}")
+        Limit(1, 1 << (COUNT_BITS - 1), power_of_two=False).check("slots", slots)
         self.slots = slots
         super().__init__(
             {
@@ -87,7 +88,7 @@ class CreditGiver(wiring.Component):
         return m
 
 
-class CreditTaker(wiring.Component):
+class CreditTaker(Component):
     """The sender's end: counts frames.
 
     Members

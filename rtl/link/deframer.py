@@ -3,9 +3,10 @@
 import enum
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from ..parameters import Component, check_config
 from ..ports import flit_layout
 from .crc import Crc32
 from .frame import HEADER, FrameSizes
@@ -23,7 +24,7 @@ class Phase(enum.Enum):
     LAST = 4
 
 
-class Deframer(wiring.Component):
+class Deframer(Component):
     """Takes a flit every cycle, gives words as they come and a verdict at the end of the frame.
 
     Parameters
@@ -52,6 +53,7 @@ class Deframer(wiring.Component):
     """Cycles from a CRC flit to its verdict."""
 
     def __init__(self, config):
+        check_config(config)
         self.sizes = FrameSizes(config)
         super().__init__(
             {

@@ -1,18 +1,19 @@
 """One end of a link: transmitter, receiver and the credits between them."""
 
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from ..parameters import Component, check_config
 from ..ports import WritePort, error_layout, flit_layout
-from .frame import FrameStream, post_layout
+from .frame import FrameSizes, FrameStream, post_layout
 from .receiver import Receiver
-from .transmitter import ANNOUNCE_CYCLES, Transmitter
+from .transmitter import ANNOUNCE_CYCLES, ANNOUNCE_LIMIT, Transmitter
 
 __all__ = ["LinkPort"]
 
 
-class LinkPort(wiring.Component):
+class LinkPort(Component):
     """Frames out, writes and posts in.
 
     A frame is a remote write of up to ``frame_words`` words, then a remote post, or either alone; up to
@@ -50,6 +51,9 @@ class LinkPort(wiring.Component):
     """
 
     def __init__(self, config, *, announce_cycles=ANNOUNCE_CYCLES):
+        check_config(config)
+        FrameSizes(config)
+        ANNOUNCE_LIMIT.check("announce_cycles", announce_cycles)
         self.config, self.announce_cycles = config, announce_cycles
         flit = flit_layout(config.link_bytes)
         super().__init__(

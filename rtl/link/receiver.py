@@ -1,22 +1,23 @@
 """Receives frames: stores them, checks them, then writes their words and posts."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..config import ADDRESS_BITS
 from ..isa import Memory
+from ..parameters import Component, check_config
 from ..ports import UnitError, WritePort, error_is, error_layout, flit_layout
 from .buffer import FrameBuffer
 from .credits import CreditGiver, CreditState
 from .deframer import Deframer
-from .frame import FrameField, FrameKind, post_is_wrong, post_layout, request_layout
+from .frame import FrameField, FrameKind, FrameSizes, post_is_wrong, post_layout, request_layout
 
 __all__ = ["FrameWriter", "Receiver"]
 
 
-class Receiver(wiring.Component):
+class Receiver(Component):
     """Remote writes and posts from the wire to this node's buffers and counters.
 
     A frame is stored whole; only when its CRC and its header are right are its words written, in order,
@@ -48,6 +49,8 @@ class Receiver(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
+        FrameSizes(config)
         self.config = config
         super().__init__(
             {
@@ -168,7 +171,7 @@ class Receiver(wiring.Component):
         return intact & linked & ~header.heard
 
 
-class FrameWriter(wiring.Component):
+class FrameWriter(Component):
     """Writes accepted frames, one word a cycle and two cycles more a frame.
 
     Parameters
@@ -189,6 +192,7 @@ class FrameWriter(wiring.Component):
     """
 
     def __init__(self, config):
+        check_config(config)
         self.config = config
         super().__init__(
             {

@@ -1,9 +1,11 @@
 """Sends frames: header, payload, CRC; a DATA frame only with a credit."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from ..config import Limit
+from ..parameters import Component, check_config
 from ..ports import flit_layout
 from .crc import Crc32
 from .credits import COUNT_BITS, CreditState, CreditTaker
@@ -12,10 +14,11 @@ from .frame import HEADER, FrameKind, FrameSizes, FrameStream
 __all__ = ["ANNOUNCE_CYCLES", "Transmitter"]
 
 ANNOUNCE_CYCLES = 4096
+ANNOUNCE_LIMIT = Limit(16, 1 << 32, power_of_two=False)
 """Cycles without a frame after which a linked transmitter repeats its credits."""
 
 
-class Transmitter(wiring.Component):
+class Transmitter(Component):
     """Turns requests and their words into frames on the wire.
 
     One flit a cycle, frames back to back. Every header carries the credits that this node's receiver
@@ -43,8 +46,8 @@ class Transmitter(wiring.Component):
     """Cycles from an accepted header or word to its (first) flit on ``tx``."""
 
     def __init__(self, config, *, announce_cycles=ANNOUNCE_CYCLES):
-        if announce_cycles < 16:
-            raise ValueError(f"announce_cycles must be at least 16, not {announce_cycles!r}")
+        check_config(config)
+        ANNOUNCE_LIMIT.check("announce_cycles", announce_cycles)
         self.sizes = FrameSizes(config)
         self.announce_cycles = announce_cycles
         super().__init__(

@@ -26,7 +26,7 @@ def test_unequal_tiles():
 
 
 def test_queue_depth():
-    with pytest.raises(ValueError, match="power of two, at least 2, not 12"):
+    with pytest.raises(ValueError, match="depth must be a power of two from 2 to 65,536, not 12"):
         ResultQueue(64, 12)
 
 
