@@ -11,14 +11,18 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         r"rp__en",
         "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high",
     ),
-    ("Issue", r"fifo.py", "a level that the queue never has: written while full, or fuller than full"),
-    ("Issue", r"error\[", "a bit of the syndrome that is never set is mixed into another"),
-    ("Requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
     (
-        "Supervisor",
-        r"report__\w+\[",
-        "a high bit of a counter of cycles, which would have to count that far",
+        "Issue",
+        r"fifo.py:(153|184)",
+        "a level that the queue never has, more than its depth: the proof of Issue (docs/proofs.md) holds it "
+        "to be what came less what was taken",
     ),
+    (
+        "Issue",
+        r"error\[(1[67]|2\d|3\d)\]",
+        "what is mixed in is a bit of the syndrome that is 0 in every error of Issue",
+    ),
+    ("Requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""
 
