@@ -169,6 +169,18 @@ class Builder:
         rows, cols = np.arange(h).repeat(factor), np.arange(w).repeat(factor)
         return self._shuffled(ir.Resize, x, (c, h * factor, w * factor), rows=rows, cols=cols)
 
+    def interpolate(self, x, factor):
+        """Pixels between those of ``x``, from each to the one behind it; the last row and column give none."""
+        c, h, w = self.values[x].shape
+        name = f"interpolate{len(self.nodes)}"
+        phases = tuple((0, (factor - p, p)[: 1 + (p > 0)]) for p in range(factor))
+        self.nodes.append(
+            ir.Interpolate(
+                name=name, inputs=(x,), output=f"{name}.y", rows=phases, cols=phases, scale=0.7, **self._clip()
+            )
+        )
+        return self._value(f"{name}.y", (c, (h - 1) * factor, (w - 1) * factor))
+
     def pick(self, x, rows, cols):
         """Rows and columns by number."""
         rows, cols = np.asarray(rows), np.asarray(cols)

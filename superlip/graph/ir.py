@@ -18,7 +18,7 @@ from .images import ImageInput
 
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part", "InputPart",
-    "Reshape", "Pad", "Resize", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements",
+    "Reshape", "Pad", "Resize", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements",
     "Shape", "integers_of",
 ]  # fmt: skip
 
@@ -236,6 +236,21 @@ class Resize(Node):
 
     rows: np.ndarray
     cols: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Interpolate(Clipped):
+    """Linear interpolation: clip(rint(float32(sum(w * (x - zp_in))) * float32(scale / sum(w))) + zp_out).
+
+    A block of len(rows) x len(cols) pixels takes the place of each pixel. Row y of it takes rows[y] = (offset, weights)
+    of the operand: the row at the pixel's number plus ``offset``, and those behind it. Weights of rows and columns are
+    multiplied, and brought to 127 where they leave elements. The operand has all rows and columns that this needs.
+    ``scale`` is the operand's over the result's.
+    """
+
+    rows: tuple[tuple[int, tuple[int, ...]], ...]
+    cols: tuple[tuple[int, tuple[int, ...]], ...]
+    scale: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

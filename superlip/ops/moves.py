@@ -7,7 +7,7 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import reshape_model
-from superlip.graph.onnx.views import LARGEST_STEP, progressions
+from superlip.graph.onnx.views import LARGEST_STEP, copies
 
 from .identity import identity, identity_conv
 from .lowering import Lowering, LoweringError
@@ -111,24 +111,24 @@ class PadSpec(OpSpec[ir.Pad]):
 
 @register(ir.Resize)
 class ResizeSpec(OpSpec[ir.Resize]):
-    """Nearest neighbours in a regular pattern are identity convolutions with strides."""
+    """Rows and columns in a regular pattern, or in a few runs, are identity convolutions with strides."""
 
     spreads_pixels = True
 
     def lower(self, lowering: Lowering) -> None:
         node = self.node
-        rows, cols = progressions(node.rows), progressions(node.cols)
+        rows, cols = copies(node.rows), copies(node.cols)
         if rows is None or cols is None:
             raise LoweringError(f"{node.name}: rows or columns in no regular pattern do not run on the accelerator")
         source, dest = lowering.place(node.inputs[0]), lowering.place(node.output)
         single = len(rows) == len(cols) == 1
-        for y, (top, stride_y, height) in enumerate(rows):
-            for x, (left, stride_x, width) in enumerate(cols):
+        for y, row in enumerate(rows):
+            for x, col in enumerate(cols):
                 lowering.add(
                     identity(
-                        node.name if single else f"{node.name}.{y}.{x}", source, dest, grid=(height, width),
-                        step=(len(rows), len(cols)), origin=(y, x), strides=(stride_y, stride_x),
-                        pads=(-top, -left, 0, 0),
+                        node.name if single else f"{node.name}.{y}.{x}", source, dest, grid=(row.number, col.number),
+                        step=(row.spacing, col.spacing), origin=(row.origin, col.origin),
+                        strides=(row.step, col.step), pads=(-row.first, -col.first, 0, 0),
                     )
                 )  # fmt: skip
 

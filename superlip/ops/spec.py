@@ -115,6 +115,16 @@ class OpSpec(ABC, Generic[N]):
         """
         return None
 
+    def host_model(self, values: dict[str, ir.Value]) -> bytes | None:
+        """Of a node that ``spreads_pixels`` and does more than move them: an ONNX model that gives the same bits.
+
+        Parameters
+        ----------
+        values : dict of str to ir.Value
+            Of the graph.
+        """
+        return None
+
     @property
     def joins(self) -> list[tuple[str, ir.Elements | None]]:
         """Of a result that is only its inputs one after another: each input, and the table that rescales it."""

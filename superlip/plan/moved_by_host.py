@@ -1,7 +1,7 @@
 """Movements of pixels that a node's memories have no room for, as work of the host.
 
-DepthToSpace and Resize write pixels with others between them. What goes to DRAM is written as whole rows, so their
-results must stay on chip, which large images do not.
+DepthToSpace, Resize and the like write pixels with others between them. What goes to DRAM is written as whole rows, so
+their results must stay on chip, which large images do not.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ def moved_by_host(graph: ir.Graph, value: str) -> ir.Graph | None:
     Parameters
     ----------
     value : str
-        A result of DepthToSpace or Resize.
+        A result of DepthToSpace, Resize or Interpolate.
 
     Returns
     -------
@@ -37,6 +37,15 @@ def moved_by_host(graph: ir.Graph, value: str) -> ir.Graph | None:
 
 
 def _host(node: ir.Node, values: dict[str, ir.Value]) -> ir.Host:
+    return ir.Host(
+        name=node.name, inputs=node.inputs, output=node.output, onnx_names=node.onnx_names,
+        model=spec_of(node).host_model(values) or _moving(node, values),
+        reason="its result has no room in the activation buffer",
+    )  # fmt: skip
+
+
+def _moving(node: ir.Node, values: dict[str, ir.Value]) -> bytes:
+    """ONNX model of a node that only moves elements."""
     source, result = values[node.inputs[0]], values[node.output]
     numbers = np.arange(np.prod(source.shape), dtype=np.int32).reshape(1, *source.shape)
     index = apply(node, [numbers], values)  # only moved, whatever type they have
@@ -46,8 +55,4 @@ def _host(node: ir.Node, values: dict[str, ir.Value]) -> ir.Host:
     ]
     kind = tensor_type(source.element.dtype)
     constants = {"flat": np.array([-1], np.int64), "index": index.reshape(1, *result.shape)}
-    model = small_model(nodes, [("image", kind, [1, *source.shape])], ["moved"], constants, {"": 17})
-    return ir.Host(
-        name=node.name, inputs=node.inputs, output=node.output, onnx_names=node.onnx_names, model=model,
-        reason="its result has no room in the activation buffer",
-    )  # fmt: skip
+    return small_model(nodes, [("image", kind, [1, *source.shape])], ["moved"], constants, {"": 17})

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hosted import runs_on_host
 from onnx import helper
+from onnx_models import FloatNet
 from qdq_models import SHAPE, QdqNet, assert_equal
 
 from superlip import golden, graph
 from superlip.graph import ir
-from superlip.graph.onnx.views import progressions
+from superlip.graph.onnx.views import Copy, copies, progressions
 from superlip.plan.lower import lower
 
 
@@ -112,7 +113,7 @@ def test_nearest_resize_is_onnxruntimes_or_refused(coordinates, nearest):
 @pytest.mark.parametrize(
     ("op", "operands", "attributes", "why"),
     [
-        ("Resize", ["", [1, 1, 2.0, 2.0]], {"mode": "linear"}, "linear"),
+        ("Resize", ["", [1, 1, 1.5, 2.0]], {"mode": "linear"}, "linear"),
         ("Resize", [[0, 0, 0, 0, 1, 1, 1.5, 1.5], [1, 1, 1.0, 1.0]],
          {"mode": "nearest", "coordinate_transformation_mode": "tf_crop_and_resize"}, "tf_crop_and_resize"),
         ("Pad", [np.array([0, 0, 1, 1, 0, 0, 0, 0], np.int64), np.array(50, np.float32)], {}, "outside of the range"),
@@ -180,3 +181,19 @@ def test_progressions():
     assert progressions([0, 0, 1, 1]) == [(0, 1, 2), (0, 1, 2)]
     assert progressions([0, 0, 1, 2, 2, 3]) == [(0, 2, 2), (0, 2, 2), (1, 2, 2)]
     assert progressions([*range(16, 0, -1), *range(16)]) is None
+
+
+def test_copies():
+    assert copies([0, 0, 1, 1]) == [Copy(0, 1, 2, 0, 2), Copy(0, 1, 2, 1, 2)]
+    edges = [0, *range(40), 39, 37]
+    assert copies(edges) == [Copy(0, 1, 1, 0, 1), Copy(0, 1, 40, 1, 1), Copy(39, 1, 1, 41, 1), Copy(37, 1, 1, 42, 1)]
+    assert copies([*range(16, 0, -1), *range(16)]) is None
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+def test_padding_by_what_is_there(mode):
+    net = FloatNet((6, 12, 12))
+    pads = net.const([0, 0, 1, 2, 0, 0, 2, 1], np.int64)
+    built = net.model(net.conv(net.op("Pad", net.conv("x", 8, 6), pads, mode=mode), 4, 8))
+    found = graph.load(built, calibrate=net.images(2))
+    assert [type(n) for n in found.nodes] == [ir.Conv, ir.Resize, ir.Conv]

@@ -16,11 +16,12 @@ from superlip.plan.moved_by_host import moved_by_host
 TINY = TARGETS["tiny"]
 
 
-@pytest.mark.parametrize("kind", ["depth", "resize"])
+@pytest.mark.parametrize("kind", ["depth", "resize", "interpolate"])
 def test_the_host_moves_what_the_node_would(kind):
     net = Builder(np.random.default_rng(0), (8, 5, 6))
     x = net.conv("image", 8, (1, 1))
-    moved = net.depth_to_space(x, 2, "CRD") if kind == "depth" else net.resize(x, 2)
+    makers = {"depth": net.depth_to_space, "resize": net.resize, "interpolate": net.interpolate}
+    moved = makers[kind](x, 2, *["CRD"] * (kind == "depth"))
     graph = net.graph(net.conv(moved, 3, (1, 1)))
     hosted = moved_by_host(graph, moved)
     (host,) = [n for n in hosted.nodes if isinstance(n, ir.Host)]

@@ -8,7 +8,7 @@ that computes needs its operand is the map turned into the fewest nodes of the q
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ from superlip.graph.session import open_session
 
 from .onnxtools import attributes, small_model
 
-__all__ = ["LAYOUT_OPS", "View", "image_shape", "joined", "layout_nodes", "move", "progressions"]
+__all__ = ["LAYOUT_OPS", "Copy", "View", "copies", "image_shape", "joined", "layout_nodes", "move", "progressions"]
 
 LAYOUT_OPS = frozenset(
     [
@@ -46,6 +46,7 @@ LAYOUT_OPS = frozenset(
 _LARGEST = 1 << 24  # element numbers travel as float32
 _LARGEST_SHUFFLE = 1 << 24
 """Weights of the identity convolution that does it."""
+_MOST_RUNS = 8
 LARGEST_STEP = 15
 """Pixels from one written by an operation to the next."""
 
@@ -255,8 +256,8 @@ def _gather(index: NDArray, source: ir.Shape) -> list[Step]:
                 raise ModelError(f"a shuffle of {n:,} channels is too large for an identity convolution")
             steps.append((ir.Shuffle, {"order": channels.astype(np.int64)}, (c, sh, sw)))
     if not (np.array_equal(rows, np.arange(sh)) and np.array_equal(cols, np.arange(sw))):
-        if progressions(rows) is None or progressions(cols) is None:
-            raise ModelError("rows or columns are moved in no regular pattern of at most 15 pixels")
+        if copies(rows) is None or copies(cols) is None:
+            raise ModelError("rows or columns are moved in no regular pattern of at most 15 pixels, nor in a few runs")
         steps.append((ir.Resize, {"rows": rows.astype(np.int64), "cols": cols.astype(np.int64)}, (c, h, w)))
     return steps
 
@@ -294,6 +295,39 @@ def _space_to_depth(index: NDArray, source: ir.Shape) -> list[Step] | None:
     if not np.array_equal(order, np.arange(n * block * block)):
         steps.append((ir.Shuffle, {"order": order.astype(np.int64)}, index.shape))
     return steps
+
+
+class Copy(NamedTuple):
+    """Rows (or columns) first, first + step, ... become rows origin, origin + spacing, ...: ``number`` of them."""
+
+    first: int
+    step: int
+    number: int
+    origin: int
+    spacing: int
+
+
+def copies(index: ArrayLike) -> list[Copy] | None:
+    """Row (or column) numbers as the fewest of ``progressions``, or of at most 8 runs one after the other; or None."""
+    parts = progressions(index)
+    interleaved = None if parts is None else [Copy(*part, at, len(parts)) for at, part in enumerate(parts)]
+    runs = _runs(np.asarray(index))
+    return min((found for found in (interleaved, runs) if found is not None), key=len, default=None)
+
+
+def _runs(numbers: NDArray[np.integer]) -> list[Copy] | None:
+    runs: list[Copy] = []
+    at = 0
+    while at < len(numbers):
+        steps = np.diff(numbers[at:])
+        step = int(steps[0]) if steps.size else 1
+        regular = np.flatnonzero(steps != step) if 0 < step < 256 else np.zeros(1, int)
+        count = int(regular[0]) + 1 if regular.size else len(numbers) - at
+        runs.append(Copy(int(numbers[at]), step if count > 1 else 1, count, at, 1))
+        at += count
+        if len(runs) > _MOST_RUNS:
+            return None
+    return runs
 
 
 def progressions(index: ArrayLike) -> list[tuple[int, int, int]] | None:

@@ -30,7 +30,7 @@ def moved(importer: Importer, node: NodeProto, view: View, *, is_int: bool) -> l
         mode = attributes(node).get("mode", b"nearest")
         if mode != b"nearest":
             raise Unsupported(
-                f"mode={mode.decode()!r}: only 'nearest' moves elements; ConvTranspose or a Conv interpolate"
+                f"mode={mode.decode()!r} of integers: only 'nearest' moves elements; dequantize them before"
             )
     fill = _pad_value(importer, node, view, is_int) if node.op_type == "Pad" else None
     if fill is not None and view.fill not in (None, fill):  # a view knows one number for all that was added

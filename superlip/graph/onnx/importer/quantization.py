@@ -10,6 +10,7 @@ from superlip.graph.onnx.views import LAYOUT_OPS, View
 from . import emit
 from .host import integer_on_host, is_of_host, on_host
 from .importer import Importer
+from .interpolation import is_interpolation
 from .layout import moved
 from .model_input import input_view, set_input
 from .states import Params, Pending, Unsupported
@@ -94,7 +95,7 @@ def _quantized(importer: Importer, source: str, params: Params, output: str, nod
     if producer is None or source in importer.consts:
         raise Unsupported(importer.why_not(source))
     passes = producer.op_type in LAYOUT_OPS or producer.op_type in ("MaxPool", "Relu", "Clip")
-    passes = passes and producer.name not in importer.hosted
+    passes = passes and producer.name not in importer.hosted and not is_interpolation(producer)
     if not passes:
         return on_host(importer, source, params, output)
     inner = _quantized(importer, producer.input[0], params, f"{producer.input[0]}/quantized", node)

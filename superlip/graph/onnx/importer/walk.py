@@ -1,23 +1,26 @@
 """A quantized model to the quantized graph: its nodes, once, in order."""
 
+from collections.abc import Callable
+
 from onnx import ModelProto, NodeProto
 
 from superlip.graph import ir
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.onnx.hostable import why_not_on_host
 from superlip.graph.onnx.onnxtools import constant_value, name_nodes, operator, small_model
-from superlip.graph.onnx.views import LAYOUT_OPS
+from superlip.graph.onnx.views import LAYOUT_OPS, View
 from superlip.graph.session import open_session
 
 from .float_ops import FLOAT_OPS
 from .fuse import fuse_tables, remove_unused
 from .host import on_host, ordered_by_host
 from .importer import Importer
+from .interpolation import interpolation, is_interpolation
 from .layout import layout
 from .model_input import join_inputs, take_inputs
 from .qoperator_ops import QOPERATOR_OPS
 from .quantization import dequantize, quantize
-from .states import Unhostable, Unsupported
+from .states import Pending, Unhostable, Unsupported
 
 __all__ = ["import_model"]
 
@@ -191,14 +194,23 @@ def _node(importer: Importer, node: NodeProto) -> None:
     if op in QOPERATOR_OPS and node.input[0] not in importer.floats and not _is_float(importer, node):
         QOPERATOR_OPS[op](importer, node)
         return importer.done(node)
+    if is_interpolation(node) and node.input[0] not in importer.views:
+        return _float_op(importer, node, interpolation)
     if op in LAYOUT_OPS and (view := importer.view(node.input[0])) is not None:
         return layout(importer, node, view)
     if op in FLOAT_OPS:
-        state = FLOAT_OPS[op](importer, node)
-        if state is not None:
-            importer.floats[node.output[0]] = state
-            return importer.done(node)
-    return None  # known to the host only, if anybody asks for its result
+        return _float_op(importer, node, FLOAT_OPS[op])
+    return None
+
+
+def _float_op(
+    importer: Importer, node: NodeProto, function: Callable[[Importer, NodeProto], View | Pending | None]
+) -> None:
+    """Take a node of a float model; where its operands are none of ours, the host alone knows it, if anybody asks."""
+    state = function(importer, node)
+    if state is not None:
+        importer.floats[node.output[0]] = state
+        importer.done(node)
 
 
 def _is_float(importer: Importer, node: NodeProto) -> bool:
