@@ -1,4 +1,4 @@
-"""AXI4 helpers: legal bursts, one burst to several striped ports, two read managers on one port."""
+"""AXI4 helpers: legal bursts, one burst to several striped ports, regions on them, two read managers on one port."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
@@ -7,10 +7,10 @@ from amaranth.utils import exact_log2
 
 from .config import BUS_ADDRESS_BITS, LIMITS, PAGE, Limit
 from .parameters import BEAT_BYTES, Component
-from .ports import AXI4Read
+from .ports import AXI4Read, regions_layout
 
 __all__ = [
-    "ADDRESS_SPACE_BITS", "BurstSplitter", "ReadMux", "StripedAddress", "burst_layout", "run_layout",
+    "ADDRESS_SPACE_BITS", "BurstSplitter", "ReadMux", "StripedAddress", "StripedRegions", "burst_layout", "run_layout",
 ]  # fmt: skip
 
 ADDRESS_SPACE_BITS = BUS_ADDRESS_BITS + 1
@@ -141,6 +141,44 @@ class StripedAddress(Component):
                     o.payload.addr.eq(base + (self.i.payload.start << self.shift)),
                     o.payload.len.eq(self.i.payload.beats - 1),
                 ]
+        return m
+
+
+class StripedRegions(Component):
+    """Regions of DRAM as far as the bus reaches on all ports: on port p all of a region lies ``p * stripe`` further on.
+
+    Latency: two cycles from ``stripe``, one from ``regions``; none at all with one port.
+
+    Parameters
+    ----------
+    ports : int
+
+    Members
+    -------
+    regions : In(regions_layout())
+        Which end on the bus, on port 0.
+    stripe : In(49)
+        As of StripedAddress.
+    o : Out(regions_layout())
+        What would be beyond the bus on the last port is behind the end.
+    """
+
+    def __init__(self, ports):
+        LIMITS["axi_ports"].check("ports", ports)
+        self.ports = ports
+        super().__init__({"regions": In(regions_layout()), "stripe": In(BUS_ADDRESS_BITS), "o": Out(regions_layout())})
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.ports == 1:
+            m.d.comb += self.o.eq(self.regions)
+            return m
+        pages = 1 << (BUS_ADDRESS_BITS - exact_log2(PAGE))
+        behind = self.stripe[exact_log2(PAGE) :] * (self.ports - 1)
+        reach = Signal(range(pages + 1), reset_less=True)
+        m.d.sync += reach.eq(Mux(behind > pages, 0, pages - behind))
+        for region, o in zip(self.regions, self.o, strict=True):
+            m.d.sync += [o.base.eq(region.base), o.end.eq(Mux(region.end > reach, reach, region.end))]
         return m
 
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
-from .axi import ADDRESS_SPACE_BITS, ReadMux
+from .axi import ADDRESS_SPACE_BITS, ReadMux, StripedRegions
 from .config import BUS_ADDRESS_BITS, PAGE
 from .counters import COUNTER_BITS
 from .fetch import Fetch
@@ -170,6 +170,7 @@ class Core(Component):
             connect(m, manager, flipped(port))
         programs, program = self.regions[Region.PROGRAMS], Signal(ADDRESS_SPACE_BITS, reset_less=True)
         m.d.sync += program.eq((programs.base << exact_log2(PAGE)) + self.program)
+        m.submodules.striped = striped = StripedRegions(self.config.axi_ports)
         connect(m, self.send.frames, self.link.frames)
         connect(m, self.link.tx, flipped(self.link_tx))
         connect(m, flipped(self.link_rx), self.link.rx)
@@ -180,8 +181,10 @@ class Core(Component):
             self.fetch.halt.eq(self.halt),
             self.load.stripe.eq(self.stripe),
             self.store.stripe.eq(self.stripe),
-            self.load.regions.eq(self.regions),
-            self.store.regions.eq(self.regions),
+            striped.regions.eq(self.regions),
+            striped.stripe.eq(self.stripe),
+            self.load.regions.eq(striped.o),
+            self.store.regions.eq(striped.o),
             self.link.node.eq(self.node),
             self.link.halt.eq(self.halt),
         ]

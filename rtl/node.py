@@ -1,6 +1,6 @@
 """One node: registers, supervision and isolation around the core."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
@@ -138,7 +138,8 @@ class Node(Component):
                 for what in ("BASE", "SIZE")
             )
             m.d.comb += core.regions[region].base.eq(base)
-            m.d.sync += core.regions[region].end.eq(base + size)
+            end, bus = base + size, 1 << len(base)
+            m.d.sync += core.regions[region].end.eq(Mux(end[-1], bus, end))
 
     def _read_back(self, m, values, core, report):
         m.d.comb += [

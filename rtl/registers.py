@@ -174,7 +174,7 @@ def _regions():
         name, offset = region.name.lower(), 0x300 + 16 * region
         for what, at, doc in (
             ("BASE", offset, f"bus address of the {name} on port 0, a multiple of {PAGE}"),
-            ("SIZE", offset + 8, f"bytes that each port has of the {name}, a multiple of {PAGE}"),
+            ("SIZE", offset + 8, f"bytes that each port has of the {name}, a multiple of {PAGE}; none beyond the bus"),
         ):
             yield Register(f"{region.name}_{what}_LO", at, "rw", 32, f"{doc}; bits 31:0")
             yield Register(f"{region.name}_{what}_HI", at + 4, "rw", _HIGH_BITS, _HIGH)

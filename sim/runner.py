@@ -34,6 +34,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from amaranth.lib import wiring
+
 from superlip.rtl.verilog import to_verilog
 from superlip.tools.cache import cache_folder, entry, remove_old, work_folder
 from superlip.tools.children import child
@@ -96,9 +98,19 @@ def load_testbench(testbench: str | Path) -> ModuleType:
         raise MissingToolError(f"cocotb is not installed: {install_command('cocotb', 'cocotbext-axi')}")
     module = _import_file(Path(testbench)) if Path(testbench).suffix == ".py" else _import_own(testbench)
     missing = [name for name in ("CASES", "build") if not hasattr(module, name)]
+    if not _tests(module):
+        missing.append("@cocotb.test()")
     if missing:
         raise TestbenchError(f"{testbench} is no testbench: it has no {' and no '.join(missing)}")
+    if not isinstance(module.CASES, Mapping) or not module.CASES:
+        raise TestbenchError(f"{testbench} is no testbench: its CASES must be a dict of at least one case")
     return module
+
+
+def _tests(module):
+    """Names of a module's cocotb tests; of a test with parameters, its name alone."""
+    ours = [value for value in vars(module).values() if type(value).__module__.partition(".")[0] == "cocotb"]
+    return [value.name for value in ours if hasattr(value, "fullname") or hasattr(value, "generate_tests")]
 
 
 def _import_own(name):
@@ -116,6 +128,10 @@ def _import_file(path):
         raise TestbenchError(f"there is no testbench {path}")
     if not path.stem.isidentifier():
         raise TestbenchError(f"{path} can't be imported: a testbench's file name is a Python name")
+    if os.pathsep in str(path.parent):
+        raise TestbenchError(
+            f"{path} can't be imported: its folder has {os.pathsep!r} in its name, as PYTHONPATH has not"
+        )
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with _told(f"{path} can't be imported"):
@@ -154,7 +170,7 @@ def run_bench(
     waves : bool
         Write ``dump.vcd`` to the run folder (Icarus: ``dump.fst``).
     test : str, optional
-        Only the cocotb test of that name.
+        Only the cocotb test of that name, with all its parameters.
     folder : Path, optional
         Where results (and waves) go; by default a new one inside the cache.
     stand_ins : bool
@@ -171,7 +187,7 @@ def run_bench(
     AssertionError
         If a test failed (the message says which, and the seed).
     TestbenchError
-        If there is no such testbench, case or simulator, or its component can't be built.
+        If there is no such testbench, case, test or simulator, or its component can't be built.
     MissingToolError
         If the simulator, a compiler or cocotb is missing.
     BuildError
@@ -187,15 +203,19 @@ def run_bench(
     tools = find_toolchain() if simulator == "verilator" else _find_icarus()
     name = module.__name__.removeprefix(f"{__package__}.testbenches.")
     case_name, parameters = _case(module, name, case_name, parameters)
+    if test is not None and test not in _tests(module):
+        raise TestbenchError(f"testbench {name} has no test {test!r}; there are: {', '.join(_tests(module))}")
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     print(f"testbench {name}[{case_name}] seed {seed}", flush=True)
+    platform = StandIns() if stand_ins else None
     with _told(f"testbench {name}[{case_name}] can't be built"):
-        component = module.build(**parameters)
+        pickle.dumps(parameters)
+        text = _text(module.build(**parameters), platform)
     if simulator == "verilator":
-        build = _build(tools, component, waves, stand_ins)
+        build = build_verilog(tools, text, waves=waves, stand_ins=platform)
     else:
         # What cocotb dumps waves with is SystemVerilog.
-        build = _build_icarus(tools, component, waves, SIMULATORS["icarus" if waves else simulator])
+        build = _build_icarus(tools, text, waves, SIMULATORS["icarus" if waves else simulator])
     folder = Path(folder).absolute() if folder else _run_folder(name, case_name)
     folder.mkdir(parents=True, exist_ok=True)
     count, failed = run_tests(
@@ -234,11 +254,11 @@ def _run_folder(name, case_name):
     return Path(tempfile.mkdtemp(prefix=f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', case_name)}-", dir=runs))
 
 
-def _build(tools, component, waves, stand_ins):
-    """Folder of the simulator of a component: from the cache, or built."""
-    platform = StandIns() if stand_ins else None
-    text = to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
-    return build_verilog(tools, text, waves=waves, stand_ins=platform)
+def _text(component, platform):
+    """Verilog of what a testbench has built."""
+    if not isinstance(component, wiring.Component):
+        raise TypeError(f"build() must return a wiring.Component, not {component!r}")
+    return to_verilog(component, TOP, platform=platform) + getattr(component, "verilog", "")
 
 
 def build_verilog(tools: Toolchain, text: str, *, waves: bool = False, stand_ins: StandIns | None = None) -> Path:
@@ -285,9 +305,8 @@ def _find_icarus():
     return subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
 
 
-def _build_icarus(version, component, waves, generation):
+def _build_icarus(version, text, waves, generation):
     """Folder of what vvp runs, from the cache or built."""
-    text = to_verilog(component, TOP) + getattr(component, "verilog", "")
     parts = (text, waves, version, importlib.metadata.version("cocotb"), generation)
 
     def make(target):
@@ -333,7 +352,8 @@ def run_tests(
         with contextlib.suppress(subprocess.CalledProcessError, SystemExit):  # then there are no results
             runner.test(
                 test_module=module_name, hdl_toplevel=TOP, hdl_toplevel_lang="verilog", build_dir=build,
-                test_dir=folder, results_xml=str(results), testcase=test, waves=waves, seed=seed,
+                test_dir=folder, results_xml=str(results), waves=waves, seed=seed,
+                test_filter=None if test is None else rf"\.{re.escape(test)}(/.*)?$",
                 plusargs=[f"+dumpfile_path={folder / 'dump.fst'}"], timescale=("1ns", "1ps"),
                 log_file=folder / "test.log",
             )  # fmt: skip

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -470,22 +471,27 @@ def _doctor(arguments, console, errors):
 
 
 def _cocotb(arguments, console, errors):
-    from superlip.sim.runner import load_testbench, run_bench, testbenches  # noqa: PLC0415
+    from amaranth.hdl import UnusedElaboratable  # noqa: PLC0415
+
+    from superlip.sim.runner import TestbenchError, load_testbench, run_bench, testbenches  # noqa: PLC0415
 
     if arguments.name is None:
         for name in testbenches():
             print_text(console, name)
         return 0
-    testbench, _, case = arguments.name.partition("::")
-    case = arguments.case or case
+    testbench, named, case = arguments.name.partition("::")
+    case = case if named else arguments.case
     try:
-        for name in [case] if case else load_testbench(testbench).CASES:
+        for name in load_testbench(testbench).CASES if case is None else [case]:
             folder = run_bench(testbench, name, seed=arguments.seed, waves=arguments.waves, test=arguments.test)
             what = "waves and results" if arguments.waves else "results"
             print_text(console, f"{testbench}[{name}] passed; {what} in {folder}")
     except AssertionError as error:
         _complain(errors, str(error))
         return 1
+    except TestbenchError:  # what was built till then is of no use: nothing more to say of it
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        raise
     return 0
 
 

@@ -167,8 +167,8 @@ class Arrivals:
         readies = [0, 0]
         while True:
             await RisingEdge(self.dut.clk)
-            post = int(self.post.value)
-            if post & 1:
+            if self.post.value[0] == 1:
+                post = int(self.post.value)
                 self.events.append((post >> 1 & 7, post >> 4))
             for memory, (valid, ready, address, word, mask) in enumerate(self.ports):
                 if readies[memory] and valid.value == 1:

@@ -32,7 +32,7 @@ class Ports:
         self.ports = [{n: getattr(dut, f"{kind}__{i}__{n}") for n in names} for i in range(count)]
         self.asked = [None] * count
         for port in self.ports:
-            port["valid"].value = 0
+            port["valid"].value = port["addr"].value = 0
 
     def ask(self, index, **values):
         port = self.ports[index]

@@ -7,7 +7,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, Ax
 
 from superlip.element import INT8
 from superlip.ops.arithmetic import convolve, requantize
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import BUS_ADDRESS_BITS, NodeConfig
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Region, Unit, VectorOp, encode
 from superlip.rtl.node import Node
 from superlip.rtl.ports import UnitError
@@ -76,7 +76,8 @@ class Board:
         dut, mask = self.dut, (1 << self.config.tn) - 1
         while True:
             await RisingEdge(dut.clk)
-            if (write := int(dut.trace_write.value)) & 1:
+            if dut.trace_write.value[0] == 1:
+                write = int(dut.trace_write.value)
                 assert int(dut.trace_mask.value) == mask
                 data = int(dut.trace_data.value).to_bytes(self.config.tn, "little")
                 self.trace.append((write >> 21, write >> 1 & 0xFFFFF, data))
@@ -271,6 +272,30 @@ async def outside_a_region(dut):
     await board.write("PROGRAMS_SIZE_LO", PROGRAM & ~0xFFF)
     assert await board.run() == 4
     assert await board.error() == (UnitError.REGION, ERROR_UNIT_FETCH, BASE + PROGRAM >> 12)
+
+
+@cocotb.test()
+async def beyond_the_bus(dut):
+    """A region that would go on behind the last address of the bus ends there, on whichever port comes first."""
+    board = Board(dut, rng())
+    await board.begin()
+    top, inside = 1 << BUS_ADDRESS_BITS, 0x2000
+    base = top - inside - (board.config.axi_ports - 1) * STRIPE
+    for name, value in region_settings({Region.IMAGES: (base, 2 * inside)}).items():
+        await board.write(name, value)
+    words = inside // board.config.axi_bytes
+    for opcode in (Opcode.LOAD, Opcode.STORE):
+        for count in (1, 2):
+            board.put_program([encode(opcode, **copy(Memory.ACT, 5, Region.IMAGES << 32 | words - 1, count))])
+            assert await board.run() == (2 if count == 1 else 4)
+        assert await board.error() == (UnitError.REGION, opcode, base + inside >> 12 & 0xFFFF_FFFF)
+        await board.reset()
+    for name, value in region_settings({Region.PROGRAMS: (top - inside, 2 * inside)}).items():
+        await board.write(name, value)
+    await board.write("PROGRAM_LO", inside)
+    board.reads[0].write(0, encode(Opcode.END))
+    assert await board.run() == 4
+    assert await board.error() == (UnitError.REGION, ERROR_UNIT_FETCH, top >> 12 & 0xFFFF_FFFF)
 
 
 @cocotb.test()

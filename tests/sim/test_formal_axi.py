@@ -100,6 +100,23 @@ class StripedAddressSpec(Spec):
         m.d.comb += Assert(dut.i.ready | (owes & ~Cat(o.ready for o in dut.o)).any())
 
 
+class StripedRegionsSpec(Spec):
+    """No page of a region is beyond the bus on any port; no other is taken away."""
+
+    def __init__(self, module, ports):
+        super().__init__(module.StripedRegions(ports))
+
+    def claim(self, m, dut):
+        pages, reach = 1 << (BUS_ADDRESS_BITS - 12), self.inside("reach")
+        begun, stripe, regions, reached = Signal(), Signal(37), Signal.like(dut.regions), Signal.like(reach)
+        m.d.sync += [begun.eq(1), stripe.eq(dut.stripe[12:]), regions.eq(dut.regions), reached.eq(reach)]
+        behind = stripe * (dut.ports - 1)  # what was written a cycle ago
+        m.d.comb += Assert(~begun | Mux(behind > pages, reach == 0, reach + behind == pages))
+        for region, o in zip(regions, dut.o, strict=True):
+            end = Mux(region.end > reached, reached, region.end)
+            m.d.comb += Assert(~begun | ((o.base == region.base) & (o.end == end)))
+
+
 class ReadMuxSpec(Spec):
     """Each address that a manager hands over goes to the memory once, with its name; answers go where they belong."""
 
@@ -174,6 +191,20 @@ PROOFS = [
                 new="~self.o[0].valid | self.o[0].ready",
             ),
             Fault(name="stripe not rounded", old="(self.stripe & -PAGE)", new="self.stripe"),
+        ),
+    ),
+    Proof(
+        component="StripedRegions",
+        claim="a page is in a region if it is in the one of port 0 and on the bus on each port, two cycles after the "
+        "registers were written at the latest (4 ports)",
+        module=axi,
+        spec=lambda module: StripedRegionsSpec(module, 4),
+        depth=2,
+        faults=(
+            Fault(name="the last port forgotten", old="* (self.ports - 1)", new="* (self.ports - 2)"),
+            Fault(
+                name="a stripe beyond the bus wraps", old="Mux(behind > pages, 0, pages - behind)", new="pages - behind"
+            ),
         ),
     ),
     Proof(

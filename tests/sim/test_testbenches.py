@@ -116,7 +116,7 @@ def test_a_users_bench_that_fails(mine, capsys):
     mine.write_text(MINE.replace("2 * value", "2 * value + 1"))
     assert main(["sim", "cocotb", str(mine), "--case", "narrow"]) == 1
     assert "testbench mine[narrow]" in capsys.readouterr().err
-    mine.write_text(MINE.replace("@cocotb.test()", ""))
+    mine.write_text(MINE.replace("@cocotb.test()", "@cocotb.test(skip=True)"))
     sys.modules.pop("mine")
     with pytest.raises(AssertionError, match="no test was run"):
         run_bench(mine)
@@ -125,7 +125,8 @@ def test_a_users_bench_that_fails(mine, capsys):
 @pytest.mark.parametrize(
     ("name", "text"),
     [("nothing", "no testbench 'nothing'; there are: buffer, "), ("nowhere/bench.py", "there is no testbench "),
-     ("read_mux::9_bytes", "testbench read_mux has no case '9_bytes'; there are: 8_bytes")],
+     ("read_mux::9_bytes", "testbench read_mux has no case '9_bytes'; there are: 8_bytes"),
+     ("read_mux::", "testbench read_mux has no case ''; there are: 8_bytes")],
 )  # fmt: skip
 def test_a_bench_that_is_not_there(name, text, capsys):
     assert main(["sim", "cocotb", name]) == 2
@@ -134,7 +135,7 @@ def test_a_bench_that_is_not_there(name, text, capsys):
 
 def test_a_file_that_is_no_bench(mine):
     mine.write_text("CASES = {}")
-    with pytest.raises(runner.TestbenchError, match="is no testbench: it has no build"):
+    with pytest.raises(runner.TestbenchError, match=r"is no testbench: it has no build and no @cocotb\.test"):
         load_testbench(mine)
     named = mine.rename(mine.with_name("my-bench.py"))
     with pytest.raises(runner.TestbenchError, match="a Python name"):
