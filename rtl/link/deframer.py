@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..parameters import Component, check_config
 from ..ports import flit_layout
 from .crc import Crc32
-from .frame import HEADER, FrameSizes
+from .frame import HEADER, FrameSizes, received_layout
 
 __all__ = ["Deframer"]
 
@@ -39,7 +39,7 @@ class Deframer(Component):
         cycle are void.
     word : Out(valid and data)
         The next word of payload.
-    header : Out(HEADER.layout)
+    header : Out(received_layout())
         From one cycle after its last flit up to the verdict.
     intact : Out(1)
         For one cycle, ``latency`` after the CRC flit: the frame of ``header`` was whole and its CRC right.
@@ -60,7 +60,7 @@ class Deframer(Component):
                 "rx": In(stream.Signature(flit_layout(config.link_bytes), always_ready=True)),
                 "start": Out(1),
                 "word": Out(data.StructLayout({"valid": 1, "data": config.word_bits})),
-                "header": Out(HEADER.layout),
+                "header": Out(received_layout()),
                 "intact": Out(1),
                 "lost": Out(2),
             }
@@ -113,13 +113,14 @@ class Deframer(Component):
 
     def _take_header(self, m, phase):
         flit, bits = self.rx.payload, self.sizes.flit_bits
-        header = Signal(HEADER.layout, reset_less=True)
+        fields = {f.name: Signal(f.width, name=f"header_{f.name}", reset_less=True) for f in HEADER.fields}
+        header = Cat(fields.values())
         with m.If(self.rx.valid & flit.first):
-            m.d.sync += header.as_value()[:bits].eq(flit.data)
+            m.d.sync += header[:bits].eq(flit.data)
         if self.sizes.header_flits > 1:
             with m.Elif(self.rx.valid & (phase == Phase.HEADER)):
-                m.d.sync += header.as_value()[bits:].eq(flit.data)
-        m.d.comb += self.header.eq(header)
+                m.d.sync += header[bits:].eq(flit.data)
+        m.d.comb += [self.header[name].eq(fields[name]) for name in self.header.shape().members]
 
     def _take_words(self, m, phase, left):
         """Flits of a word collect in ``parts``; the last one goes out with them."""

@@ -22,7 +22,7 @@ from .crc import crc32
 
 __all__ = [
     "HEADER", "HEADER_BYTES", "REQUEST", "FrameField", "FrameKind", "FrameSizes", "FrameStream", "decode_frame",
-    "encode_frame", "post_is_wrong", "post_layout", "request_layout",
+    "encode_frame", "post_is_wrong", "post_layout", "received_layout", "request_layout", "write_layout",
 ]  # fmt: skip
 
 HEADER_BYTES = 16
@@ -86,6 +86,17 @@ def request_layout():
     ``counter`` (3: 6 or 7)
     """
     return REQUEST.layout
+
+
+def received_layout():
+    """What a receiver looks at of a HEADER: all but the source and what is spare."""
+    ignored = ("source", "spare0", "spare1", "spare2")
+    return data.StructLayout({f.name: f.width for f in HEADER.fields if f.name not in ignored})
+
+
+def write_layout():
+    """What is left to do of a request that is where it should be: all but the destination."""
+    return data.StructLayout({f.name: f.width for f in _REQUEST if f.name != "destination"})
 
 
 def post_layout():

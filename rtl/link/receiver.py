@@ -12,7 +12,7 @@ from ..ports import UnitError, WritePort, error_is, error_layout, flit_layout
 from .buffer import FrameBuffer
 from .credits import CreditGiver, CreditState
 from .deframer import Deframer
-from .frame import FrameField, FrameKind, FrameSizes, post_is_wrong, post_layout, request_layout
+from .frame import FrameField, FrameKind, FrameSizes, post_is_wrong, post_layout, write_layout
 
 __all__ = ["FrameWriter", "Receiver"]
 
@@ -101,7 +101,7 @@ class Receiver(Component):
             giver.freed.eq(writer.freed),
             writer.frame.valid.eq(accept),
         ]
-        m.d.comb += [writer.frame.payload[name].eq(header[name]) for name in request_layout().members]
+        m.d.comb += [writer.frame.payload[name].eq(header[name]) for name in write_layout().members]
 
         lost = Signal.like(self.crc_errors)
         m.d.comb += [lost.eq(self.crc_errors + deframer.lost)]
@@ -180,7 +180,7 @@ class FrameWriter(Component):
 
     Members
     -------
-    frame : In(stream of request_layout)
+    frame : In(stream of write_layout)
         Accepted frames, at most ``frame_slots`` at a time: always taken.
     words : In(stream of words)
     stop : In(1)
@@ -196,7 +196,7 @@ class FrameWriter(Component):
         self.config = config
         super().__init__(
             {
-                "frame": In(stream.Signature(request_layout(), always_ready=True)),
+                "frame": In(stream.Signature(write_layout(), always_ready=True)),
                 "words": In(stream.Signature(config.word_bits)),
                 "stop": In(1),
                 "write_act": Out(WritePort(config.word_bits)),
@@ -208,7 +208,7 @@ class FrameWriter(Component):
 
     def elaborate(self, platform):
         m = Module()
-        layout = request_layout()
+        layout = write_layout()
         # A queue of one would have addresses of no bits, which Verilog can't express.
         depth = max(2, self.config.frame_slots)
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=depth)
