@@ -8,17 +8,15 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import Opcode
-from superlip.rtl.link.frame import FrameStream, decode_frame
+from superlip.rtl.link.frame import HEADER, FrameSizes, FrameStream, decode_frame
 from superlip.rtl.link.port import LinkPort
-from superlip.rtl.ports import ReadPort, UnitInterface, WritePort, error_layout, flit_layout
-from superlip.rtl.send import Send
+from superlip.rtl.ports import WritePort, error_layout, flit_layout
 
-__all__ = ["NODE", "Arrivals", "LinkPair", "Wire", "error_of"]
+__all__ = ["NODE", "Arrivals", "LinkPair", "Wire", "error_of", "losses"]
 
 NODE = {"a": 3, "b": 200}
 CONFIGS = {
-    "tn8-link8": dict(config=NodeConfig(act_words=1024, weight_words=512, frame_slots=8)),
+    "tn8-link8": dict(config=NodeConfig(act_words=1 << 20, weight_words=1 << 14, frame_slots=8)),
     "tn64-link32": dict(
         config=NodeConfig(tm=64, tn=64, act_words=1024, weight_words=512, link_bytes=32, frame_slots=4)
     ),
@@ -26,21 +24,15 @@ CONFIGS = {
 
 
 class LinkPair(wiring.Component):
-    """Two LinkPorts, ``a`` and ``b``, each with its own reset; with ``send``, a Send in front of ``a``.
+    """Two LinkPorts, ``a`` and ``b``, each with its own reset.
 
     Their wires are open at both ends, so that a testbench can carry (and damage) the flits.
     """
 
-    def __init__(self, config, *, send=False, announce_cycles=1024):
-        self.config, self.send, self.announce_cycles = config, send, announce_cycles
+    def __init__(self, config, *, announce_cycles=1024):
+        self.config, self.announce_cycles = config, announce_cycles
         flit = flit_layout(config.link_bytes)
         members = {}
-        if send:
-            members |= {
-                "unit": Out(UnitInterface(Opcode.SEND)),
-                "read_act": Out(ReadPort(config.word_bits)),
-                "read_weight": Out(ReadPort(config.word_bits)),
-            }
         for side in "ab":
             members |= {
                 f"{side}_reset": In(1),
@@ -53,9 +45,8 @@ class LinkPair(wiring.Component):
                 f"{side}_crc_errors": Out(16),
                 f"{side}_linked": Out(1),
                 f"{side}_halt": In(1),
+                f"{side}_frames": In(FrameStream(config)),
             }
-            if side == "b" or not send:
-                members[f"{side}_frames"] = In(FrameStream(config))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -74,14 +65,7 @@ class LinkPair(wiring.Component):
                 connect(m, getattr(port, name), flipped(getattr(self, f"{side}_{name}")))
             for name in ("post", "error", "crc_errors", "linked"):
                 m.d.comb += getattr(self, f"{side}_{name}").eq(getattr(port, name))
-            if hasattr(self, f"{side}_frames"):
-                connect(m, flipped(getattr(self, f"{side}_frames")), port.frames)
-        if self.send:
-            m.submodules.send = send = Send(self.config)
-            connect(m, flipped(self.unit), send.unit)
-            connect(m, send.read_act, flipped(self.read_act))
-            connect(m, send.read_weight, flipped(self.read_weight))
-            connect(m, send.frames, ports["a"].frames)
+            connect(m, flipped(getattr(self, f"{side}_frames")), port.frames)
         return m
 
 
@@ -91,11 +75,42 @@ def error_of(dut, side):
     return word & 1, word >> 1 & 15, word >> 5
 
 
+def losses(config, flits):
+    """How often a receiver gives something up that gets these flits from its reset on: the sum of ``Deframer.lost``."""
+    sizes = FrameSizes(config)
+    count, frame, skips = 0, [], True
+    for flit in flits:
+        first, last = flit >> sizes.flit_bits & 1, flit >> sizes.flit_bits & 2
+        if first:
+            count += bool(frame and not last)
+            frame = []
+        elif not frame:
+            count += not skips
+            skips = not last
+            continue
+        frame.append(flit)
+        words = HEADER.unpack(frame[0] & ((1 << sizes.flit_bits) - 1))["words"]
+        whole = len(frame) == sizes.flits(words)
+        if last or whole:
+            count += not (last and whole and _is_intact(config, frame))
+            frame, skips = [], not last
+    return count
+
+
+def _is_intact(config, flits):
+    try:
+        decode_frame(config, flits)
+    except ValueError:
+        return False
+    return True
+
+
 class Wire:
     """Carries flits from one side to the other: latency in cycles, and ``stall``, the chance of a cycle without ready.
 
     ``damage(flits)`` may change what goes on the wire: it gets each frame (a list of flits) when its last flit has
-    left, and returns what arrives. Without it a flit arrives ``latency`` cycles after it left.
+    left, and returns what arrives. Without it a flit arrives ``latency`` cycles after it left. ``delivered`` collects
+    what has arrived. A flit that is offered and not taken must stay as it is, until a reset.
     """
 
     def __init__(self, dut, source, sink, *, rng, latency=5, stall=0.0, damage=None):
@@ -107,7 +122,8 @@ class Wire:
         self.out_valid = getattr(dut, f"{sink}_rx__valid")
         self.ready.value = 0
         self.out_valid.value = 0
-        self.flits, self.frames, self.cycle, self.gaps = [], [], 0, 0
+        self.reset = getattr(dut, f"{source}_reset")
+        self.flits, self.frames, self.delivered, self.cycle, self.gaps = [], [], [], 0, 0
         self.pending = deque()
         self.last_bit = 1 << (len(self.payload) - 1)
 
@@ -118,11 +134,15 @@ class Wire:
     async def run(self):
         """Run for ever. ``frames`` collects (cycle of the last flit, flits), ``gaps`` counts pauses inside frames."""
         cut = 0
-        ready = 0
+        ready, offered = 0, None
         while True:
             await RisingEdge(self.dut.clk)
             self.cycle += 1
-            if ready and self.valid.value == 1:
+            valid = self.valid.value == 1
+            if offered is not None and self.reset.value == 0:
+                assert valid and int(self.payload.value) == offered
+            offered = int(self.payload.value) if valid and not ready else None
+            if ready and valid:
                 flit = int(self.payload.value)
                 self.flits.append(flit)
                 if not self.damage:
@@ -135,7 +155,8 @@ class Wire:
             elif ready and cut < len(self.flits):
                 self.gaps += 1
             if self.pending and self.pending[0][0] <= self.cycle:
-                self.out_payload.value = self.pending.popleft()[1]
+                self.delivered.append(self.pending.popleft()[1])
+                self.out_payload.value = self.delivered[-1]
                 self.out_valid.value = 1
             else:
                 self.out_valid.value = 0

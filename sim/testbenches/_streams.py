@@ -4,12 +4,15 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge, Timer
 
-__all__ = ["start", "tick", "until", "Source", "Sink", "pauses"]
+__all__ = ["PERIOD_NS", "start", "tick", "until", "Source", "Sink", "pauses"]
+
+PERIOD_NS = 5
+"""Of the clock that ``start`` starts."""
 
 
 async def start(dut, *, cycles=3):
-    """Start a 5 ns clock on ``clk``, hold ``rst`` for ``cycles``, return in the first cycle after it."""
-    cocotb.start_soon(Clock(dut.clk, 5, unit="ns").start())
+    """Start the clock on ``clk``, hold ``rst`` for ``cycles``, return in the first cycle after it."""
+    cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
     dut.rst.value = 1
     for _ in range(cycles):
         await RisingEdge(dut.clk)
