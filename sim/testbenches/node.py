@@ -1,5 +1,8 @@
 """One whole node: programs assembled by hand, run from DRAM, compared with the golden; and what goes wrong."""
 
+from collections import Counter
+from itertools import cycle
+
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
@@ -22,9 +25,15 @@ CASES = {
 
 
 STRIPE = 1 << 16
-BASE = 0x3000  # of all regions
+BASE, SIZE = 0x3000, 0xC000  # of each region, the base within its part of the memory
+PART_BITS = 18
 PROGRAM = 0x8040  # not a multiple of the fetch's bursts
-IFM, WEIGHTS, PARAMS, OFM = 0x000, 0x100, 0x200, 0x300  # words in DRAM
+IFM, WEIGHTS, PARAMS, OFM = (  # words in DRAM
+    region << 32 | word
+    for region, word in zip(
+        (Region.IMAGES, Region.WEIGHTS, Region.WEIGHTS, Region.RESULTS), (0x000, 0x100, 0x200, 0x300), strict=True
+    )
+)
 HEIGHT, WIDTH = 5, 6
 PIXELS = HEIGHT * WIDTH
 SCRATCH_OFM, SCRATCH_PARAMS = 0x200, 0x100  # words in the activation buffer
@@ -39,6 +48,28 @@ def kernel(config):
     return 3 if config.tn <= 16 else 2
 
 
+def placed(kind):
+    """``AxiRamRead`` or ``AxiRamWrite`` whose regions lie anywhere in the address space, in the parts of one memory."""
+
+    class Placed(kind):
+        def __init__(self, *args, bases, **more):
+            super().__init__(*args, size=len(Region) << PART_BITS, **more)
+            self.bases = bases
+
+        def place(self, address):
+            region = address >> PART_BITS & 3
+            assert address >> PART_BITS == self.bases[region] >> PART_BITS, f"{address:#x} is in no region"
+            return address % self.size
+
+        async def _read(self, address, length):
+            return self.read(self.place(address), length)
+
+        async def _write(self, address, data):
+            self.write(self.place(address), data)
+
+    return Placed
+
+
 class Board:
     """The node with its DRAM and its driver."""
 
@@ -48,13 +79,15 @@ class Board:
         self.offsets = {r.name: r.offset for r in registers(self.config)}
         self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "regs_"), dut.clk, dut.rst)
         self.reads, self.writes = [], []
-        memory = None
+        # Anywhere among the addresses of the bus, each in its part of the memory.
+        self.bases = {r: random.getrandbits(29) << PART_BITS + 2 | r << PART_BITS | BASE for r in Region}
+        memory, read, write = None, placed(AxiRamRead), placed(AxiRamWrite)
         for p in range(self.config.axi_ports):
             bus = AxiReadBus.from_prefix(dut, f"dram_read__{p}_")
-            self.reads.append(AxiRamRead(bus, dut.clk, dut.rst, size=1 << 18, mem=memory))
+            self.reads.append(read(bus, dut.clk, dut.rst, mem=memory, bases=self.bases))
             memory = self.reads[0].mem
             bus = AxiWriteBus.from_prefix(dut, f"dram_write__{p}_")
-            self.writes.append(AxiRamWrite(bus, dut.clk, dut.rst, size=1 << 18, mem=memory))
+            self.writes.append(write(bus, dut.clk, dut.rst, mem=memory, bases=self.bases))
         self.trace = []
 
     async def begin(self, *, loop=False):
@@ -66,7 +99,7 @@ class Board:
         if loop:
             cocotb.start_soon(self._loop())
         await self.write("STRIPE_LO", STRIPE)
-        for name, value in region_settings(dict.fromkeys(Region, (BASE, STRIPE - 0x4000))).items():
+        for name, value in region_settings({r: (base, SIZE) for r, base in self.bases.items()}).items():
             await self.write(name, value)
         await self.write("PROGRAM_LO", PROGRAM)
         await self.write("NODE", 5)
@@ -103,23 +136,28 @@ class Board:
 
     def put(self, word, values):
         """Words to DRAM: ``values``: elements, shape (count, tn)."""
-        size = self.config.axi_bytes
         for p, part in enumerate(np.split(np.asarray(values, INT8.dtype), self.config.axi_ports, axis=1)):
-            self.reads[0].write(BASE + p * STRIPE + word * size, part.tobytes())
+            self.reads[0].write(self._place(word) + p * STRIPE, part.tobytes())
+
+    def _place(self, word):
+        """Byte in the memory of a word in DRAM."""
+        return (word >> 32 << PART_BITS) + BASE + (word & 0xFFFF_FFFF) * self.config.axi_bytes
 
     def get(self, word, count):
         size = self.config.axi_bytes
         ports = range(self.config.axi_ports)
-        parts = [self.reads[0].read(BASE + p * STRIPE + word * size, count * size) for p in ports]
+        parts = [self.reads[0].read(self._place(word) + p * STRIPE, count * size) for p in ports]
         return np.concatenate([np.frombuffer(x, INT8.dtype).reshape(count, size) for x in parts], axis=1)
 
     def put_program(self, instructions):
         """With rubbish behind END: it must not be executed."""
         rubbish = self.random.randbytes(16 * INSTRUCTION_BYTES)
-        self.reads[0].write(BASE + PROGRAM, b"".join(instructions) + encode(Opcode.END) + rubbish)
+        self.reads[0].write(
+            self._place(Region.PROGRAMS << 32) + PROGRAM, b"".join(instructions) + encode(Opcode.END) + rubbish
+        )
 
     async def run(self, *, timeout=20_000):
-        """Start, wait for irq, return STATUS."""
+        """Start, wait for irq, return STATUS; once it is done no unit is at work."""
         await self.write("CONTROL", 1)
         for _ in range(timeout):
             await RisingEdge(self.dut.clk)
@@ -127,7 +165,10 @@ class Board:
                 break
         else:
             raise AssertionError(f"no irq after {timeout} cycles")
-        return await self.read("STATUS")
+        busy = [int(getattr(self.dut, f"trace_status__{unit}").value) & 1 for unit in Unit]
+        status = await self.read("STATUS")
+        assert status != 2 or not any(busy), busy
+        return status
 
     async def reset(self):
         await self.write("CONTROL", 2)
@@ -143,6 +184,11 @@ class Board:
         word = await self.read("ERROR")
         return word & 15, word >> 8, await self.read("SYNDROME")
 
+    async def counters(self):
+        """All of them: (unit, source) to what it holds, where that is not 0."""
+        values = {(u, s): await self.read(f"{u.name}_COUNTER_{s}") for u in Unit for s in range(8)}
+        return {place: value for place, value in values.items() if value}
+
 
 def copy(memory, local, dram, count, **more):
     """Body of a contiguous LOAD or STORE."""
@@ -150,13 +196,23 @@ def copy(memory, local, dram, count, **more):
 
 
 class Conv:
-    """A convolution of one tile, padded above and on the left by 1, and to the size of its IFM, with random data."""
+    """A convolution of one tile, with random data and places in the buffers.
 
-    def __init__(self, board, seed):
+    With a ``pad`` of 1 it is padded above and on the left by 1, and to the size of its IFM; with 0 not at all.
+    """
+
+    def __init__(self, board, seed, *, pad=1):
         data = np.random.default_rng(seed)
+        config = board.config
+        self.kernel, self.pad = kernel(config), pad
+        self.sets, less = self.kernel**2, 0 if pad else self.kernel - 1
+        self.rows, self.cols = HEIGHT - less, WIDTH - less
+        self.pixels = self.rows * self.cols
+        self.act, self.params = (int(v) for v in data.integers(0, 0x100 - PIXELS, 2))
+        self.params += SCRATCH_PARAMS
+        self.weights = int(data.integers(0, min(0x100, config.weight_words - self.sets * config.tn) + 1))
+        self.ofm = SCRATCH_OFM + int(data.integers(0, min(0x400, config.act_words - SCRATCH_OFM - PIXELS)))
         self.board, t = board, board.config.tn
-        self.kernel = kernel(board.config)
-        self.sets = self.kernel**2
         self.x = data.integers(INT8.low, INT8.high + 1, (1, t, HEIGHT, WIDTH), INT8.dtype)
         self.w = data.integers(INT8.low, INT8.high + 1, (t, t, self.kernel, self.kernel), INT8.dtype)
         self.bias = data.integers(-5000, 5000, t, np.int32)
@@ -168,29 +224,30 @@ class Conv:
         board.put(PARAMS, np.frombuffer(params.tobytes(), INT8.dtype).reshape(8, t))
 
     def expected(self):
-        pads = (1, 1, self.kernel - 2, self.kernel - 2)
+        pads = (1, 1, self.kernel - 2, self.kernel - 2) if self.pad else (0, 0, 0, 0)
         acc = convolve(self.x, self.w, self.bias, strides=(1, 1), pads=pads, dilations=(1, 1), groups=1,
                        pad_value=self.zero_point)  # fmt: skip
         ofm = requantize(acc, self.scale.reshape(1, -1, 1, 1), self.zp_out)
-        return ofm[0].transpose(1, 2, 0).reshape(PIXELS, -1)
+        return ofm[0].transpose(1, 2, 0).reshape(self.pixels, -1)
 
     def program(self, tag=0x1234):
         t = self.board.config.tn
-        window = {"height": HEIGHT, "width": WIDTH, "stride_y": 1, "stride_x": 1, "rows": HEIGHT, "cols": WIDTH}
+        window = {"stride_y": 1, "stride_x": 1, "rows": self.rows, "cols": self.cols}
         load = {"tag": tag}
         return [
-            encode(Opcode.LOAD, post=[Unit.FEED], **load, **copy(Memory.WEIGHT, 0, WEIGHTS, self.sets * t)),
-            encode(Opcode.LOAD, post=[Unit.MATMUL], **load, **copy(Memory.ACT, 0, IFM, PIXELS)),
-            encode(Opcode.LOAD, post=[Unit.VECTOR], **load, **copy(Memory.ACT, SCRATCH_PARAMS, PARAMS, 8)),
-            encode(Opcode.FEED, tag=tag, waits={Unit.LOAD: 1}, weights=0, sets=self.sets, rows=t),
-            encode(Opcode.MATMUL, tag=tag, waits={Unit.LOAD: 1}, post=[Unit.VECTOR], act=0, plane=0, pitch=WIDTH,
-                   **window, y0=-1, x0=-1, kh=self.kernel, kw=self.kernel, dilation_y=1, dilation_x=1, n_tiles=1, acc=0,
-                   zero_point=self.zero_point),
+            encode(Opcode.LOAD, post=[Unit.FEED], **load, **copy(Memory.WEIGHT, self.weights, WEIGHTS, self.sets * t)),
+            encode(Opcode.LOAD, post=[Unit.MATMUL], **load, **copy(Memory.ACT, self.act, IFM, PIXELS)),
+            encode(Opcode.LOAD, post=[Unit.VECTOR], **load, **copy(Memory.ACT, self.params, PARAMS, 8)),
+            encode(Opcode.FEED, tag=tag, waits={Unit.LOAD: 1}, weights=self.weights, sets=self.sets, rows=t),
+            encode(Opcode.MATMUL, tag=tag, waits={Unit.LOAD: 1}, post=[Unit.VECTOR], act=self.act, plane=0,
+                   pitch=WIDTH, height=HEIGHT, width=WIDTH, **window, y0=-self.pad, x0=-self.pad, kh=self.kernel, kw=self.kernel,
+                   dilation_y=1, dilation_x=1, n_tiles=1, acc=0, zero_point=self.zero_point),
             encode(Opcode.VECTOR, tag=tag, waits={Unit.LOAD: 1, Unit.MATMUL: 1}, post=[Unit.STORE],
-                   op=VectorOp.REQUANTIZE, source=0, pitch=WIDTH, **window, kh=1, kw=1, dest=SCRATCH_OFM,
-                   dest_pitch=WIDTH, dest_step=1, groups=1, load_params=1, params=SCRATCH_PARAMS, zp_out=self.zp_out,
-                   low=INT8.low, high=INT8.high, lane_first=0, lane_last=t - 1),
-            encode(Opcode.STORE, tag=tag, waits={Unit.VECTOR: 1}, **copy(Memory.ACT, SCRATCH_OFM, OFM, PIXELS)),
+                   op=VectorOp.REQUANTIZE, source=0, pitch=self.cols, height=self.rows, width=self.cols, **window,
+                   kh=1, kw=1, dest=self.ofm, dest_pitch=self.cols, dest_step=1, groups=1, load_params=1,
+                   params=self.params, zp_out=self.zp_out, low=INT8.low, high=INT8.high, lane_first=0,
+                   lane_last=t - 1),
+            encode(Opcode.STORE, tag=tag, waits={Unit.VECTOR: 1}, **copy(Memory.ACT, self.ofm, OFM, self.pixels)),
         ]  # fmt: skip
 
     async def check(self):
@@ -201,8 +258,9 @@ class Conv:
         board.trace.clear()
         assert await board.run() == 2, await board.read("ERROR")
         expected = self.expected()
-        np.testing.assert_array_equal(board.get(OFM, PIXELS), expected)
-        assert board.trace == [(0x1234, SCRATCH_OFM + i, row.tobytes()) for i, row in enumerate(expected)]
+        np.testing.assert_array_equal(board.get(OFM, self.pixels), expected)
+        np.testing.assert_array_equal(board.get(OFM + self.pixels, PIXELS - self.pixels), 99)
+        assert board.trace == [(0x1234, self.ofm + i, row.tobytes()) for i, row in enumerate(expected)]
 
 
 @cocotb.test()
@@ -212,23 +270,108 @@ async def convolution(dut):
     await board.begin()
     assert await board.read("ID") == IDENTITY
     assert await board.read("SIZE_TN") == board.config.tn
-    sets = kernel(board.config) ** 2
-    for chance in (0, 0.5, 0):
+    for chance, pad in ((0, 1), (0.5, 1), (0, 0)):
         board.slow(chance)
         before = await board.read("CYCLES_LO")
-        await Conv(board, board.random.getrandbits(32)).check()
+        conv = Conv(board, board.random.getrandbits(32), pad=pad)
+        await conv.check()
         cycles = await board.read("CYCLES_LO")
-        assert cycles != before and cycles > sets * PIXELS
-        assert await board.read("DRAM_READ_WORDS") == sets * board.config.tn + PIXELS + 8
-        assert await board.read("DRAM_WRITE_WORDS") == PIXELS
+        assert cycles != before and cycles > conv.sets * conv.pixels
+        assert await board.read("DRAM_READ_WORDS") == conv.sets * board.config.tn + PIXELS + 8
+        assert await board.read("DRAM_WRITE_WORDS") == conv.pixels
         for unit in Unit:
             busy, stalled, waiting = [await board.read(f"{unit.name}_{c}") for c in ("BUSY", "STALLED", "WAITING")]
             assert stalled <= busy <= busy + waiting <= cycles
             assert (busy > 0) == (unit != Unit.SEND)
             assert (waiting > 0) == (unit not in (Unit.LOAD, Unit.SEND)), unit
-            for s in range(8):
-                assert await board.read(f"{unit.name}_COUNTER_{s}") == 0
-        assert await board.read("MATMUL_BUSY") - await board.read("MATMUL_STALLED") >= sets * PIXELS
+        assert await board.counters() == {}
+        assert await board.read("MATMUL_BUSY") - await board.read("MATMUL_STALLED") >= conv.sets * conv.pixels
+
+
+@cocotb.test()
+async def any_unit_last(dut):
+    """The beginning of a program, so that each unit is the last one at work: done comes when it has ended."""
+    board = Board(dut, rng())
+    await board.begin()
+    conv = Conv(board, board.random.getrandbits(32))
+    program = conv.program()
+    # Without MATMUL there is room in the array for no more than one set.
+    feed = encode(Opcode.FEED, waits={Unit.LOAD: 1}, weights=conv.weights, sets=1, rows=board.config.tn)
+    for part in (program[:3], [program[0], feed], program[:5], program[:6]):
+        board.put_program(part)
+        assert await board.run() == 2
+        await board.reset()
+
+
+@cocotb.test()
+async def posts_are_counted(dut):
+    """Every unit posts to every other, and the link: each in its own counter."""
+    board = Board(dut, rng())
+    await board.begin(loop=True)
+    r, t, counts, program = board.random, board.config.tn, Counter(), []
+
+    def add(opcode, **body):
+        posts = [unit for unit in Unit if r.random() < 0.5]
+        counts.update((unit, opcode) for unit in posts)
+        program.append(encode(opcode, post=posts, **body))
+
+    window = {"height": 1, "width": 1, "stride_y": 1, "stride_x": 1, "kh": 1, "kw": 1, "rows": 1, "cols": 1}
+    for _ in range(r.randint(20, 30)):
+        add(Opcode.LOAD, fill=1, **copy(Memory.ACT, r.randrange(64), 0, 1))
+        add(Opcode.FEED, weights=0, sets=1, rows=t)
+        add(Opcode.MATMUL, act=0, plane=0, pitch=1, **window, y0=0, x0=0, dilation_y=1, dilation_x=1, n_tiles=1, acc=0)
+        add(Opcode.VECTOR, op=VectorOp.REQUANTIZE, source=0, pitch=1, **window, dest=0, dest_pitch=1, dest_step=1,
+            groups=1, low=INT8.low, high=INT8.high, lane_last=t - 1)  # fmt: skip
+        add(Opcode.STORE, **copy(Memory.ACT, 0, OFM, 1))
+        unit, counter = r.choice(list(Unit)), r.choice([6, 7])
+        counts[unit, counter] += 1
+        add(Opcode.SEND, node=5, remote_post=1, remote_unit=unit, remote_counter=counter)
+    board.put_program(program)
+    assert await board.run() == 2
+    await tick(dut, 50)  # the last post is on the link
+    assert await board.counters() == counts
+    await board.reset()
+    assert await board.counters() == {}
+
+
+@cocotb.test()
+async def strided_copies(dut):
+    """Rows and planes that are apart in DRAM and in the buffers."""
+    board = Board(dut, rng())
+    await board.begin()
+    r, t, size = board.random, board.config.tn, min(2000, SIZE // board.config.axi_bytes)
+    data = np.frombuffer(r.randbytes(size * t), INT8.dtype).reshape(size, t)
+    for memory, total in ((Memory.ACT, board.config.act_words), (Memory.WEIGHT, board.config.weight_words)):
+        counts = [r.randint(1, 5), r.randint(2, 4), r.randint(2, 4)]
+        body = {f"count{n}": count for n, count in enumerate(counts)} | {"memory": memory}
+
+        def strides(room, counts=counts):
+            """Start and strides of the shape in so many words, without two words in one place."""
+            stride1 = counts[0] + r.randint(0, 3)
+            stride2 = r.randint(counts[1] * stride1, room // counts[2])
+            return r.randint(0, room // counts[2] - counts[1] * stride1), stride1, stride2
+
+        def places(start, stride1, stride2, counts=counts):
+            plane, row, word = np.ogrid[: counts[2], : counts[1], : counts[0]]
+            return (start + plane * stride2 + row * stride1 + word).ravel()
+
+        read, local, write = strides(size), strides(total), strides(size)
+
+        def fields(region, dram, local=local):
+            return dict(
+                zip(("dram", "dram_stride1", "dram_stride2"), (region << 32 | dram[0], *dram[1:]), strict=True)
+            ) | (dict(zip(("local", "local_stride1", "local_stride2"), local, strict=True)))
+
+        board.put(Region.IMAGES << 32, data)
+        expected = np.full((size, t), 55)
+        board.put(Region.RESULTS << 32, expected)
+        expected[places(*write)] = data[places(*read)]
+        board.put_program([
+            encode(Opcode.LOAD, post=[Unit.STORE], **body, **fields(Region.IMAGES, read)),
+            encode(Opcode.STORE, waits={Unit.LOAD: 1}, **body, **fields(Region.RESULTS, write)),
+        ])  # fmt: skip
+        assert await board.run() == 2
+        np.testing.assert_array_equal(board.get(Region.RESULTS << 32, size), expected)
 
 
 @cocotb.test()
@@ -259,19 +402,20 @@ async def outside_a_region(dut):
     board = Board(dut, rng())
     await board.begin()
     t, size = board.config.tn, board.config.axi_bytes
-    words = (STRIPE - 0x4000) // size
-    board.put(words, np.full((64, t), 77))
-    for opcode in (Opcode.LOAD, Opcode.STORE):
-        address = Region.IMAGES << 32 | words - 1
-        board.put_program([encode(opcode, tag=3, **copy(Memory.ACT, 5, address, 2))])
+    words = SIZE // size
+    for region in Region:
+        opcode = board.random.choice([Opcode.LOAD, Opcode.STORE])
+        behind, ends = region << 32 | words, board.bases[region] + SIZE
+        board.put(behind, np.full((64, t), 77))
+        board.put_program([encode(opcode, tag=3, **copy(Memory.ACT, 5, behind - 1, 2))])
         assert await board.run() == 4
-        code, part, syndrome = await board.error()
-        assert (code, part, syndrome) == (UnitError.REGION, opcode, STRIPE - 0x1000 >> 12)
-        np.testing.assert_array_equal(board.get(words, 64), np.full((64, t), 77))
+        assert await board.error() == (UnitError.REGION, opcode, ends >> 12 & 0xFFFF_FFFF)
+        np.testing.assert_array_equal(board.get(behind, 64), np.full((64, t), 77))
         await board.reset()
     await board.write("PROGRAMS_SIZE_LO", PROGRAM & ~0xFFF)
     assert await board.run() == 4
-    assert await board.error() == (UnitError.REGION, ERROR_UNIT_FETCH, BASE + PROGRAM >> 12)
+    ends = board.bases[Region.PROGRAMS] + PROGRAM
+    assert await board.error() == (UnitError.REGION, ERROR_UNIT_FETCH, ends >> 12 & 0xFFFF_FFFF)
 
 
 @cocotb.test()
@@ -385,6 +529,17 @@ async def watchdog(dut):
     assert await board.error() == (UnitError.WATCHDOG, ERROR_UNIT_WATCHDOG, 1 << 15 | Unit.STORE)
     await board.reset()
     await conv.check()
+
+
+@cocotb.test()
+async def a_slow_memory_is_no_hang(dut):
+    """The watchdog sees that beats come, though an instruction takes longer than it waits."""
+    board = Board(dut, rng())
+    await board.begin()
+    await board.write("WATCHDOG", 100)
+    board.put_program([encode(Opcode.LOAD, fill=1, **copy(Memory.ACT, 0, 0, 1))])
+    board.reads[0].r_channel.set_pause_generator(cycle([True] * 40 + [False]))
+    assert await board.run() == 2
 
 
 @cocotb.test()
