@@ -203,14 +203,23 @@ async def delivers(dut):
 
 @cocotb.test()
 async def counts_go_round(dut):
-    """More frames than credits can count: short ones, and some of a word."""
+    """More frames than credits can count, short ones; now and then nothing is written, and all credits are used."""
     testbench = Testbench(dut)
     await testbench.begin()
     await testbench.release("a", "b")
+
+    async def hold():
+        while True:
+            for stall in (1.0, 0.0):
+                for side in "ab":
+                    testbench.arrivals[side].stall = stall
+                await tick(dut, testbench.rng.randint(40, 80))
+
+    testbench.tasks.append(cocotb.start_soon(hold()))
     count = 256 + testbench.rng.randrange(64)
     frames = {
         side: [
-            random_frame(testbench.rng, testbench.config, side, words=int(testbench.rng.random() < 0.1))
+            random_frame(testbench.rng, testbench.config, side, words=int(testbench.rng.random() < 0.3))
             for _ in range(count)
         ]
         for side in "ab"
@@ -575,6 +584,38 @@ async def frame_without_credit(dut):
     for side in "ab":
         assert error_of(dut, side) == (1, UnitError.CREDIT, config.frame_slots)
         assert testbench.arrivals[side].events == []
+
+
+@cocotb.test()
+async def slots_freed_too_late(dut):
+    """A frame had no credit when it began, whatever is written while it comes: it is not, and what waits is whole."""
+    for attempt in range(4):
+        testbench = Testbench(dut, write_stall=1.0, damage=ALONE)
+        config, frames = testbench.config, {}
+        testbench.rng.seed(f"{testbench.rng.random()} {attempt}")
+        await testbench.begin(clock=attempt == 0)
+        await testbench.release("a", "b")
+        base = dict(kind=FrameKind.DATA, heard=1)
+        for side in "ab":
+            count = config.frame_slots + 1
+            frames[side] = [random_frame(testbench.rng, config, OTHER[side], words=2) for _ in range(count - 1)]
+            frames[side].append(random_frame(testbench.rng, config, OTHER[side], words=config.frame_words))
+            for fields, words in frames[side]:
+                testbench.inject(side, words, **base | fields | {"post": 1})
+                fields["post"] = 1
+        await until(dut, lambda wires=testbench.wires: len(wires["a"].pending) < 20)
+        for side in "ab":
+            testbench.arrivals[side].stall = testbench.rng.random()
+        await until(dut, lambda: error_of(dut, "a")[0] and error_of(dut, "b")[0])
+        await tick(dut, 20)
+        for side in "ab":
+            events = testbench.arrivals[side].events
+            assert events == events_of(frames[side][:-1])[: len(events)]
+            valid, code, used = error_of(dut, side)
+            freed = sum(len(event) == 2 for event in events)
+            assert (valid, code) == (1, UnitError.CREDIT)
+            assert config.frame_slots - freed <= used <= config.frame_slots - freed + 1
+        testbench.stop()
 
 
 @cocotb.test()
