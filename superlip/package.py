@@ -23,6 +23,8 @@ FORMAT = "superlip package 2"
 """What a manifest calls its format; the number changes with the meaning of its keys."""
 FORMATS = ("superlip package 1", FORMAT)
 """What may be replaced."""
+PROVED = "every instruction on every board runs to its end, however fast units and links are; no counter overflows"
+"""What the manifest says of the programs (``superlip.compile.liveness``), above the figures of the proof."""
 
 
 class PackageError(ValueError):
@@ -39,7 +41,7 @@ def build(design: Any, folder: str | Path) -> Path:
     Offsets are those in a DRAM where the board's ``regions`` follow each other, for each port from p * ``stripe_bytes``
     on. A driver may place each region anywhere, at a multiple of ``alignment``: it writes the place and the size to the
     registers (``NAME_BASE``, ``NAME_SIZE``), and adds what the region was moved by to the offsets in it. Programs are
-    given by their address in their region, as the register PROGRAM takes it.
+    given by their address in their region, as the register PROGRAM takes it. ``liveness`` says what was proved of them.
 
     Parameters
     ----------
@@ -183,7 +185,7 @@ def _content(design, folder):
         "model": design.graph.name,
         "node": design.target.name,
         "boards": [_write_board(board, folder / f"board{number}") for number, board in enumerate(compiled.boards)],
-        "liveness": asdict(compiled.liveness),
+        "liveness": {"proved": PROVED, **asdict(compiled.liveness)},
         "layers": [
             {"name": op.name, "partition": split.value}
             for op, split in zip(design.network.ops, design.plan.splits, strict=True)

@@ -1,5 +1,6 @@
 """What ``superlip build`` writes is enough to drive the boards: a driver that knows the manifest only."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from superlip.graph import load
 from superlip.graph.images import input_of, read_images
 from superlip.package import PackageError
 from superlip.rtl import node
+from superlip.rtl.config import PAGE
 from superlip.rtl.isa import Region
 from superlip.sim.functional import FunctionalCluster
 
@@ -173,6 +175,20 @@ def here(tmp_path, built, monkeypatch):
     Path("link_to_ours").symlink_to("out")
     Path("dangling").symlink_to("nothing")
     return tmp_path
+
+
+def test_the_manifest_says_that_no_board_waits_for_ever(design, built):
+    said = json.loads((built / "manifest.json").read_text())["liveness"]
+    assert said.pop("proved").startswith("every instruction on every board runs to its end")
+    assert said == dataclasses.asdict(design.compiled.liveness) and said["instructions"] > 5
+
+
+def test_the_manifest_says_how_large_regions_are_and_where_they_may_begin(design, built):
+    (board,), dram = json.loads((built / "manifest.json").read_text())["boards"], design.compiled.boards[0].dram
+    assert board["alignment"] == PAGE and board["stripe_bytes"] % PAGE == 0
+    assert {Region[name.upper()]: tuple(place.values()) for name, place in board["regions"].items()} == dram.regions
+    for place in board["regions"].values():
+        assert place["offset"] % PAGE == place["bytes"] % PAGE == 0
 
 
 def content(folder):

@@ -90,9 +90,11 @@ def _read(program: bytes) -> list[_Instruction]:
 class _Counter:
     """Posts that wait, each with the clock of its poster; ``made`` and ``taken`` count all that ever were."""
 
-    __slots__ = ("clocks", "made", "taken")
+    __slots__ = ("clocks", "made", "poster", "taken")
 
     def __init__(self) -> None:
+        self.poster: int | None = None
+        """The board that posts."""
         self.clocks: deque[list[int]] = deque()
         self.made = 0
         self.taken = [0]
@@ -172,7 +174,7 @@ class _Machine:
         board.started[unit] = None
         board.clocks[unit][number * UNITS + unit] += 1
         for to in instruction.posts:
-            self._post(board, to, unit, board.clocks[unit], number)
+            self._post(board, to, unit, board.clocks[unit], number, number)
         if instruction.remote is not None:
             to, remote_unit, counter = instruction.remote
             if to >= len(self.boards) or remote_unit >= UNITS or counter not in LINK_SOURCES:
@@ -180,7 +182,7 @@ class _Machine:
                     f"board {number} SEND (tag {instruction.tag}) posts to board {to}, unit {remote_unit}, "
                     f"counter {counter}: there is none"
                 )
-            self._post(self.boards[to], remote_unit, counter, board.clocks[unit], to)
+            self._post(self.boards[to], remote_unit, counter, board.clocks[unit], to, number)
         return True
 
     def _take(self, board: _Board, unit: int, head: _Instruction) -> None:
@@ -204,8 +206,14 @@ class _Machine:
         board.fed = min(board.feed_end, board.used + 1)
         return board.fed >= board.feed_end if unit == Unit.FEED else board.used >= board.matmul_end
 
-    def _post(self, board: _Board, unit: int, source: int, clock: list[int], number: int) -> None:
+    def _post(self, board: _Board, unit: int, source: int, clock: list[int], number: int, poster: int) -> None:
         counter = board.counters[unit][source]
+        if counter.poster not in (None, poster):
+            raise LivenessError(
+                f"counter {source} of board {number} {Unit(unit).name} is posted to by boards {counter.poster} and "
+                f"{poster}: whose post is taken first is open"
+            )
+        counter.poster = poster
         counter.clocks.append(clock.copy())
         counter.made += 1
         certain = counter.taken[clock[number * UNITS + unit]]
@@ -265,7 +273,7 @@ def prove_liveness(config: NodeConfig, init: Sequence[bytes], segments: Sequence
     Raises
     ------
     LivenessError
-        If an instruction never runs, a counter may overflow or keeps a post, or a program has no END.
+        If an instruction never runs, a counter may overflow, keeps a post or has two posters, or a program has no END.
     """
     machine = _Machine(config, len(init))
     first, *image = [[_read(program) for program in programs] for programs in (init, *segments)]

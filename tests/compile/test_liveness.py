@@ -150,14 +150,26 @@ def test_programs_that_are_none():
         one_board(lost)
 
 
+def test_two_boards_that_post_to_one_counter():
+    """Whose post is taken first would be open, and with it what the poster knows afterwards."""
+    post = {"count1": 1, "count2": 1, "node": 2, "remote_post": 1, "remote_unit": Unit.STORE, "remote_counter": 6}
+    sends, waits = encode(Opcode.SEND, **post) + END, store(waits={6: 1}) + store(waits={6: 1}) + END
+    with pytest.raises(LivenessError, match="counter 6 of board 2 STORE is posted to by boards 0 and 1"):
+        prove_liveness(TINY.node, [END] * 3, [[sends, sends, waits]])
+    other = encode(Opcode.SEND, **post | {"remote_counter": 7}) + END
+    waits = store(waits={6: 1, 7: 1}) + END
+    assert prove_liveness(TINY.node, [END] * 3, [[sends, other, waits]]).instructions == 3
+
+
 UNITS = st.sampled_from([Unit.LOAD, Unit.STORE, Unit.SEND])
 
 
 @st.composite
 def programs(draw):
-    """Short programs of two boards: copies of nothing in particular, with posts and waits at random."""
+    """Short programs of some boards in a ring: copies of nothing in particular, with posts and waits at random."""
     made = []
-    for board in range(2):
+    boards = draw(st.integers(2, 5))
+    for board in range(boards):
         parts = []
         for _ in range(draw(st.integers(1, 6))):
             waits = draw(
@@ -169,7 +181,7 @@ def programs(draw):
                 parts.append(kind(**header))
                 continue
             unit = draw(UNITS)
-            remote = {"node": 1 - board, "remote_post": 1, "remote_unit": unit, "remote_counter": 6}
+            remote = {"node": (board + 1) % boards, "remote_post": 1, "remote_unit": unit, "remote_counter": 6}
             parts.append(encode(Opcode.SEND, count1=1, count2=1, **remote, **header))
         made.append(b"".join([*parts, END]))
     return made
@@ -182,12 +194,12 @@ def test_the_proof_and_a_run_in_random_order_agree(made, seed):
     config = NodeConfig(act_words=64, weight_words=64, acc_words=16)
     cluster = FunctionalCluster(config, [[(0, END), (1024, program)] for program in made], 1 << 14, 512)
     try:
-        cluster.run([1024, 1024], seed)
+        cluster.run([1024] * len(made), seed)
         ends = not any(board.counters.any() for board in cluster.boards)
     except Deadlock:
         ends = False
     if ends:
-        prove_liveness(config, [END, END], [made])
+        prove_liveness(config, [END] * len(made), [made])
     else:
         with pytest.raises(LivenessError):
-            prove_liveness(config, [END, END], [made])
+            prove_liveness(config, [END] * len(made), [made])
