@@ -158,7 +158,7 @@ async def equals_model(dut):
     random, lanes = rng(), case()["lanes"]
     dut.valid.value = 0
     await start(dut)
-    for _ in range(40):
+    for _ in range(28):
         scales = [random_scale(random) for _ in range(lanes)]
         floats = np.array(scales, np.uint32).view(np.float32)
         values, expected = [], []
@@ -268,3 +268,19 @@ async def one_bit_decides_an_exact_value(dut):
             values.append((PLAIN | {"exact": 1, "shift": n}, [sign * value for value, _ in pairs]))
             expected.append([sign * result for _, result in pairs])
     await compare(dut, values, [random_scale(random) for _ in range(lanes)], expected, idle=0.0, random=random)
+
+
+@cocotb.test()
+async def clips(dut):
+    """Values at both ends of the clip and beside them, for any zero point."""
+    random, lanes = rng(), case()["lanes"]
+    dut.valid.value = 0
+    await start(dut)
+    values, expected = [], []
+    for _ in range(400):
+        low, high = sorted(random.randint(*INT8.bounds) for _ in range(2))
+        zp = random.randint(*INT8.bounds)
+        results = [random.choice((low, high)) + random.randint(-1, 1) for _ in range(lanes)]
+        values.append((PLAIN | {"exact": 1, "zp": zp, "low": low, "high": high}, [result - zp for result in results]))
+        expected.append([min(max(result, low), high) for result in results])
+    await compare(dut, values, [0] * lanes, expected, idle=0.0, random=random)

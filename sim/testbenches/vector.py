@@ -451,7 +451,7 @@ async def one_bit_of_a_sum_decides(dut):
 
 @cocotb.test()
 async def one_bit_of_an_exact_sum_decides(dut):
-    """ADD beside ties at each shift: x * mult_a + y * mult_b is any number that was chosen, of up to 35 bits."""
+    """ADD beside ties at each shift: x * mult_a + y * mult_b is a chosen number of up to 35 bits; MAX beside a clip."""
     random, config = rng(), node(**case())
     unit = await harness(dut, random)
     rounds = []
@@ -471,6 +471,11 @@ async def one_bit_of_an_exact_sum_decides(dut):
             words.append((x - 128, y - 128))
         body = {"op": VectorOp.ADD, "cols": 1, "zp_a": -128, "zp_b": -128, "shift": shift, "source_b": SOURCE + 1}
         rounds.append((None, np.array(words).T.astype(INT8.dtype), params, body))
+    for _ in range(40):  # at the ends of a clip
+        low, high = sorted(random.randint(*INT8.bounds) for _ in range(2))
+        edges = [[random.choice((low, high)) + random.randint(-1, 1) for _ in range(config.tn)] for _ in range(12)]
+        body = {"op": VectorOp.MAX, "cols": 12, "low": low, "high": high, "load_params": 0}
+        rounds.append((None, np.array(edges).clip(*INT8.bounds).astype(INT8.dtype), params, body))
     await one_by_one(unit, config, rounds)
 
 
