@@ -12,6 +12,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "a word is read that nobody asked for; it is on no port while its ``data_valid`` is high",
     ),
     (
+        "BankedMemory",
+        r"const1 arrived\d",
+        "a bank's output register takes a word in each cycle, not only after a read; what it takes without "
+        "one is on no port while its ``data_valid`` is high",
+    ),
+    (
         "Issue",
         r"fifo.py:(153|184)",
         "a level that the queue never has, more than its depth: the proof of Issue (docs/proofs.md) holds it "
@@ -22,7 +28,23 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         r"error\[(1[67]|2\d|3\d)\]",
         "what is mixed in is a bit of the syndrome that is 0 in every error of Issue",
     ),
-    ("Requantize", r"requantize.py:17[12]", "a factor so small that the result is 0 with it and without"),
+    (
+        "MatrixUnit",
+        r"fifo.py:153",
+        "whether FEED's queue is full when it is written; FEED reads no more words than fit",
+    ),
+    (
+        "MatrixUnit",
+        r"job\.body\.act\[",
+        "a register that takes the address along with the other fields of an instruction: what depends on it has been "
+        "computed before, and nothing reads it",
+    ),
+    (
+        "Requantize",
+        r"A\[[0-6]\] requantize.py:173",
+        "the hidden bit of a scale, wrong where the exponent is 0 or this bit alone, so 64 at most: the scale is below "
+        "2**-62, and any int32 times that is less than a half, with the hidden bit and without",
+    ),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""
 

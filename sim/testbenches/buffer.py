@@ -1,8 +1,10 @@
 """Banked buffer against a list of words: who comes first, masks, old data on a collision, addresses out of range."""
 
+import itertools
+
 import cocotb
 from amaranth.utils import ceil_log2
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
 from superlip.rtl.memory import BankedMemory
@@ -211,3 +213,34 @@ async def nobody_waits_for_ever(dut):
             counts[ready.index(1)] += 1
     for counts in served.values():
         assert counts[1:] == [5] * (len(counts) - 1)
+
+
+@cocotb.test()
+async def turns_are_of_one_bank(dut):
+    """In each one's turn, with each other one: they are in each other's way where no bit of the bank differs."""
+    model, reads, writes, r = await connect(dut)
+    nothing = {"data": 0, "mask": 0}
+    turns = [cocotb.start_soon(pairs_meet(dut, model, *some, r)) for some in ((reads, {}), (writes, nothing))]
+    for task in turns:
+        await task
+
+
+async def pairs_meet(dut, model, ports, more, r):
+    """Two of ``ports`` ask for words whose addresses may have one bit more, in the turn of the first."""
+    count = len(ports.ports)
+    bits = [1 << bit for bit in range(ceil_log2(model.depth), 20)]
+    for bit, (first, second), step in itertools.product(bits, ((1, 1), (1, 0), (0, 1)), range(1, count)):
+        for index in range(count):
+            cycle = round((get_sim_time("ns") - model.began) / CLOCK)
+            if wait := (index * (model.patience // count) - cycle) % model.patience:
+                await Timer(wait * CLOCK - 2, "ns")
+                await RisingEdge(dut.clk)
+            word, other = r.randrange(model.size) & ~bit, (index + step) % count
+            ports.ask(index, addr=word | bit * first, **more)
+            ports.ask(other, addr=word | bit * second, **more)
+            await RisingEdge(dut.clk)
+            assert model.turn(count) == index
+            ready, expected = ports.ready(), model.grants(ports.asked)
+            assert [ready[index], ready[other]] == [expected[index], expected[other]], f"{index}, {other}, bit {bit:#x}"
+            ports.ask(index)
+            ports.ask(other)
