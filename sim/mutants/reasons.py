@@ -18,6 +18,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "one is on no port while its ``data_valid`` is high",
     ),
     (
+        "Fetch",
+        r"const0 \$144\.Y\[1\]",
+        "a bit of how many beats are asked for, 0 in all bursts of this case: an instruction is four bursts of four, "
+        "and a program begins with an instruction",
+    ),
+    (
         "Issue",
         r"fifo.py:(153|184)",
         "a level that the queue never has, more than its depth: the proof of Issue (docs/proofs.md) holds it "
@@ -27,6 +33,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Issue",
         r"error\[(1[67]|2\d|3\d)\]",
         "what is mixed in is a bit of the syndrome that is 0 in every error of Issue",
+    ),
+    (
+        "Load",
+        r"const0 \$procmux\$328\.Y\[2\]",
+        "bit 2 of the error's code, which is 0 in all that Load has: ADDRESS 1, OPERAND 2, AXI_READ 3, REGION 11",
     ),
     (
         "MatrixUnit",

@@ -3,14 +3,16 @@
 from collections import deque
 
 import cocotb
+from amaranth.utils import exact_log2
 from cocotb.triggers import RisingEdge
 
 from superlip.rtl.config import BUS_ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE
 from superlip.rtl.ports import regions_layout
 
-__all__ = ["AxiMemory", "Regions", "copy_words", "dram_runs", "random_copy", "words_of"]
+__all__ = ["DECERR", "SLVERR", "AxiMemory", "Regions", "WrappedMemory", "bursts_of", "copy_words", "dram_runs",
+           "random_copy", "wide_number", "words_of"]  # fmt: skip
 
-_SLVERR = 2
+SLVERR, DECERR = 2, 3
 
 
 class AxiMemory:
@@ -21,7 +23,8 @@ class AxiMemory:
     size : int
         Bytes.
     latency : int
-        Cycles from an address to its first beat, or from the last beat of data to the response.
+        Cycles from an address to its first beat, or from the last beat of data to the response; each port may get
+        its own.
     stall : float
         Chance of a pause, on each channel in each cycle.
     waits : bool
@@ -29,22 +32,25 @@ class AxiMemory:
     places : list of (int, int), optional
         For each port, the byte address on its bus and the place in ``data`` that it stands for; without, they are the
         same.
-    broken : set of int
-        Places of beats that are answered with SLVERR (and not written).
+
+    Attributes
+    ----------
+    broken : dict of int to int
+        Places of beats that are answered with this response, other than OKAY (and not written).
     """
 
-    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, waits=False, places=None, broken=()):
+    def __init__(self, dut, *, rng, size, beat_bytes, latency=3, stall=0.0, waits=False, places=None):
         self.dut, self.rng, self.beat_bytes = dut, rng, beat_bytes
-        self.latency, self.stall, self.broken = latency, stall, set(broken)
+        self.latency, self.stall, self.broken = latency, stall, {}
         self.waits, self.places = waits, places
         self.data = bytearray(rng.randbytes(size))
         self.ports = {}
 
     def serve(self, ports, channel):
-        """Start serving ``ports`` ports; ``channel`` is "read" or "write"."""
+        """Start serving ``ports`` ports; ``channel`` is "read" or "write". Returns the tasks."""
         for index in range(ports):
-            self.ports[index] = port = (_ReadPort if channel == "read" else _WritePort)(self, index)
-            cocotb.start_soon(port.run())
+            self.ports[index] = (_ReadPort if channel == "read" else _WritePort)(self, index)
+        return [cocotb.start_soon(port.run()) for port in self.ports.values()]
 
     @property
     def idle(self):
@@ -63,12 +69,20 @@ class AxiMemory:
         return not self.pause() and (not self.waits or valid.value == 1)
 
 
+class WrappedMemory(AxiMemory):
+    """Answers at every address of the bus: the few bytes of ``data`` (a power of two) are everywhere again."""
+
+    def place(self, port, address):
+        return address % len(self.data)
+
+
 class _Port:
     """What both directions have in common: signals, and the checks of an address channel."""
 
     def __init__(self, memory, index, letter):
         self.memory, self.letter, self.index, self.prefix = memory, letter, index, f"dram__{index}__"
-        self.held = None
+        self.held, self.latency = None, memory.latency
+        self.asked = []  # (address on the bus, beats), in order
         self.most = 0
         self.beats = self.bursts = 0
 
@@ -93,6 +107,7 @@ class _Port:
         assert int(self.signal(f"{a}burst").value) == 1
         assert 1 << int(self.signal(f"{a}size").value) == size
         self.bursts += 1
+        self.asked.append(burst)
         return self.memory.place(self.index, address), beats
 
 
@@ -117,7 +132,7 @@ class _ReadPort(_Port):
             await RisingEdge(memory.dut.clk)
             now += 1
             if (burst := self.address(ready)) is not None:
-                self.queue.append([now + memory.latency, *burst])
+                self.queue.append([now + self.latency, *burst])
                 self.most = max(self.most, len(self.queue))
             if shown and rready.value:
                 shown = False
@@ -131,7 +146,7 @@ class _ReadPort(_Port):
                 if self.queue and self.queue[0][0] <= now and not memory.pause():
                     _, address, left = self.queue[0]
                     rdata.value = int.from_bytes(memory.data[address : address + size], "little")
-                    rresp.value = _SLVERR if address in memory.broken else 0
+                    rresp.value = memory.broken.get(address, 0)
                     rlast.value = left == 1
                     rvalid.value = 1
                     shown = True
@@ -146,7 +161,7 @@ class _WritePort(_Port):
         super().__init__(memory, index, "aw")
         self.valid, self.addr, self.len = (self.signal(f"aw{n}") for n in ("valid", "addr", "len"))
         self.queue, self.words, self.answers = deque(), deque(), deque()
-        self.written = []  # byte addresses, in order
+        self.written = []  # (place, value), in order
         self.answered = 0  # beats of bursts whose response was taken
 
     @property
@@ -187,15 +202,15 @@ class _WritePort(_Port):
         value, last = self.words.popleft()
         address = head[0]
         if address in memory.broken:
-            head[3] = _SLVERR
+            head[3] = memory.broken[address]
         else:
             memory.data[address : address + size] = value.to_bytes(size, "little")
-            self.written.append(address)
+            self.written.append((address, value))
         head[0] += size
         head[1] -= 1
         assert last == (head[1] == 0), "wlast on the wrong beat"
         if last:
-            self.answers.append((now + memory.latency, head[2], head[3]))
+            self.answers.append((now + self.latency, head[2], head[3]))
             self.queue.popleft()
 
 
@@ -210,6 +225,11 @@ def copy_words(body):
             local, dram = address("local", plane, row), address("dram", plane, row)
             for word in range(body["count0"]):
                 yield local + word, dram + word
+
+
+def wide_number(rng, bits):
+    """Small, one bit, or anything."""
+    return rng.choice([rng.randint(1, 3), 1 << rng.randrange(bits), rng.getrandbits(bits)])
 
 
 def random_copy(rng, sizes, dram_words, *, words=150):
@@ -238,8 +258,17 @@ def words_of(memory, config, stripe, word):
     return b"".join(memory.data[a : a + config.axi_bytes] for a in parts)
 
 
+def bursts_of(config, start, count):
+    """(first word, beats) of the bursts of a run of words."""
+    page = PAGE // config.axi_bytes
+    while count:
+        beats = min(count, config.axi_burst_beats, page - start % page)
+        yield start, beats
+        start, count = start + beats, count - beats
+
+
 def dram_runs(body):
-    """(first word, words) of what is contiguous in DRAM: rows that join, and planes of them (``MergeRows``)."""
+    """Yield (first word, words) of what is contiguous in DRAM: rows that join, and planes of them (``MergeRows``)."""
     (count0, count1, count2), (stride1, stride2) = (
         [body.get(name, 0) for name in names]
         for names in (("count0", "count1", "count2"), ("dram_stride1", "dram_stride2"))
@@ -248,11 +277,9 @@ def dram_runs(body):
         count0, count1, count2, stride1, stride2 = count0 * count1, count2, 1, stride2, 0
         if count1 == 1 or count0 == stride1:
             count0, count1 = count0 * count1, 1
-    return [
-        (body.get("dram", 0) + plane * stride2 + row * stride1, count0)
-        for plane in range(count2)
-        for row in range(count1)
-    ]
+    for plane in range(count2):
+        for row in range(count1):
+            yield body.get("dram", 0) + plane * stride2 + row * stride1, count0
 
 
 class Regions:
@@ -268,6 +295,15 @@ class Regions:
         for _ in range(3):
             first = rng.randrange(pages)
             self.pages.append((first, rng.randint(first + 1, pages)))
+
+    def widen(self, chosen):
+        """Regions anywhere on the bus, of any size, but for those whose pages are ``chosen``."""
+        last = 1 << BUS_ADDRESS_BITS - exact_log2(PAGE)
+        for region in range(4):
+            first = min(wide_number(self.rng, BUS_ADDRESS_BITS - exact_log2(PAGE)), last - 1)
+            any_pages = first, self.rng.choice([last, self.rng.randint(first + 1, last)])
+            self.pages[region] = chosen.get(region, any_pages)
+        self.origin = 0
 
     @property
     def value(self):

@@ -1,15 +1,31 @@
 """What the testbenches of LOAD and STORE share: sizes, a copying unit with DRAM behind it, and its errors."""
 
 import cocotb
+from amaranth.utils import exact_log2
 from cocotb.triggers import RisingEdge
 
-from superlip.rtl.config import BUS_ADDRESS_BITS, PAGE, NodeConfig
-from superlip.rtl.isa import encode
+from superlip.rtl.config import BUS_ADDRESS_BITS, DRAM_ADDRESS_BITS, PAGE, NodeConfig
+from superlip.rtl.isa import FORMATS, REGION_BITS, encode
+from superlip.rtl.ports import UnitError
 from superlip.sim.runner import case, rng
-from superlip.sim.testbenches._axi import AxiMemory, Regions, copy_words, random_copy
+from superlip.sim.testbenches._axi import (
+    DECERR,
+    SLVERR,
+    AxiMemory,
+    Regions,
+    WrappedMemory,
+    bursts_of,
+    copy_words,
+    dram_runs,
+    random_copy,
+    wide_number,
+)
 from superlip.sim.testbenches._streams import Source, start, tick
 
-__all__ = ["CASES", "DRAM_WORDS", "STRIPE", "CopyTestbench", "fast_bodies", "misplace"]
+__all__ = [
+    "CASES", "DRAM_WORDS", "STRIPE", "CopyTestbench", "bad_responses", "fast_bodies", "misplace", "short_rows",
+    "wide_copies",
+]  # fmt: skip
 
 CASES = {
     "four_ports": {
@@ -22,6 +38,8 @@ CASES = {
         "axi_ports": 2, "axi_outstanding": 1, "axi_burst_beats": 5,
     },
 }  # fmt: skip
+
+_PAGES = 1 << BUS_ADDRESS_BITS - exact_log2(PAGE)  # of the bus
 
 DRAM_WORDS = 3000
 STRIPE = 1 << 16
@@ -55,32 +73,96 @@ class CopyTestbench:
         self.dut, self.rng, self.config, self.stall = dut, rng(), NodeConfig(**case()), stall
         self.rng.seed(f"{self.rng.random()} {salt}")
         self.sizes = (self.config.act_words, self.config.weight_words)
-        self.now, self.done = 0, []
+        self.now, self.done, self.tasks = 0, [], []
         self.source = Source(dut, "unit__instr", rng=self.rng, idle=stall)
         self.regions = Regions(self.rng, self.config, STRIPE)
         self.memory = None
 
-    async def start(self, *, serve=True, **memory):
-        """Reset, DRAM (``memory``: see AxiMemory), and the watch. ``serve=False``: something else answers the ports."""
+    async def start(self, *, serve=True, wide=False, again=False, **memory):
+        """Reset, DRAM (``memory``: see AxiMemory), and the watch.
+
+        ``serve=False``: something else answers the ports. ``wide``: any stripe, and regions all over the bus.
+        ``again``: the clock runs, and who ran before has come to an ``end``.
+        """
         dut, config = self.dut, self.config
         for index in range(config.axi_ports):
             for name in self.idle_inputs:
                 getattr(dut, f"dram__{index}__{name}").value = 0
-        stripe, places = STRIPE, None
-        if serve:  # anywhere on the bus
-            pages = 1 << BUS_ADDRESS_BITS - 12
-            stripe, self.regions.origin = self.rng.randrange(pages) << 12, self.rng.randrange(pages - STRIPE // PAGE)
+        kind, stripe, size = AxiMemory, STRIPE, STRIPE * config.axi_ports
+        if wide:
+            kind, stripe, size = WrappedMemory, self.rng.randrange(_PAGES) * PAGE, STRIPE
+        elif serve:  # anywhere on the bus
+            stripe = self.rng.randrange(_PAGES) * PAGE
+            self.regions.origin = self.rng.randrange(_PAGES - STRIPE // PAGE)
             first = self.regions.origin * PAGE
-            places = [(port * stripe + first, port * STRIPE) for port in range(config.axi_ports)]
+            memory["places"] = [(port * stripe + first, port * STRIPE) for port in range(config.axi_ports)]
+        self.stripe = stripe
         dut.stripe.value = stripe
         dut.regions.value = self.regions.value
         dut.unit__halt.value = 0
-        size = STRIPE * config.axi_ports
-        self.memory = AxiMemory(dut, rng=self.rng, size=size, beat_bytes=config.axi_bytes, places=places, **memory)
-        await start(dut)
+        self.memory = kind(dut, rng=self.rng, size=size, beat_bytes=config.axi_bytes, **memory)
+        await start(dut, again=again)
         if serve:
-            self.memory.serve(config.axi_ports, self.channel)
-        cocotb.start_soon(self.watch())
+            self.tasks += self.memory.serve(config.axi_ports, self.channel)
+        self.tasks += [cocotb.start_soon(task) for task in (self.watch(), self._watch_busy())]
+
+    async def start_wide(self, body, pages, *, again):
+        """Start, and send a copy of ``wide_copies``; returns the body with its region."""
+        region, address = divmod(body.get("dram", 0), 1 << DRAM_ADDRESS_BITS)
+        region ^= self.rng.getrandbits(REGION_BITS)
+        body = body | {"dram": region << DRAM_ADDRESS_BITS | address}
+        self.regions.widen({region: pages} if pages else {})
+        await self.start(wide=True, again=again)
+        self.tasks.append(cocotb.start_soon(self.send([body | {"placed": True}])))
+        return body
+
+    async def _watch_busy(self):
+        """From an instruction that was taken to its ``done``."""
+        unit = [getattr(self.dut, f"unit__{name}") for name in ("busy", "done", "instr__valid", "instr__ready")]
+        count = 0
+        while True:
+            await RisingEdge(self.dut.clk)
+            busy, done, valid, ready = (signal.value == 1 for signal in unit)
+            assert busy == (count > 0)
+            count += (valid and ready) - done
+
+    def end(self):
+        """Nobody runs any more."""
+        for task in self.tasks:
+            task.cancel()
+
+    def address(self, word, port):
+        """Byte on a port's bus of a word of DRAM, counted from 0 on port 0's."""
+        return (word * self.config.axi_bytes + port * self.stripe) % (1 << BUS_ADDRESS_BITS)
+
+    def runs(self, body):
+        """Yield (first word on port 0's bus, words, error) of each DRAM run; error: (code, syndrome), or None."""
+        region, first = divmod(body.get("dram", 0), 1 << DRAM_ADDRESS_BITS)
+        page = PAGE // self.config.axi_bytes
+        base, end = (pages * page for pages in self.regions.pages[region])
+        for word, count in dram_runs(body | {"dram": first}):
+            behind = base + word + count
+            outside = (UnitError.REGION, behind // page & 0xFFFF_FFFF) if behind > end else None
+            yield base + word, count, outside
+
+    def bursts(self, body, port):
+        """Yield (address on a port's bus, beats) of what may be asked for."""
+        for word, count, outside in self.runs(body):
+            if outside:
+                return
+            for first, beats in bursts_of(self.config, word, count):
+                yield self.address(first, port), beats
+
+    async def until(self, enough, *, cycles=400):
+        """Until ``enough()``, an error, or the first ``done``; returns (code, syndrome) of the error, or None."""
+        error = self.dut.unit__error
+        for _ in range(cycles):
+            await RisingEdge(self.dut.clk)
+            if error.value or self.done or enough():
+                break
+        await tick(self.dut, 4)
+        value = int(error.value)
+        return (value >> 1 & 15, value >> 5) if value else None
 
     def random_bodies(self, count):
         return [random_copy(self.rng, self.sizes, DRAM_WORDS) for _ in range(count)]
@@ -124,14 +206,78 @@ def fast_bodies():
     return [*(line | {"dram": 100 + 400 * n, "count0": 400} for n in range(4)), tile, tile]
 
 
-def misplace(rng, body, size, kind):
+def wide_copies(rng, config, opcode):
+    """Yield (body, pages of its region) of copies that use all bits of their fields; None: of any region.
+
+    Most end in an error after a few words; others would take very long.
+    """
+    widths = {field.name: field.width for field in FORMATS[opcode].fields}
+    sizes = config.act_words, config.weight_words
+    bits = widths["count0"]
+    for bit in range(bits):  # no count is zero
+        memory = rng.randint(0, 1)
+        counts = {f"count{n}": 1 << (bit + 5 * n) % bits for n in range(3)}
+        yield {"memory": memory, "local": sizes[memory] - 1, "local_stride1": 1, "local_stride2": 1, **counts}, None
+    for _ in range(16):  # rows and planes join, to a run that ends behind its region
+        first = rng.getrandbits(36)
+        row, rows = rng.randint(1, 60), rng.choice([1, 1 + rng.getrandbits(bits - 1), 1 + rng.getrandbits(bits - 1)])
+        yield _joined(rng, row, rows, rng.randint(1 << 14, (1 << bits) - 1)), (first, first + rng.randint(1, 200))
+    for bit in range(bits, widths["dram_stride1"] + bits - 3):
+        yield _long(rng, 1 << bit, config.axi_burst_beats), (rng.getrandbits(20), _PAGES)
+    for behind in (0, 0, 0, 0, 1, 1, 1, 1):  # up to the very end of a region, or one word more
+        body = random_copy(rng, sizes, DRAM_WORDS, words=30) | {"dram": 0}
+        first, pages = rng.getrandbits(36), DRAM_WORDS * config.axi_bytes // PAGE + rng.randint(1, 1 << 16)
+        room = pages * PAGE // config.axi_bytes
+        yield body | {"dram": room + behind - max(map(sum, dram_runs(body)))}, (first, first + pages)
+    names = ["local", "dram", *(f"count{n}" for n in range(3))]
+    names += [f"{side}_stride{n}" for side in ("local", "dram") for n in (1, 2)]
+    for _ in range(30):
+        body = {name: rng.randint(1, 4) for name in names} | {"memory": rng.randint(0, 1)}
+        for name in rng.sample(names, rng.randint(1, 3)):
+            body[name] = wide_number(rng, widths[name]) or 1
+        yield body, None
+
+
+def bad_responses(rng, ports):
+    """Ports with their response, for each of some copies, and the syndrome that these have."""
+    chosen = [(port,) for port in range(ports)] + [tuple(rng.sample(range(ports), 2)) for _ in range(2 * (ports > 1))]
+    for some in chosen:
+        answers = {port: rng.choice([SLVERR, DECERR]) for port in some}
+        yield answers, min(some) << 8 | answers[min(some)]
+
+
+def _joined(rng, row, rows, planes):
+    """A copy that is one run in DRAM, and writes few words on chip again and again."""
+    strides = {"dram_stride1": row, "dram_stride2": row * rows, "local_stride1": 0, "local_stride2": 0}
+    counts = {"count0": row, "count1": rows, "count2": planes}
+    return {"memory": rng.randint(0, 1), "local": rng.randint(0, 3), "dram": rng.randint(0, 999), **strides, **counts}
+
+
+def _long(rng, words, burst):
+    """A copy of a little more words than so many: if they were forgotten it would be over soon."""
+    while True:
+        planes = rng.randint(1 << 15, (1 << 16) - 1)
+        plane = -(-words // planes)
+        if burst < plane * planes - words < burst + 45:
+            for row in range(min(250, plane), 0, -1):
+                if plane % row == 0 and plane // row < 1 << 16:
+                    return _joined(rng, row, plane // row, planes)
+
+
+def short_rows(count):
+    """Copies whose rows are a burst each, of one word."""
+    row = {"memory": 0, "local": 9, "local_stride1": 1, "dram": 7, "dram_stride1": 3}
+    return [row | {"count0": 1, "count1": 5, "count2": 1}] * count
+
+
+def misplace(rng, body, size, kind, attempt):
     """Spoil a copy in a memory of ``size`` words: (words before its first bad one, the syndrome).
 
-    ``kind``: "OPERAND" (a count is 0), "ADDRESS" (it ends outside) or "WRAP" (the sum of a row and its stride is a
-    valid address, but for its carry).
+    ``kind``: "OPERAND" (a count is 0, by ``attempt``), "ADDRESS" (it ends outside) or "WRAP" (the sum of a row and its
+    stride is a valid address, but for its carry).
     """
     if kind == "OPERAND":
-        body[rng.choice(["count0", "count1", "count2"])] = 0
+        body[f"count{attempt}"] = 0
         return 0, 0
     if kind == "WRAP":
         body |= {"local": size - body["count0"], "count1": 2}

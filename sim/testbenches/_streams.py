@@ -10,9 +10,10 @@ PERIOD_NS = 5
 """Of the clock that ``start`` starts."""
 
 
-async def start(dut, *, cycles=3):
-    """Start the clock on ``clk``, hold ``rst`` for ``cycles``, return in the first cycle after it."""
-    cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+async def start(dut, *, cycles=3, again=False):
+    """Start the clock on ``clk`` (not ``again``), hold ``rst`` for ``cycles``, return in the first cycle after it."""
+    if not again:
+        cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
     dut.rst.value = 1
     for _ in range(cycles):
         await RisingEdge(dut.clk)

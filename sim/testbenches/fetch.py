@@ -5,7 +5,7 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
 from superlip.rtl.config import BUS_ADDRESS_BITS, PAGE, NodeConfig
-from superlip.rtl.fetch import Fetch
+from superlip.rtl.fetch import AHEAD_BYTES, Fetch
 from superlip.rtl.isa import INSTRUCTION_BYTES, Opcode, Unit
 from superlip.rtl.ports import UnitError
 from superlip.sim.runner import case, rng
@@ -27,8 +27,10 @@ class Testbench:
 
     def __init__(self, dut, random, *, stall=0.3):
         self.dut, self.random = dut, random
-        self.beat = NodeConfig(**case()).axi_bytes
+        self.config = NodeConfig(**case())
+        self.beat, self.asked, self.came = self.config.axi_bytes, 0, 0
         self.memory = AxiRamRead(AxiReadBus.from_prefix(dut, "dram_"), dut.clk, dut.rst, size=1 << 16)
+        self.memory.ar_channel.queue_occupancy_limit = 1000  # it takes addresses as they come
         self.sinks = [Sink(dut, f"queues__{unit}", rng=random, stall=stall) for unit in Unit]
         dut.start.value = dut.halt.value = 0
         self.high = 0  # what the memory, which is smaller, does not look at of an address
@@ -41,10 +43,18 @@ class Testbench:
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
+        """Bursts as they are documented; busy until all that was asked for has come."""
+        dut, beats = self.dut, Fetch(self.config).burst_beats
         while True:
-            await RisingEdge(self.dut.clk)
-            if self.dut.dram__arvalid.value == 1:
-                assert int(self.dut.dram__araddr.value) >> 16 == self.high >> 16
+            await RisingEdge(dut.clk)
+            if dut.dram__arvalid.value == 1 == dut.dram__arready.value:
+                address, length = int(dut.dram__araddr.value), int(dut.dram__arlen.value) + 1
+                assert address >> 16 == self.high >> 16
+                assert length <= beats and (address // self.beat + length) % beats == 0
+                assert address // PAGE == (address + length * self.beat - 1) // PAGE, "a burst over 4 KiB"
+                self.asked += length
+            assert dut.busy.value == 1 or self.asked == self.came
+            self.came += dut.dram__rvalid.value == 1 == dut.dram__rready.value
 
     def pause(self, chance):
         self.memory.ar_channel.set_pause_generator(pauses(self.random, chance))
@@ -117,6 +127,31 @@ async def one_beat_a_cycle(dut):
 
 
 @cocotb.test()
+async def queues_wait(dut):
+    """Queues that take nothing for long: it reads ahead so far as it has room, again and again, and loses nothing."""
+    testbench = Testbench(dut, rng())
+    await testbench.begin()
+    place, expected = testbench.program(60)
+    task = cocotb.start_soon(testbench.run(place))
+    held = max(1, INSTRUCTION_BYTES // testbench.beat)  # beats of the word that is offered
+    burst = Fetch(testbench.config).burst_beats * testbench.beat
+    for turn in range(4):
+        for sink in testbench.sinks:
+            sink.stall = 1.0
+        await tick(dut, 3 * AHEAD_BYTES // testbench.beat)
+        taken = sum(len(sink.items) for sink in testbench.sinks) * INSTRUCTION_BYTES // testbench.beat
+        ahead = testbench.asked - taken - held
+        # Room for less than a burst stays free, and a wide beat is done with when its last instruction is.
+        assert AHEAD_BYTES - burst < ahead * testbench.beat <= AHEAD_BYTES, (turn, ahead)
+        for sink in testbench.sinks:
+            sink.stall = 0.2
+        await tick(dut, testbench.random.randrange(60, 200))
+    await task
+    await tick(dut)
+    assert testbench.take() == expected
+
+
+@cocotb.test()
 async def unknown_opcode(dut):
     """What is before it is executed, what is behind it is not."""
     testbench = Testbench(dut, rng())
@@ -141,14 +176,17 @@ async def halted(dut):
     testbench = Testbench(dut, rng())
     await testbench.begin()
     early = 0
-    for _ in range(10):
+    for turn in range(10):
         testbench.pause(0.5)
+        if turn % 3 == 2:  # nothing comes before the halt
+            testbench.memory.r_channel.set_pause_generator(pauses(testbench.random, 1))
         place, expected = testbench.program(100)
         dut.address.value, dut.start.value = place, 1
         await RisingEdge(dut.clk)
         dut.start.value = 0
         await tick(dut, testbench.random.randrange(1, 300))
         dut.halt.value = 1
+        testbench.pause(0.5)
         await tick(dut, 1)
         got = testbench.take()
         assert all(want[: len(have)] == have for have, want in zip(got, expected, strict=True))

@@ -1,5 +1,7 @@
 """LOAD against random copies: data, order, throughput, errors, halt."""
 
+from itertools import islice
+
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
@@ -9,8 +11,19 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode
 from superlip.rtl.load import Load, stage_words
 from superlip.rtl.ports import UnitError
-from superlip.sim.testbenches._axi import copy_words, random_copy, words_of
-from superlip.sim.testbenches._copies import CASES, DRAM_WORDS, STRIPE, CopyTestbench, fast_bodies, misplace
+from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._axi import SLVERR, copy_words, random_copy, words_of
+from superlip.sim.testbenches._copies import (
+    CASES,
+    DRAM_WORDS,
+    STRIPE,
+    CopyTestbench,
+    bad_responses,
+    fast_bodies,
+    misplace,
+    short_rows,
+    wide_copies,
+)
 from superlip.sim.testbenches._streams import pauses, tick
 
 __all__ = ["CASES", "build"]
@@ -28,13 +41,15 @@ class Testbench(CopyTestbench):
     def __init__(self, dut, **options):
         super().__init__(dut, **options)
         self.writes, self.taken = [], []
+        self.moves = self.beats = 0
 
     async def watch(self):
         ports = [
             [getattr(self.dut, f"write_{name}__{s}") for s in ("valid", "ready", "addr", "data", "mask")]
             for name in ("act", "weight")
         ]
-        done = self.dut.unit__done
+        done, busy, stalled = (getattr(self.dut, f"unit__{name}") for name in ("done", "busy", "stalled"))
+        beat = self.dut.beat
         ready = [False, False]
         while True:
             for index, port in enumerate(ports):
@@ -42,6 +57,8 @@ class Testbench(CopyTestbench):
                 port[1].value = ready[index]
             await RisingEdge(self.dut.clk)
             self.now += 1
+            self.moves += busy.value == 1 and stalled.value == 0
+            self.beats += beat.value == 1
             if done.value:
                 self.done.append((self.now, len(self.writes)))
             for index, (valid, _, addr, data, mask) in enumerate(ports):
@@ -57,6 +74,25 @@ class Testbench(CopyTestbench):
             if body.get("fill"):
                 word = bytes([body["fill_value"] & 0xFF]) * self.config.tn
             yield body["memory"], local, int.from_bytes(word, "little")
+
+    def foreseen(self, body, most):
+        """The first ``most`` writes of an instruction, and what stops it then: (code, syndrome), or None."""
+        memory, fill, axi_bytes = body["memory"], body.get("fill"), self.config.axi_bytes
+        runs, writes, left = self.runs(body), [], 0
+        for local, _ in islice(copy_words(body), most):
+            if local >= self.sizes[memory]:
+                return writes, (UnitError.ADDRESS, local)
+            if not left:
+                start, left, outside = next(runs)
+            if outside and not fill:
+                return writes, outside
+            places = (self.memory.place(p, self.address(start, p)) for p in range(self.config.axi_ports))
+            word = b"".join(self.memory.data[place : place + axi_bytes] for place in places)
+            if fill:
+                word = bytes([body["fill_value"] & 0xFF]) * self.config.tn
+            writes.append((memory, local, int.from_bytes(word, "little")))
+            start, left = start + 1, left - 1
+        return writes, None
 
     def random_bodies(self, count, *, fills=0.2):
         bodies = super().random_bodies(count)
@@ -75,6 +111,12 @@ class Testbench(CopyTestbench):
         assert [n for _, n in self.done] == ends
         for (cycle, _), end in zip(self.done, ends, strict=True):
             assert cycle == self.taken[end - 1] + 1
+        assert self.moves == len(expected)
+        assert self.beats == len(expected) - sum(words_in(body) for body in bodies if body.get("fill"))
+
+
+def words_in(body):
+    return body["count0"] * body["count1"] * body["count2"]
 
 
 @cocotb.test()
@@ -88,7 +130,7 @@ async def copies(dut):
     await tick(dut, 3)
     testbench.check(bodies)
     assert not dut.unit__busy.value and not dut.unit__error.value
-    words = sum(len(list(copy_words(b))) for b in bodies if not b.get("fill"))
+    words = sum(words_in(body) for body in bodies if not body.get("fill"))
     for port in testbench.memory.ports.values():
         assert port.beats == words
         assert port.most <= testbench.config.axi_outstanding
@@ -162,21 +204,21 @@ async def latency(dut):
     assert testbench.taken[0] - begin - memory_cycles - 1 == Load(testbench.config).latency
 
 
-def spoil(testbench, kind, before):
+def spoil(testbench, kind, attempt, before):
     """A copy with an error of that kind, the place of its first bad word, and the syndrome."""
     rng = testbench.rng
     body = random_copy(rng, testbench.sizes, DRAM_WORDS)
     if kind == "REGION":
         return testbench.regions.spoiled(body)
     if kind != "AXI_READ":
-        return body, *misplace(rng, body, testbench.sizes[body["memory"]], kind)
+        return body, *misplace(rng, body, testbench.sizes[body["memory"]], kind, attempt)
     used = {d for b in before if not b.get("fill") for _, d in copy_words(b)}
     words = [d for _, d in copy_words(body)]
     word = next((d for d in rng.sample(words, len(words)) if d not in used), None)
     if word is None:
-        return spoil(testbench, kind, before)
+        return spoil(testbench, kind, attempt, before)
     port = rng.randrange(testbench.config.axi_ports)
-    testbench.memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
+    testbench.memory.broken[port * STRIPE + word * testbench.config.axi_bytes] = SLVERR
     return body, words.index(word), port << 8 | 2
 
 
@@ -187,7 +229,7 @@ async def errors(dut, kind, attempt):
     testbench = Testbench(dut, stall=0.2, salt=f"{kind} {attempt}")
     await testbench.start(stall=0.2)
     before, after = testbench.random_bodies(attempt * 3), testbench.random_bodies(3)
-    body, place, syndrome = spoil(testbench, kind, before)
+    body, place, syndrome = spoil(testbench, kind, attempt, before)
     sender = cocotb.start_soon(testbench.send([*before, body, *after]))
     error = await testbench.stopped(lambda: (len(testbench.writes), len(testbench.done)))
     assert error == 1 | UnitError[kind.replace("WRAP", "ADDRESS")] << 1 | syndrome << 5
@@ -196,6 +238,70 @@ async def errors(dut, kind, attempt):
     assert testbench.writes == expected
     assert len(testbench.done) == len(before)
     sender.cancel()
+
+
+@cocotb.test()
+async def rows_of_a_word(dut):
+    """A burst a cycle over the ends of copies; on a port that is slow as many under way as may be, and no more."""
+    testbench = Testbench(dut)
+    await testbench.start(latency=1)
+    most, slow = testbench.config.axi_outstanding, []
+    for port in testbench.memory.ports.values():
+        port.latency = 25
+        await testbench.send(bodies := short_rows(4))
+        slow += bodies
+        await testbench.finish(len(slow))
+        assert port.most == min(most, 20)
+        port.latency = 1
+    begin = len(testbench.taken)
+    await testbench.send(bodies := short_rows(30))
+    await testbench.finish(len(slow) + len(bodies))
+    testbench.check(slow + bodies)
+    taken = testbench.taken[begin:]
+    speed = len(taken) / (taken[-1] - taken[0] + 1)
+    dut._log.info("%.3f words a cycle", speed)
+    assert speed >= 0.95 or most < 8
+
+
+@cocotb.test()
+async def responses(dut):
+    """Each port's bad response, and the first of two ports', whatever it is."""
+    random, config = rng(), NodeConfig(**case())
+    for number, (answers, syndrome) in enumerate(bad_responses(random, config.axi_ports)):
+        testbench = Testbench(dut, salt=number)
+        await testbench.start(again=number > 0)
+        for port, answer in answers.items():
+            testbench.memory.broken[port * STRIPE + 45 * config.axi_bytes] = answer
+        body = {"count0": 9, "count1": 1, "count2": 1, "dram": 40}
+        testbench.tasks.append(cocotb.start_soon(testbench.send([body])))
+        error = await testbench.until(lambda: False)
+        assert error == (UnitError.AXI_READ, syndrome) and not testbench.done
+        testbench.end()
+
+
+@cocotb.test()
+async def wide(dut):
+    """Fields, regions and stripes that use all bits, and a reset after each, often in the middle of it."""
+    config, random = NodeConfig(**case()), rng()
+    most = config.axi_burst_beats + 50
+    for number, (copy, pages) in enumerate(wide_copies(random, config, Opcode.LOAD)):
+        testbench = Testbench(dut, salt=number)
+        if pages is None and random.random() < 0.2:
+            copy |= {"fill": 1, "fill_value": random.randint(*INT8.bounds)}
+        body = await testbench.start_wide(copy, pages, again=number > 0)
+        writes, foreseen = testbench.foreseen(body, 2 * most)
+        error = await testbench.until(lambda seen=testbench.writes: len(seen) >= most)
+        seen = testbench.writes
+        assert seen == writes[: len(seen)], body
+        if error or testbench.done:
+            assert (error, len(seen)) == (foreseen, len(writes)), body
+            assert len(testbench.done) == (not error)
+        else:
+            assert len(seen) >= most, body
+        for index, port in testbench.memory.ports.items():
+            assert port.asked == list(islice(testbench.bursts(body, index), len(port.asked))), body
+            assert body.get("fill") or sum(beats for _, beats in port.asked) >= len(seen)
+        testbench.end()
 
 
 @cocotb.test()

@@ -1,5 +1,7 @@
 """STORE against random copies: DRAM contents, order, throughput, errors, halt, and bursts that always complete."""
 
+from itertools import islice
+
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamWrite, AxiWriteBus
@@ -8,8 +10,18 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.isa import Opcode
 from superlip.rtl.ports import UnitError
 from superlip.rtl.store import Store
-from superlip.sim.testbenches._axi import copy_words, words_of
-from superlip.sim.testbenches._copies import CASES, STRIPE, CopyTestbench, fast_bodies, misplace
+from superlip.sim.runner import case, rng
+from superlip.sim.testbenches._axi import SLVERR, bursts_of, copy_words, words_of
+from superlip.sim.testbenches._copies import (
+    CASES,
+    STRIPE,
+    CopyTestbench,
+    bad_responses,
+    fast_bodies,
+    misplace,
+    short_rows,
+    wide_copies,
+)
 from superlip.sim.testbenches._memories import Memories
 from superlip.sim.testbenches._streams import pauses, tick
 
@@ -33,14 +45,21 @@ class Testbench(CopyTestbench):
     async def start(self, **options):
         await super().start(**options)
         self.before = bytes(self.memory.data)
-        cocotb.start_soon(self.memories.run())
+        self.tasks.append(cocotb.start_soon(self.memories.run()))
 
     async def watch(self):
-        done, beat = self.dut.unit__done, self.dut.beat
+        done, busy, stalled = (getattr(self.dut, f"unit__{name}") for name in ("done", "busy", "stalled"))
+        beat, channels = self.dut.beat, [f"dram__{port}__w" for port in range(self.config.axi_ports)]
+        channels = [
+            (getattr(self.dut, f"{name}valid"), getattr(self.dut, f"{name}ready"))
+            for name in ("read_act__", "read_weight__", *channels)
+        ]
         while True:
             await RisingEdge(self.dut.clk)
             self.now += 1
             self.beats += bool(beat.value)
+            waits = busy.value == 1 and not any(v.value == 1 and r.value == 1 for v, r in channels)
+            assert stalled.value == waits
             if done.value:
                 self.done.append((self.now, [p.answered for p in self.memory.ports.values()]))
 
@@ -60,6 +79,37 @@ class Testbench(CopyTestbench):
                 start = port * STRIPE + dram * size
                 data[start : start + size] = word[port * size : (port + 1) * size]
         return data
+
+    def foreseen(self, body, most):
+        """Bursts of about the first ``most`` beats, and the error that comes in place of the next: (code, syndrome).
+
+        A burst is (word of DRAM on port 0's bus, addresses on chip).
+        """
+        size, count0 = self.sizes[body["memory"]], body["count0"]
+        rows, words, bursts = islice(copy_words(body), 0, None, count0), [], []
+        for start, count, outside in self.runs(body):
+            for first, beats in bursts_of(self.config, start, count):
+                while len(words) < beats:
+                    local, _ = next(rows)
+                    if local + count0 > size:
+                        return bursts, (UnitError.ADDRESS, max(local, size))
+                    words += range(local, local + count0)
+                if outside:
+                    return bursts, outside
+                bursts.append((first, words[:beats]))
+                del words[:beats]
+                most -= beats
+                if most <= 0:
+                    return bursts, None
+        return bursts, None
+
+    def beats_of(self, memory, bursts, port):
+        """(place, value) of each beat of a port."""
+        size = self.config.axi_bytes
+        for first, words in bursts:
+            for number, local in enumerate(words):
+                part = self.word(memory, local)[port * size : (port + 1) * size]
+                yield self.memory.place(port, self.address(first + number, port)), int.from_bytes(part, "little")
 
     def check(self, bodies):
         """DRAM as expected, and no done before all ports had answered for all of its words."""
@@ -151,7 +201,7 @@ async def address_errors(dut, kind, attempt):
     if kind == "REGION":
         body, good, syndrome = testbench.regions.spoiled(body)
     else:
-        good, syndrome = misplace(testbench.rng, body, testbench.sizes[body["memory"]], kind)
+        good, syndrome = misplace(testbench.rng, body, testbench.sizes[body["memory"]], kind, attempt)
         good -= good % (body["count0"] or 1)  # its row is not begun
     sender = cocotb.start_soon(testbench.send([*before, body, *after]))
     error = await testbench.stopped(lambda: len(testbench.done))
@@ -181,12 +231,73 @@ async def response_error(dut, attempt):
     number, port = testbench.rng.randrange(6), testbench.rng.randrange(testbench.config.axi_ports)
     word = testbench.rng.choice([dram for _, dram in copy_words(bodies[number])])
     first = next(i for i, b in enumerate(bodies) if word in (d for _, d in copy_words(b)))
-    testbench.memory.broken.add(port * STRIPE + word * testbench.config.axi_bytes)
+    testbench.memory.broken[port * STRIPE + word * testbench.config.axi_bytes] = SLVERR
     sender = cocotb.start_soon(testbench.send(bodies))
     error = await testbench.stopped(lambda: len(testbench.done))
     assert error == 1 | UnitError.AXI_WRITE << 1 | (port << 8 | 2) << 5
     assert len(testbench.done) <= first
     sender.cancel()
+
+
+@cocotb.test()
+async def rows_of_a_word(dut):
+    """A burst a cycle over the ends of copies; on a port that is slow as many under way as may be, and no more."""
+    testbench = Testbench(dut)
+    await testbench.start(latency=1)
+    most, slow = testbench.config.axi_outstanding, []
+    for port in testbench.memory.ports.values():
+        port.latency = 25
+        await testbench.send(bodies := short_rows(4))
+        slow += bodies
+        await testbench.finish(len(slow))
+        assert port.most == min(most, 20)
+        port.latency = 1
+    bodies = short_rows(30)
+    await testbench.send(bodies)
+    await testbench.finish(len(slow) + len(bodies))
+    testbench.check(slow + bodies)
+    first, last = testbench.done[len(slow)][0], testbench.done[-1][0]
+    speed = 5 * (len(bodies) - 1) / (last - first)
+    dut._log.info("%.3f words a cycle", speed)
+    assert speed >= 0.95 or most < 8
+
+
+@cocotb.test()
+async def responses(dut):
+    """Each port's bad response, and the first of two ports', whatever it is."""
+    random, config = rng(), NodeConfig(**case())
+    for number, (answers, syndrome) in enumerate(bad_responses(random, config.axi_ports)):
+        testbench = Testbench(dut, salt=number)
+        await testbench.start(again=number > 0)
+        for port, answer in answers.items():
+            testbench.memory.broken[port * STRIPE + 45 * config.axi_bytes] = answer
+        body = {"count0": 9, "count1": 1, "count2": 1, "dram": 40}
+        testbench.tasks.append(cocotb.start_soon(testbench.send([body])))
+        error = await testbench.until(lambda: False)
+        assert error == (UnitError.AXI_WRITE, syndrome) and not testbench.done
+        testbench.end()
+
+
+@cocotb.test()
+async def wide(dut):
+    """Fields, regions and stripes that use all bits, and a reset after each, often in the middle of it."""
+    config, random = NodeConfig(**case()), rng()
+    most = config.axi_burst_beats + 50
+    for number, (copy, pages) in enumerate(wide_copies(random, config, Opcode.STORE)):
+        testbench = Testbench(dut, salt=number)
+        body = await testbench.start_wide(copy, pages, again=number > 0)
+        bursts, foreseen = testbench.foreseen(body, most + 2 * config.axi_outstanding * config.axi_burst_beats)
+        error = await testbench.until(lambda t=testbench: t.beats >= most)
+        over = error or testbench.done
+        assert len(testbench.done) == bool(over and not error)
+        assert not over or error == foreseen, body
+        assert over or testbench.beats >= most, body
+        for index, port in testbench.memory.ports.items():
+            asked = [(testbench.address(first, index), len(words)) for first, words in bursts]
+            written = list(testbench.beats_of(body["memory"], bursts, index))
+            assert port.asked == (asked if over else asked[: len(port.asked)]), body
+            assert port.written == (written if over else written[: len(port.written)]), body
+        testbench.end()
 
 
 @cocotb.test()
