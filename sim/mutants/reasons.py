@@ -56,6 +56,16 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "the hidden bit of a scale, wrong where the exponent is 0 or this bit alone, so 64 at most: the scale is below "
         "2**-62, and any int32 times that is less than a half, with the hidden bit and without",
     ),
+    (
+        "Vector",
+        r"const0 \S*A\[(1[1-9]|20)\] vector_table.py:92",
+        "a bit that is 0 in each address of the 1,536 words; only after a read of one of these is the next one computed",
+    ),
+    (
+        "Vector",
+        r"const0 \S*lane_(first|last)\[[3-7]\]",
+        "a lane that does not exist: lane_first <= lane_last < tm = 8, or the instruction is refused without a step",
+    ),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""
 
