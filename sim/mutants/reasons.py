@@ -59,7 +59,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         "Vector",
         r"const0 \S*A\[(1[1-9]|20)\] vector_table.py:92",
-        "a bit that is 0 in each address of the 1,536 words; only after a read of one of these is the next one computed",
+        "a bit that is 0 in each address of the 1,536 words, and only after one of these has been read is 1 added",
     ),
     (
         "Vector",
