@@ -58,6 +58,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "Vector",
+        r"const0 dest_(rows|groups)\[(1[1-9]|20)\]",
+        "a bit that is 0 in each address of the 1,536 words: a row begins at the address of its first result, and "
+        "nothing comes after one that is outside",
+    ),
+    (
+        "Vector",
         r"const0 \S*A\[(1[1-9]|20)\] vector_table.py:92",
         "a bit that is 0 in each address of the 1,536 words, and only after one of these has been read is 1 added",
     ),
