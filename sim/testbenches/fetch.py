@@ -138,7 +138,7 @@ async def queues_wait(dut):
     for turn in range(4):
         for sink in testbench.sinks:
             sink.stall = 1.0
-        await tick(dut, 3 * AHEAD_BYTES // testbench.beat)
+        await tick(dut, 100 + 3 * AHEAD_BYTES // testbench.beat)
         taken = sum(len(sink.items) for sink in testbench.sinks) * INSTRUCTION_BYTES // testbench.beat
         ahead = testbench.asked - taken - held
         # Room for less than a burst stays free, and a wide beat is done with when its last instruction is.
