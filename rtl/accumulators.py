@@ -41,6 +41,8 @@ class Accumulators(Component):
     A platform with a method ``get_accumulator_banks`` builds banks and adders its own way: the method gets the
     component, its module, in which all but ``read.data`` is already driven, and the stages of the updates.
 
+    Reset drops updates under way; words keep what they have, which after power-up is nothing.
+
     Parameters
     ----------
     config : NodeConfig

@@ -35,6 +35,8 @@ class BurstSplitter(Component):
 
     One burst a cycle, runs without a gap between them; the first burst comes two cycles after its run.
 
+    Reset drops the run in work and its burst.
+
     Parameters
     ----------
     beat_bytes : int
@@ -98,6 +100,8 @@ class StripedAddress(Component):
 
     Each port holds its address until it is taken; the next burst waits for the slowest port. One burst a
     cycle where all ports are ready.
+
+    Reset takes back addresses that have not been taken.
 
     Parameters
     ----------
@@ -192,6 +196,8 @@ class ReadMux(Component):
 
     A manager that does not take its beats blocks the other one's: a manager should ask only for what
     it has room for.
+
+    Reset takes back an address that has not been taken.
 
     Parameters
     ----------

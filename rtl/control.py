@@ -27,6 +27,8 @@ class Control(Component):
     Latency: a read is answered 2 cycles after its address, a write 1 cycle after the later of address and
     data.
 
+    Reset puts settings back to their first values and drops accesses under way: the bus is to be reset, too.
+
     Parameters
     ----------
     registers : sequence of Register

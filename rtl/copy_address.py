@@ -88,6 +88,8 @@ def placed_copy_layout(beat_bytes):
 class CopyRows(Component):
     """Turns a copy into its rows, one a cycle, without a gap between copies.
 
+    Reset drops the copy in work.
+
     Parameters
     ----------
     layout : StructLayout
@@ -148,6 +150,8 @@ class CopyRows(Component):
 class CopyWords(Component):
     """Turns rows into on-chip word addresses, one a cycle, without a gap between rows.
 
+    Reset drops the row in work.
+
     Parameters
     ----------
     opcode : Opcode
@@ -190,6 +194,8 @@ class MergeRows(Component):
 
     A tile as wide as its feature map has short rows on chip (padding between them) but is one run in
     DRAM: bursts need not end where rows end. A copy of one row passes in one cycle, others take 3 to 5.
+
+    Reset drops the copies in work.
 
     Members
     -------
@@ -246,6 +252,8 @@ class DramBursts(Component):
     One burst a cycle; the first comes 5 to 9 cycles after its copy. What is contiguous in DRAM (the whole copy, planes
     or rows of it) is checked against the end of its region as one: none of its bursts may be taken where it is
     ``outside``. No address wraps: neither 2**32 words of a region nor the address space of the bus.
+
+    Reset drops the copies in work and their bursts.
 
     Parameters
     ----------
@@ -324,6 +332,8 @@ class CopyInstructions(Component):
 
     The two sides run apart: the on-chip side waits in a queue of ``depth`` copies. An instruction with a zero
     count goes to neither, and is the last one taken.
+
+    A copy is on its way to a side one or two cycles after its instruction was taken. Reset drops all of them.
 
     Parameters
     ----------

@@ -33,6 +33,9 @@ class Core(Component):
     Requesters of the activation buffer, the most urgent first: MATMUL, VECTOR, SEND, STORE to read; VECTOR,
     the link, LOAD to write. Of the weight buffer: FEED, SEND, STORE; the link, LOAD.
 
+    Latency: what its units, Issue, Fetch and ReadMux say of theirs. Reset drops instructions, frames and bursts
+    under way; words of the buffers stay.
+
     Parameters
     ----------
     config : NodeConfig

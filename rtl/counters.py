@@ -22,12 +22,14 @@ class Counters(Component):
 
     Latency: a post is seen in ``lacking`` one cycle later.
 
+    Reset makes all counters 0.
+
     Parameters
     ----------
     bits : int
-        Width of a counter.
+        Width of a counter; by default 10.
     wait_bits : int
-        Width of what a take may ask for.
+        Width of what a take may ask for; by default 6, as in instructions.
 
     Members
     -------

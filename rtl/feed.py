@@ -33,6 +33,8 @@ class Feed(Component):
     Errors: OPERAND (``sets`` or ``rows`` zero: 0; ``rows`` beyond tm: ``rows``) before any read; ADDRESS (the
     address) after the reads before it.
 
+    Reset drops instructions and the words read ahead.
+
     Parameters
     ----------
     config : NodeConfig

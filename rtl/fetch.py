@@ -43,6 +43,8 @@ class Fetch(Component):
 
     Throughput: one beat a cycle, one instruction a cycle at most.
 
+    Reset drops the program and the bursts under way: the AXI port must have been quiet.
+
     Parameters
     ----------
     config : NodeConfig

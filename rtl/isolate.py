@@ -22,6 +22,8 @@ class IsolateRead(Component):
 
     Latency: one cycle on AR, none on R. Throughput: one burst and one beat a cycle.
 
+    Reset forgets the bursts under way, so the memory must be reset, too.
+
     Parameters
     ----------
     data_bytes : int
@@ -75,6 +77,8 @@ class IsolateWrite(Component):
     Data of a burst is taken from the cycle after its address on.
 
     Latency: one cycle on AW and W, none on B. Throughput: one beat a cycle.
+
+    Reset forgets the bursts under way, so the memory must be reset, too.
 
     Parameters
     ----------

@@ -35,15 +35,17 @@ class Issue(Component):
     Throughput: one instruction a cycle. Latency: 2 cycles from ``i`` to ``instr``; 1 cycle from a post to an
     offer.
 
+    Reset empties the queue, makes all counters 0 and clears the error.
+
     Parameters
     ----------
     config : NodeConfig
     unit : Unit
         Whose front end it is: says which format instructions have.
     counter_bits : int
-        Width of a counter.
+        Width of a counter; by default 10.
     in_flight : int
-        Instructions that may be taken and not done.
+        Instructions that may be taken and not done; by default 8.
 
     Members
     -------

@@ -43,6 +43,8 @@ class Load(Component):
 
     ``halt`` freezes the unit after the write it has on its port.
 
+    Reset drops instructions and words under way and clears the error; the AXI ports must have been quiet.
+
     Parameters
     ----------
     config : NodeConfig

@@ -32,6 +32,8 @@ class MatMul(Component):
 
     Errors as PixelWalk has them, raised when everything before has been accumulated.
 
+    Reset drops the instruction and the pixels under way and clears the error.
+
     Parameters
     ----------
     config : NodeConfig

@@ -26,6 +26,8 @@ class MatrixUnit(Component):
     cycles as it has pixels, and the next one follows without a gap. Weights are in time if a pass has at least as
     many pixels as FEED's ``rows`` and the weight buffer grants every read.
 
+    Reset drops instructions and pixels under way and clears errors; weights and sums keep what they have.
+
     Parameters
     ----------
     config : NodeConfig

@@ -45,7 +45,8 @@ class BankedMemory(Component):
     readers, writers : int
         Requesters, the more urgent ones first.
     patience : int
-        Cycles from one turn of a requester to its next: it waits for less. A power of two, with a turn for each.
+        Cycles from one turn of a requester to its next: it waits for less. A power of two, with a turn for each; by
+        default 128.
 
     Members
     -------
@@ -174,6 +175,8 @@ class BlockFifo(Component):
     """FIFO whose storage is one block RAM with a registered, non-transparent read.
 
     One item in and one out each cycle; an item can leave two cycles after it came.
+
+    Reset empties it.
 
     Parameters
     ----------

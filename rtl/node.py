@@ -29,6 +29,9 @@ class Node(Component):
     that works, whatever was under way: bursts on the AXI ports are completed first. What is in the buffers is
     then undefined.
 
+    Reset (of domain ``sync``, synchronous) puts registers back to their first values and forgets AXI bursts, unlike
+    RESET.
+
     Parameters
     ----------
     config : NodeConfig

@@ -19,6 +19,8 @@ LANES = Limit(1, LIMITS["tn"].high, power_of_two=False)
 class Component(wiring.Component):
     """A component as Amaranth's, of whose absence from a design Amaranth warns only once it has its ports.
 
+    All have one clock domain, ``sync``, with a synchronous reset: their docstrings say what it does.
+
     So ``__init__`` checks its parameters before it calls this one's, and the ValueError of a wrong one stands alone.
     """
 

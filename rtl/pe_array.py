@@ -123,8 +123,8 @@ class PEArray(Component):
     tm, tn : int
         Output and input channels; ``tn`` a power of two, ``tm`` even where the MAC is packed.
     mac : str
-        ``"packed"``: two output channels share a 27x18 multiplier; ``"single"``: one multiplier each. Interface,
-        latency and results are the same.
+        ``"packed"``, the default: two output channels share a 27x18 multiplier; ``"single"``: one multiplier each.
+        Interface, latency and results are the same.
 
     Members
     -------

@@ -71,6 +71,8 @@ class PixelWalk(Component):
     (syndrome) exceeds acc_words, or ``fold`` (syndrome) is too large; before any pixel. ADDRESS: the address that is
     outside the activation buffer.
 
+    Reset drops the instruction in work.
+
     Parameters
     ----------
     config : NodeConfig

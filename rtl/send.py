@@ -26,6 +26,8 @@ class Send(Component):
     frame is read meanwhile: one word a cycle, one cycle more for a frame that ends because the next row is
     elsewhere, and 4 between instructions.
 
+    Reset drops instructions and frames that are not yet on their way, and clears the error.
+
     Parameters
     ----------
     config : NodeConfig
@@ -189,6 +191,8 @@ class Send(Component):
 
 class FrameSource(Component):
     """Holds words that are being read, and lets a frame go when its last word is there.
+
+    Reset drops its frames.
 
     Parameters
     ----------

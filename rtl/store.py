@@ -33,6 +33,8 @@ class WriteData(Component):
 
     Bursts follow each other without a gap. A burst starts when it has been announced and waits only for its data.
 
+    Latency: two cycles from an announcement, and from a beat, to ``w``. Reset drops its beats and bursts.
+
     Parameters
     ----------
     beat_bytes : int
@@ -115,6 +117,8 @@ class Store(Component):
     * ``AXI_WRITE``: a burst was answered other than OKAY; port << 8 | response.
 
     ``halt`` also stops announcements.
+
+    Reset drops instructions and words under way and clears the error; the AXI ports must have been quiet.
 
     Parameters
     ----------

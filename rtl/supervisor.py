@@ -64,10 +64,12 @@ class Supervisor(Component):
     While ``reset_request`` is high, and until the AXI ports are quiet, the node is halted and isolated;
     ``reset`` is raised when they are, and held as long as the request.
 
+    Reset ends the run, forgets a start and the error, and makes all counters 0; ``reset`` leaves those of the run.
+
     Parameters
     ----------
     counter_bits : int
-        Width of the counters in ``report`` and of ``watchdog``.
+        Width of the counters in ``report`` and of ``watchdog``; by default 32, as registers have.
 
     Members
     -------

@@ -40,6 +40,8 @@ class Vector(Component):
     MUL; the syndrome is the value. ADDRESS: beyond the activation buffer or (source of REQUANTIZE) the
     accumulators; of a pixel that is not padding, the second operand, the destination, the parameters or the table.
 
+    Reset drops instructions and results under way and clears the error; parameters and table mean nothing after it.
+
     Parameters
     ----------
     config : NodeConfig

@@ -52,6 +52,8 @@ class VectorSetup(Component):
 
     Latency ``latency`` cycles; the next instruction is taken when the job before it has been.
 
+    Reset drops the instruction and its job.
+
     Parameters
     ----------
     config : NodeConfig
@@ -125,6 +127,8 @@ class VectorSteps(Component):
     ADD and MUL make two steps a result: the first operand, then the second. Latency ``latency`` cycles from a job to
     its first step. A step that is ``bad`` must not be taken: nothing comes after it. For each pixel there are only
     adders.
+
+    Reset drops the job.
 
     Parameters
     ----------

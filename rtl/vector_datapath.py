@@ -20,6 +20,8 @@ class VectorDatapath(Component):
     A platform with a method ``get_vector_datapath`` builds it its own way: the method gets the component and its
     module, in which ``o_valid`` is already driven.
 
+    Reset drops the results under way.
+
     Parameters
     ----------
     config : NodeConfig

@@ -31,6 +31,8 @@ class VectorLanes(Component):
 
     Latency ``latency`` cycles from a result's last step; one step a cycle.
 
+    Reset drops the values under way.
+
     Parameters
     ----------
     config : NodeConfig

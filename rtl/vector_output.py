@@ -21,6 +21,8 @@ class ResultQueue(Component):
     So the places need not travel along the pipeline, and they are the credits: issue only while not ``full``,
     and the word has room. Latency from ``word`` to ``o`` is two cycles; one result a cycle.
 
+    Reset empties it.
+
     Parameters
     ----------
     word_bits : int

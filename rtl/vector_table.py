@@ -26,6 +26,8 @@ class VectorLoader(Component):
 
     One parameter word a cycle, then one table word every tn / 4 cycles: PARAM_WORDS + 64 cycles for both, and a few.
 
+    Reset drops what is being read.
+
     Parameters
     ----------
     config : NodeConfig
@@ -130,6 +132,8 @@ class ResultTable(Component):
 
     One memory with a read port for each lane: synthesis makes a copy for each, written together. Latency
     ``latency`` cycles, one lookup a lane and cycle. Not to be read in a cycle in which it is written.
+
+    Reset drops the lookups under way; the table keeps what it has.
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ class FrameBuffer(Component):
     later ones follow without a gap. There is no overflow check: whoever writes keeps count (by credits,
     or of the words that it has asked for).
 
+    Reset empties it.
+
     Parameters
     ----------
     width : int

@@ -42,6 +42,8 @@ class Crc32(Component):
     The data's part of the sum is registered before it meets the state, so that the loop holds the 32x32
     state matrix alone.
 
+    Reset drops the flit under way; ``crc`` then means nothing until a frame has begun.
+
     Parameters
     ----------
     flit_bytes : int

@@ -44,6 +44,8 @@ class CreditState(Signature):
 class CreditGiver(Component):
     """The receiver's end: counts slots.
 
+    Reset frees all slots.
+
     Parameters
     ----------
     slots : int
@@ -90,6 +92,8 @@ class CreditGiver(Component):
 
 class CreditTaker(Component):
     """The sender's end: counts frames.
+
+    Reset makes ``count`` 0.
 
     Members
     -------

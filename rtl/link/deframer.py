@@ -27,6 +27,8 @@ class Phase(enum.Enum):
 class Deframer(Component):
     """Takes a flit every cycle, gives words as they come and a verdict at the end of the frame.
 
+    Reset drops the frame in work; what is left of it on the wire does not count as lost.
+
     Parameters
     ----------
     config : NodeConfig

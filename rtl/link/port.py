@@ -30,7 +30,7 @@ class LinkPort(Component):
     ----------
     config : NodeConfig
     announce_cycles : int
-        As for Transmitter.
+        A linked side says its credits again after so many cycles; by default 4096.
 
     Members
     -------

@@ -24,6 +24,8 @@ class Receiver(Component):
     up to one a cycle, and then its post made. What is not intact leaves no trace but a count, and, once
     frames that matter can be lost (``heard``), error LINK.
 
+    Reset drops frames that have not been written, and frees their slots (see ``LinkPort``).
+
     Parameters
     ----------
     config : NodeConfig
@@ -173,6 +175,8 @@ class Receiver(Component):
 
 class FrameWriter(Component):
     """Writes accepted frames, one word a cycle and two cycles more a frame.
+
+    Reset drops the frame in work.
 
     Parameters
     ----------

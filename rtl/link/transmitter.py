@@ -26,10 +26,13 @@ class Transmitter(Component):
     Until the other side is linked, credits are repeated every ``announce_cycles / 16``, later every
     ``announce_cycles``.
 
+    Reset drops the frame in work, where it is, and forgets the credits (see ``LinkPort``).
+
     Parameters
     ----------
     config : NodeConfig
     announce_cycles : int
+        At least 16; by default 4096.
 
     Members
     -------

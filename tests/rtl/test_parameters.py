@@ -4,6 +4,7 @@ import gc
 import importlib
 import inspect
 import pkgutil
+import re
 import warnings
 
 import pytest
@@ -86,6 +87,19 @@ def test_every_parameter_of_every_component(kind, name, heard):
         assert name.rstrip("s") in said and repr(value) in said, said
     gc.collect()
     assert not [warning.message for warning in heard]
+
+
+def test_docstrings_say_what_a_stranger_needs(heard):
+    """Reset, time, every parameter with its default, every member."""
+    for kind in COMPONENTS:
+        text, signature = inspect.getdoc(kind), inspect.signature(kind.__init__)
+        assert re.search(r"\b[Rr]eset", text) and re.search(r"cycle|Latency|Throughput", text), kind
+        component = kind(**{name: RIGHT[name] for name in parameters(kind)})
+        for name in (*parameters(kind), *component.signature.members):
+            assert re.search(rf"\b{name}\b", text), f"{kind.__name__}: nothing of {name}"
+        for name in parameters(kind):
+            default = signature.parameters[name].default
+            assert default is inspect.Parameter.empty or str(default) in text, f"{kind.__name__}: default of {name}"
 
 
 def test_right_ones_are_taken_and_what_is_never_used_is_said(heard):
