@@ -151,7 +151,8 @@ class StripedAddress(Component):
 class StripedRegions(Component):
     """Regions of DRAM as far as the bus reaches on all ports: on port p all of a region lies ``p * stripe`` further on.
 
-    Latency: two cycles from ``stripe``, one from ``regions``; none at all with one port.
+    Latency: two cycles from ``stripe``, one from ``regions``; none at all with one port. As long after a reset ``o`` is
+    right again.
 
     Parameters
     ----------
