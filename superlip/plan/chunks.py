@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from superlip.ops.layout import Part
 from superlip.ops.operation import Op
 
+from .allocate import DoesNotFit
 from .partition import divide
 from .timing import pass_pixels
 
@@ -50,10 +51,18 @@ def _even(first: int, end: int, most: int) -> list[tuple[int, int]]:
 
 
 def chunks_of(op: Op, part: Part, accumulators: int) -> list[Chunk]:
-    """Chunks of a convolution's part, row by row; whole rows where one fits ``accumulators``."""
+    """Chunks of a convolution's part, row by row; whole rows where one fits ``accumulators``.
+
+    Raises
+    ------
+    DoesNotFit
+        If the window of a fused pooling doesn't.
+    """
     cols = op.grid[1]
     (py, px), (sy, sx) = op.pooling, op.pool.strides if op.pool is not None else (1, 1)
     width = op.sums_size[1] if op.sums_size is not None else cols
+    if py * px > accumulators:
+        raise DoesNotFit(f"a pooling over {py} x {px} sums at once needs more than {accumulators} accumulators")
     if py * width > accumulators:
         ranges = _even(0, cols, (accumulators // py - px) // sx + 1)
         return [Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in ranges]

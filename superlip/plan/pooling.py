@@ -19,6 +19,10 @@ from .timing import fusing_pays
 __all__ = ["Fusion", "pool_before_concatenation"]
 
 
+LARGEST_WINDOW = 64
+"""Sums that a fused pooling may need at once: half of the accumulators of a small node hold them."""
+
+
 def _users_of(nodes: Iterable[ir.Node]) -> dict[str, list[ir.Node]]:
     """Value name -> nodes that take it, once for each time that they do."""
     users: dict[str, list[ir.Node]] = {}
@@ -67,7 +71,9 @@ def _fusable(values: dict[str, ir.Value], conv: ir.Node, node: ir.Node, tn: int)
 
 def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) -> bool:
     """One whose windows overlap costs the array the rows that chunks have in common, and saves VECTOR the
-    requantization of every sum: it pays where VECTOR is the slower one."""
+    requantization of every sum: it pays where VECTOR is the slower one. All sums of a window must be there at once."""
+    if math.prod(pool.kernel) > LARGEST_WINDOW:
+        return False
     if all(k <= s for k, s in zip(pool.kernel, pool.strides, strict=True)):
         return True
     kh, kw = spec_of(conv).window.kernel

@@ -1,11 +1,13 @@
 """Chunks and strips: every pixel of a part in exactly one of them, and each fits."""
 
 import numpy as np
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from nets import Builder
 
 from superlip.ops.layout import Part
+from superlip.plan.allocate import DoesNotFit
 from superlip.plan.chunks import chunks_of, strips_of
 from superlip.plan.lower import lower
 
@@ -62,3 +64,8 @@ def test_strips_join_chunks_in_order_as_far_as_they_fit(height, width, accumulat
         if following is not None:
             assert following.row0 == strip.row1, "a row lies in one strip"
             assert each * (following.chunks[0].row1 - strip.row0) > limit, "strips are as long as they can be"
+
+
+def test_a_window_that_does_not_fit():
+    with pytest.raises(DoesNotFit, match="a pooling over 3 x 3 sums at once needs more than 8 accumulators"):
+        chunks_of(convolution(9, 9, (3, 3)), Part(0, 1, 0, 3), 8)

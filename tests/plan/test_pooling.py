@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from functional import run_compiled
 from lowered import check_lowered
 from nets import Builder
 
@@ -55,6 +56,16 @@ def test_sums_that_wrap_have_no_order(room, fused):
 def test_not_fused(fields):
     net, _, y = pooled(**fields)
     assert not is_fused(net, y)
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_a_window_of_more_sums_than_there_are_at_once(boards):
+    """The maximum over a whole image: its sums don't fit the accumulators together."""
+    net = Builder(np.random.default_rng(3), (8, 12, 12))
+    x = net.conv("image", 8, (1, 1))
+    net.nodes[-1] = dataclasses.replace(net.nodes[-1], low=INT8.low, high=INT8.high)
+    y = net.conv(net.pool(x, "max", (12, 12)), 4, (1, 1))
+    run_compiled(net.graph(y), net.image(), boards)
 
 
 def test_not_fused_where_the_sums_are_wanted_themselves():
