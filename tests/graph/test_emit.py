@@ -11,7 +11,7 @@ from superlip.graph import ir
 from superlip.graph.onnx.importer import emit
 from superlip.graph.onnx.importer.importer import Importer
 from superlip.graph.onnx.importer.states import Params, Unsupported
-from superlip.graph.onnx.views import View
+from superlip.graph.onnx.views import View, image_shape
 
 SHAPE = (3, 2, 2)
 X = View("x", (1, *SHAPE))
@@ -78,6 +78,35 @@ def test_a_dense_layer_of_a_moved_view_moves_its_weights(turned):
     assert np.abs(computed(found, made, elements).reshape(-1) - wanted).max() <= 0.2501
 
 
+@pytest.mark.parametrize("function", [emit.add, emit.mul])
+@pytest.mark.parametrize("shapes", [
+    [(1, 3, 2, 2), (1, 1, 2, 2)], [(1, 2, 2), (1, 3, 2, 2)], [(1, 3, 2, 1), (1, 3, 1, 40)],
+    [(1, 3, 1, 1), (1, 1, 1, 9)],
+    [(1, 5, 1, 1), (1, 1, 1, 1)], [(1, 3, 40), (1, 3, 1)], [(1, 1, 300, 2), (1, 4, 1, 2)],
+], ids=str)  # fmt: skip
+def test_operands_are_broadcast(function, shapes):
+    """To the channels, rows and columns of each other, whatever either has one of."""
+    found, rng = importer(), np.random.default_rng(0)
+    views, reals = [], []
+    for name, shape in zip("ab", shapes, strict=True):
+        found.values[name] = ir.Value(name, image_shape(shape), 0.05, 3)
+        views.append(View(name, shape))
+        reals.append(rng.integers(-128, 128, (1, *image_shape(shape))).astype(np.int8))
+    params = Params(np.float32(0.4), 0)
+    made = function(found, ("n",), *views, params, "y", params.element.bounds)
+    whole = found.values["all"] = ir.Value("all", (reals[0].size + reals[1].size, 1, 1), 1.0, 0)
+    parts = [
+        ir.Part(name=f"part {name}", inputs=("all",), output=name, first=first)
+        for name, first in (("a", 0), ("b", reals[0].size))
+    ]
+    graph = ir.Graph("g", found.values, [*parts, *found.nodes], "all", [made.value], b"")
+    elements = np.concatenate([real.reshape(-1) for real in reals]).reshape(1, *whole.shape)
+    y = golden.dequantize(graph, made.value, golden.run(graph, elements)[made.value]).reshape(made.shape)
+    a, b = ((real.astype(int) - 3).reshape(shape) * 0.05 for real, shape in zip(reals, shapes, strict=True))
+    assert made.shape == np.broadcast_shapes(*shapes)
+    assert np.abs(y - (a + b if function is emit.add else a * b)).max() <= 0.2001
+
+
 def test_operands_of_different_shapes():
     found = importer()
     found.values["b"] = ir.Value("b", (3, 1, 1), 0.1, 0)
@@ -85,7 +114,7 @@ def test_operands_of_different_shapes():
     view = emit.add(found, ("n",), row, X, params, "y", params.element.bounds)
     assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)
     for shape in ((1, 3), (1, 1, 3, 1), (3, 1)):  # which the model aligns to other axes
-        with pytest.raises(Unsupported, match="only of the same shape, or one number a channel"):
+        with pytest.raises(Unsupported, match="only of the same shape, or of images"):
             emit.add(found, ("n",), X, View("b", shape), params, "y", params.element.bounds)
     view = emit.mul(found, ("n",), row, X, params, "y", params.element.bounds)
     assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)

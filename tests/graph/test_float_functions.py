@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from functional import run_compiled
 from imported import Quantized
+from onnx_models import FloatNet
 
-from superlip.graph import ir
+from superlip import golden
+from superlip.graph import ir, load
 
 
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Abs", "Floor", "HardSwish", "Relu"])
@@ -53,3 +56,19 @@ def test_a_sum_of_three_is_refused():
     image = net.both("x")
     graph, importer = net.imported(net.both(net.op("Sum", image, image, image)))
     assert graph is None and "Sum of 3 tensors" in importer.unsupported[0][1]
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_gates_of_rows_columns_and_channels_run_on_the_accelerator(boards):
+    """Spatial attention, and gates of a row and of a column, as coordinate attention has them."""
+    net = FloatNet((6, 10, 9))
+    x = net.op("Relu", net.conv("x", 8, 6))
+    x = net.op("Mul", x, net.op("Sigmoid", net.conv("x", 1, 6)))
+    rows = net.op("Sigmoid", net.op("ReduceMean", x, axes=[3]))
+    cols = net.op("Sigmoid", net.op("ReduceMax", x, axes=[2]))
+    x = net.op("Mul", net.op("Mul", x, rows), cols)
+    built = net.model(net.conv(net.op("Add", x, net.op("ReduceMean", x, axes=[1])), 4, 8))
+    found = load(built, calibrate=net.images(4))
+    assert not any(isinstance(node, ir.Host) for node in found.nodes)
+    assert golden.agree(found, net.images(4)).decibels > 20
+    run_compiled(found, golden.quantize_input(found, net.images(1))[0], boards, seeds=(0,))

@@ -5,7 +5,7 @@ import pytest
 from imported import Quantized
 
 from superlip.graph import ir
-from superlip.graph.onnx.functions import ELEMENTWISE
+from superlip.graph.onnx.functions import BOOLEAN, ELEMENTWISE
 from superlip.graph.onnx.importer.float_ops import FLOAT_OPS
 
 
@@ -41,16 +41,50 @@ def mean(net, x):
     return net.op("ReduceMean", x, axes=[-1, 2], keepdims=0)
 
 
+def mean_of_channels(net, x):
+    return net.op("ReduceMean", net.both(net.conv(x, 3, 2)), axes=[1])
+
+
+def sum_of_channels(net, x):
+    return net.op("ReduceSum", x, net.const(np.array([1])))
+
+
+def sum_of_pixels(net, x):
+    return net.op("ReduceSum", x, net.const(np.array([2, 3])), keepdims=0)
+
+
+def maximum_of_pixels(net, x):
+    return net.op("ReduceMax", x, axes=[2, 3])
+
+
+def mean_of_rows(net, x):
+    return net.op("ReduceMean", x, axes=[2])
+
+
+def maximum_of_columns(net, x):
+    return net.op("ReduceMax", x, axes=[-1])
+
+
 def joined(net, x):
     return net.op("Concat", x, net.both(net.conv(x, 2, 2)), axis=1)
 
 
-KINDS = {conv: ir.Conv, gemm: ir.Conv, matmul: ir.Conv, joined: ir.Concat}
+REDUCTIONS = [
+    mean_of_channels, sum_of_channels, sum_of_pixels, maximum_of_pixels, mean_of_rows, maximum_of_columns,
+]  # fmt: skip
+KINDS = {
+    mean_of_channels: ir.Conv,
+    sum_of_channels: ir.Conv,
+    conv: ir.Conv,
+    gemm: ir.Conv,
+    matmul: ir.Conv,
+    joined: ir.Concat,
+}
 
 
 @pytest.mark.parametrize(
     "make",
-    [conv, gemm, matmul, maximum, average, global_average, global_maximum, mean, joined],
+    [conv, gemm, matmul, maximum, average, global_average, global_maximum, mean, joined, *REDUCTIONS],
     ids=lambda f: f.__name__,
 )
 def test_an_operator(make):
@@ -59,7 +93,7 @@ def test_an_operator(make):
     assert type(graph.nodes[-1]) is KINDS.get(make, ir.Pool)
 
 
-@pytest.mark.parametrize("axes", [[1, 2], [2], [1, 2, 3]])
+@pytest.mark.parametrize("axes", [[1, 2], [1, 2, 3]])
 def test_means_over_other_axes_are_refused(axes):
     net = Quantized()
     graph, importer = net.imported(net.both(net.op("ReduceMean", net.both("x"), axes=axes)))
@@ -89,4 +123,14 @@ def test_a_concatenation_brings_its_parts_to_one_scale():
 
 
 def test_every_function_of_one_number_is_an_operator():
-    assert FLOAT_OPS.keys() >= ELEMENTWISE
+    assert FLOAT_OPS.keys() >= ELEMENTWISE | BOOLEAN
+
+
+def test_a_choice_between_functions_of_one_number():
+    """Softplus and Mish as one of the exporters writes them: where it is the number itself, far above 0."""
+    net = Quantized()
+    x = net.both("x")
+    large = net.op("Greater", x, net.const(np.float32(2.0)))
+    softplus = net.op("Where", large, x, net.op("Softplus", x))
+    graph = net.check(net.both(net.op("Mul", x, net.op("Tanh", softplus))), net.both(net.conv(x, 2, 2)))
+    assert [type(n) for n in graph.nodes] == [ir.Table, ir.Conv]

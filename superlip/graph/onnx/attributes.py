@@ -68,7 +68,7 @@ ATTRIBUTES = {
     "AveragePool": _AVERAGE | {"dilations": _READ},
     "GlobalAveragePool": {},
     "GlobalMaxPool": {},
-    "ReduceMean": _REDUCTION | {"noop_with_empty_axes": _READ},
+    **{op: _REDUCTION | {"noop_with_empty_axes": _READ} for op in ("ReduceMean", "ReduceSum", "ReduceMax")},
     "Concat": {"axis": _READ},
     "BatchNormalization": {
         "epsilon": _READ,
@@ -83,7 +83,8 @@ ATTRIBUTES = {
         op: {}
         for op in (
             "Relu", "HardSwish", "Sigmoid", "Tanh", "Softplus", "Softsign", "PRelu", "Erf", "Abs", "Neg", "Exp", "Log",
-            "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Mish", "Sin", "Cos", "Min", "Max",
+            "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Mish", "Sin", "Cos", "Min", "Max", "Where",
+            "GreaterOrEqual", "LessOrEqual", "Not",
         )
     },
     "Clip": {"min": _READ, "max": _READ},
@@ -94,7 +95,7 @@ ATTRIBUTES = {
     "Celu": {"alpha": _TABLE},
     "ThresholdedRelu": {"alpha": _TABLE},
     "Gelu": {"approximate": _TABLE},
-    **{op: _BINARY for op in ("Add", "Sub", "Mul", "Div", "Pow")},
+    **{op: _BINARY for op in ("Add", "Sub", "Mul", "Div", "Pow", "Greater", "Less", "Equal", "And", "Or")},
     # movement of elements
     "Reshape": {"allowzero": _MOVED, "shape": _OLD},
     "Flatten": {"axis": _MOVED},

@@ -8,7 +8,7 @@ from onnx import NodeProto
 
 from superlip.graph.onnx.onnxtools import attributes
 
-__all__ = ["ELEMENTWISE", "affine_factors", "clip_range", "clip_together", "norm_factors"]
+__all__ = ["BOOLEAN", "ELEMENTWISE", "affine_factors", "clip_range", "clip_together", "norm_factors"]
 
 
 ELEMENTWISE = frozenset(
@@ -49,9 +49,13 @@ ELEMENTWISE = frozenset(
         "Pow",
         "Min",
         "Max",
+        "Where",
     ]
 )
 """Functions of one number, or of one number and constants: any chain of them is one table."""
+
+BOOLEAN = frozenset(["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or"])
+"""Those whose result is no number: they may stand inside such a chain, and not at its end."""
 
 
 def clip_range(node: NodeProto, constants: Mapping[str, NDArray]) -> tuple[float, float] | None:

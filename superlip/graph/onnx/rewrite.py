@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.session import open_session
 
-from .functions import ELEMENTWISE, affine_factors, norm_factors
+from .functions import BOOLEAN, ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 from .pointwise import pointwise
 from .transposed import block_convolution
@@ -168,7 +168,7 @@ class Prepared:
         users = self.users()
         roots = {}  # tensor -> (root tensor, nodes) where it is such a function
         for node in self.nodes:
-            if node.op_type not in ELEMENTWISE:
+            if node.op_type not in ELEMENTWISE | BOOLEAN:
                 continue
             found, members = set(), []
             for name in node.input:
@@ -184,7 +184,7 @@ class Prepared:
                 roots[node.output[0]] = (found.pop(), unique)
         inner = {n.name for _, members in roots.values() for n in members[:-1]}
         for _, members in roots.values():
-            if members[-1].name in inner or self._is_affine(members):
+            if members[-1].name in inner or members[-1].op_type in BOOLEAN or self._is_affine(members):
                 continue
             function = self._without_clips_in_front(members, users)
             if len(function) > 1 or function[0].op_type not in ("Relu", "Clip", "LeakyRelu", "Sigmoid"):

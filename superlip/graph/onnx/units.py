@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from .functions import ELEMENTWISE, clip_range, clip_together
+from .functions import BOOLEAN, ELEMENTWISE, clip_range, clip_together
 from .importer.float_ops import FLOAT_OPS
 from .onnxtools import attributes
 from .rewrite import Prepared
@@ -69,7 +69,7 @@ class Unit:
     def is_function(self) -> bool:
         """Whether its result is a function of one number, element by element."""
         is_quantized = self.kind in ("integer", "real") and len(self.sources) == 1
-        return is_quantized and all(node.op_type in ELEMENTWISE for node in self.members)
+        return is_quantized and all(node.op_type in ELEMENTWISE | BOOLEAN for node in self.members)
 
     @property
     def interpolates(self) -> bool:
@@ -136,6 +136,8 @@ def _kind(prepared, node):
         return "host" if clip_range(node, prepared.consts) is None else "clip"
     if op in _MOVERS:
         return "host" if node.input[0] in prepared.consts else "mover"
+    if op in BOOLEAN:
+        return "host"
     applies = _INTEGER.get(op)
     if applies is not None and applies(prepared, node):
         return "integer"

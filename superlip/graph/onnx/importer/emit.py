@@ -1,6 +1,7 @@
 """Nodes of the quantized graph from operands that are already integers: what both model formats share."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from superlip.graph import ir
-from superlip.graph.onnx.views import View, image_shape, is_movable, joined
+from superlip.graph.onnx.views import LARGEST_STEP, View, image_shape, is_movable, joined
 
 from .addition import add_factors
 from .geometry import concat_shape, geometry, two_dimensional_pads, window
@@ -18,8 +19,8 @@ from .tables import float_table
 from .weights import channel_scale, fold_zero_point, usable_scale
 
 __all__ = [
-    "add", "average_pool", "average_scale", "channel_affine", "concat", "concat_axis", "conv", "dense",
-    "global_average_pool", "joined_view", "max_pool", "mul", "repeated",
+    "add", "average_pool", "average_scale", "channel_affine", "channel_mean", "concat", "concat_axis", "conv", "dense",
+    "global_average_pool", "global_max_pool", "joined_view", "max_pool", "mul", "repeated",
 ]  # fmt: skip
 
 Clip = tuple[int, int]
@@ -74,10 +75,6 @@ def repeated(
     """
     if len(parts) == 1:
         return view, parts[0]
-    if groups != 1:
-        raise Unsupported(
-            "weights less their zero point do not fit the elements, and it has groups: make them symmetric"
-        )
     value = importer.materialize(view)
     channels, height, width = importer.values[value].shape
     image, is_dense = (len(parts) * channels, height, width), parts[0].ndim == 2
@@ -85,11 +82,16 @@ def repeated(
     importer.notes.append(
         f"{names[0]!r}: its weights less their zero point leave the elements, and take {len(parts)} passes"
     )
-    whole = importer.emit(
-        ir.Concat, names, (value,) * len(parts), f"{tensor}/repeated", image, shape, importer.params_of(view),
-        tables=(None,) * len(parts),
-    )  # fmt: skip
-    return whole, np.concatenate(parts, axis=1)
+    params, weights = importer.params_of(view), np.concatenate(parts, axis=1)
+    if groups == 1:
+        whole = importer.emit(
+            ir.Concat, names, (value,) * len(parts), f"{tensor}/repeated", image, shape, params,
+            tables=(None,) * len(parts),
+        )  # fmt: skip
+    else:  # a group's channels come one after the other
+        order = np.arange(channels).reshape(groups, 1, -1).repeat(len(parts), axis=1).reshape(-1)
+        whole = importer.emit(ir.Shuffle, names, (value,), f"{tensor}/repeated", image, shape, params, order=order)
+    return whole, weights
 
 
 def channel_affine(
@@ -228,19 +230,56 @@ def global_average_pool(
     tensor: str,
     clip: Clip,
     result: Sequence[int],
+    *,
+    factor: int = 1,
 ) -> View:
-    """Append an average over the whole image; ``result`` is the model's shape of it."""
+    """Append an average over the whole image, times ``factor``; ``result`` is the model's shape of it."""
     value = importer.materialize(view)
     source = importer.values[value]
     _, h, w = source.shape
     return importer.emit(
         ir.Pool, names, (value,), tensor, image_shape(result), result, params,
-        kind="average", kernel=(h, w), scale=average_scale(source.scale, params.scale, h * w),
+        kind="average", kernel=(h, w),
+        scale=average_scale(np.float32(source.scale) * np.float32(factor), params.scale, h * w),
         low=clip[0], high=clip[1],
     )  # fmt: skip
 
 
-def average_scale(source: float, result: float | np.float32, count: int) -> NDArray[np.float32]:
+def global_max_pool(importer: Importer, node: NodeProto, view: View, result: Sequence[int]) -> View:
+    """Append a maximum over the whole image, which has the operand's quantization; ``result`` is the model's shape."""
+    value = importer.materialize(view)
+    kernel = importer.values[value].shape[1:]
+    return importer.emit(
+        ir.Pool, (node.name,), (value,), node.output[0], image_shape(result), result, importer.params_of(view),
+        kind="max", kernel=kernel, low=importer.element.low, high=importer.element.high,
+    )  # fmt: skip
+
+
+def channel_mean(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    params: Params,
+    tensor: str,
+    clip: Clip,
+    result: Sequence[int],
+    *,
+    is_sum: bool,
+) -> View:
+    """Append a mean, or a sum, over the channels: a 1x1 convolution whose weights are 1; ``result`` is its shape."""
+    value = importer.materialize(view)
+    source = importer.values[value]
+    channels, rows, cols = source.shape
+    weights = np.ones((1, channels, 1, 1), source.element.dtype)
+    unit = np.float32(1 if is_sum else 1 / channels)
+    return importer.emit(
+        ir.Conv, names, (value,), tensor, (1, rows, cols), result, params,
+        weights=weights, bias=fold_zero_point(None, weights, source.zero_point),
+        scale=channel_scale(source.scale, unit, params.scale, 1), low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def average_scale(source: float | np.float32, result: float | np.float32, count: int) -> NDArray[np.float32]:
     """float32 scales by the pixels counted: source / (result * n), as QLinearGlobalAveragePool computes it."""
     n = np.arange(count + 1, dtype=np.float32)
     n[0] = 1
@@ -257,17 +296,45 @@ def _pair(importer: Importer, first: View, second: View, what: str) -> tuple[str
     padded = (1,) * (len(large.shape) - len(small.shape)) + tuple(small.shape)
     is_gate = len(large.shape) > 2 and padded == (1, large.shape[1], *(1 for _ in large.shape[2:]))
     try:
-        whole = np.broadcast_shapes(first.shape, second.shape)
+        whole = tuple(np.broadcast_shapes(first.shape, second.shape))
     except ValueError:
         whole = ()
-    if int(np.prod(whole)) != max(sizes) or not (is_gate or sizes[0] == sizes[1]):
+    is_image = len(whole) in (3, 4) and whole[0] == 1
+    if not whole or not (is_image or sizes[0] == sizes[1] == int(np.prod(whole))):
         shapes = f"{first.shape} and {second.shape}"
-        raise Unsupported(f"{what} of tensors of shape {shapes}: only of the same shape, or one number a channel")
-    a, b = (importer.materialize(view) for view in ((large, small) if is_gate else (first, second)))
+        raise Unsupported(f"{what} of tensors of shape {shapes}: only of the same shape, or of images")
+    if is_gate and sizes[0] != sizes[1] and large.shape == whole:
+        a, b = importer.materialize(large), importer.materialize(small)
+    else:
+        a, b = (_expanded(importer, view, whole) for view in (first, second))
     images = importer.values[a].shape, importer.values[b].shape
     if images[1] not in (images[0], (images[0][0], 1, 1)):
         raise Unsupported(f"{what} of values of shape {images[0]} and {images[1]}: only of the same shape")
-    return a, b, tuple(whole)
+    return a, b, whole
+
+
+def _expanded(importer: Importer, view: View, whole: Sequence[int]) -> str:
+    """A value with all channels, rows and columns of an image of shape ``whole``: what it has one of as often."""
+    if int(np.prod(view.shape)) == int(np.prod(whole)):
+        return importer.materialize(view)
+    shape = (1,) * (len(whole) - len(view.shape)) + tuple(view.shape)
+    name = importer.materialize(replace(view, shape=shape, index=view.numbers().reshape(shape)))
+    params, target = importer.params_of(view), image_shape(whole)
+
+    def moved(kind, shape, **arguments):
+        output = importer.unique(f"{view.value}/{kind.__name__.lower()}")
+        node = kind(
+            name=importer.unique_node(output), inputs=(name,), output=output, onnx_names=view.moves, **arguments
+        )
+        return importer.add(node, shape, params)
+
+    channels, *size = importer.values[name].shape
+    while size != list(target[1:]):  # rows that are alike, fifteen of each
+        grown = [min(t, s * LARGEST_STEP) for t, s in zip(target[1:], size, strict=True)]
+        pairs = zip(size, grown, strict=True)
+        rows, cols = (np.arange(after) // (LARGEST_STEP if after > before else 1) for before, after in pairs)
+        name, size = moved(ir.Resize, (channels, *grown), rows=rows, cols=cols), grown
+    return name if channels == target[0] else moved(ir.Shuffle, target, order=np.zeros(target[0], np.int64))
 
 
 def add(

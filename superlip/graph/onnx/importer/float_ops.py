@@ -1,14 +1,14 @@
 """Operators of float models between DequantizeLinear and QuantizeLinear."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto
 
-from superlip.graph import ir
-from superlip.graph.onnx.functions import ELEMENTWISE
+from superlip.graph.onnx.functions import BOOLEAN, ELEMENTWISE
 from superlip.graph.onnx.onnxtools import attributes
-from superlip.graph.onnx.views import View, image_shape
+from superlip.graph.onnx.views import View
 
 from . import emit
 from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
@@ -90,7 +90,10 @@ def _average_pool(importer: Importer, node: NodeProto) -> Pending | None:
     view = importer.view(node.input[0])
     if view is None:
         return None
-    given = attributes(node)
+    return _pooled(importer, node, view, attributes(node))
+
+
+def _pooled(importer: Importer, node: NodeProto, view: View, given: dict[str, Any]) -> Pending:
     size = geometry(given, view.shape, given["kernel_shape"], "AveragePool")["size"]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
@@ -104,22 +107,64 @@ def _global_pool(importer: Importer, node: NodeProto) -> View | Pending | None:
     if view is None:
         return None
     shape = (*view.shape[:2], *(1 for _ in view.shape[2:]))
-    if node.op_type == "ReduceMean":
-        given = attributes(node)
-        axes = given.get("axes", importer.const(node.input[1]) if len(node.input) > 1 else None)
-        shape = reduced_shape(node.op_type, view.shape, axes, bool(given.get("keepdims", 1)))
     if node.op_type == "GlobalMaxPool":
-        value = importer.materialize(view)
-        kernel = importer.values[value].shape[1:]
-        return importer.emit(
-            ir.Pool, (node.name,), (value,), node.output[0], image_shape(shape), shape, importer.params_of(view),
-            kind="max", kernel=kernel, low=importer.element.low, high=importer.element.high,
-        )  # fmt: skip
+        return emit.global_max_pool(importer, node, view, shape)
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         return emit.global_average_pool(importer, names, view, params, tensor, (low, high), shape)
 
     return Pending(finish, shape, (node.name,))
+
+
+def _axes(importer: Importer, node: NodeProto, view: View) -> tuple[list[int], bool]:
+    """Axes of a reduction, counted from the first, in order, and whether they are kept."""
+    given = attributes(node)
+    axes = given.get("axes", importer.const(node.input[1]) if len(node.input) > 1 and node.input[1] else None)
+    if axes is None or not np.size(axes):
+        raise Unsupported(f"{node.op_type} over all axes, or over those that are no constant")
+    rank = len(view.shape)
+    return sorted(int(axis) % rank for axis in np.ravel(axes)), bool(given.get("keepdims", 1))
+
+
+def _along(view: View, axes: Sequence[int]) -> list[int]:
+    """A window over all rows, or all columns."""
+    return [view.shape[axis] if axis in axes else 1 for axis in (2, 3)]
+
+
+def _mean(importer: Importer, node: NodeProto) -> Pending | None:
+    """Mean or sum over rows and columns, or over channels."""
+    view = importer.view(node.input[0])
+    if view is None:
+        return None
+    axes, kept = _axes(importer, node, view)
+    is_sum = node.op_type == "ReduceSum"
+    if axes == [1] and len(view.shape) > 2:
+        shape = (view.shape[0], *((1,) if kept else ()), *view.shape[2:])
+
+        def over_channels(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+            return emit.channel_mean(importer, names, view, params, tensor, (low, high), shape, is_sum=is_sum)
+
+        return Pending(over_channels, shape, (node.name,))
+    if len(view.shape) == 4 and kept and axes in ([2], [3]) and not is_sum:
+        return _pooled(importer, node, view, {"kernel_shape": _along(view, axes)})
+    shape = reduced_shape(node.op_type, view.shape, axes, kept)
+    factor = int(np.prod(view.shape[2:])) if is_sum else 1
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        return emit.global_average_pool(importer, names, view, params, tensor, (low, high), shape, factor=factor)
+
+    return Pending(finish, shape, (node.name,))
+
+
+def _reduce_max(importer: Importer, node: NodeProto) -> View | None:
+    """Maximum over rows and columns."""
+    view = importer.view(node.input[0])
+    if view is None:
+        return None
+    axes, kept = _axes(importer, node, view)
+    if len(view.shape) == 4 and kept and axes in ([2], [3]):
+        return emit.max_pool(importer, node, view, {"kernel_shape": _along(view, axes)})
+    return emit.global_max_pool(importer, node, view, reduced_shape(node.op_type, view.shape, axes, kept))
 
 
 def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:
@@ -149,11 +194,13 @@ FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | Pending | None]] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_pool,
     "GlobalMaxPool": _global_pool,
-    "ReduceMean": _global_pool,
+    "ReduceMean": _mean,
+    "ReduceSum": _mean,
+    "ReduceMax": _reduce_max,
     "Concat": _concat,
     "BatchNormalization": batch_norm,
     "Sum": sum_of_two,
-    **{op: elementwise for op in ELEMENTWISE},
+    **{op: elementwise for op in ELEMENTWISE | BOOLEAN},
     "PRelu": prelu,
     **{op: binary for op in ("Add", "Mul", "Sub", "Div", "Pow", "Min", "Max")},
 }
