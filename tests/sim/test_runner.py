@@ -45,6 +45,16 @@ def test_every_module_that_is_no_helper_is_a_testbench():
     assert set(runner.testbenches()) == files and {"load", "vector"} <= files
 
 
+@pytest.mark.parametrize("name", runner.testbenches())
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_components_take_what_their_testbenches_ask_for(name):
+    """In every case: most of them run in the slow tests only."""
+    pytest.importorskip("cocotb")
+    module = runner.load_testbench(name)
+    for parameters in module.CASES.values():
+        module.build(**parameters)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
