@@ -5,6 +5,7 @@ import pickle
 import sys
 
 import pytest
+from amaranth.hdl import Fragment
 from paths import ROOT
 
 from superlip.sim import runner
@@ -52,7 +53,7 @@ def test_components_take_what_their_testbenches_ask_for(name):
     pytest.importorskip("cocotb")
     module = runner.load_testbench(name)
     for parameters in module.CASES.values():
-        module.build(**parameters)
+        Fragment.get(module.build(**parameters), None)
 
 
 @pytest.mark.parametrize(
