@@ -14,6 +14,8 @@ from .ports import READ_LATENCY, ReadPort, UnitError, UnitInterface
 
 __all__ = ["FrameSource", "Send"]
 
+_JOB = ("memory", "node", "remote_memory", "remote_post", "remote_unit", "remote_counter")
+"""Fields of an instruction that are used while it is carried out."""
 FRAMES = 8  # that may be read, or wait for the link, at a time: more than two only where they are short
 
 
@@ -61,7 +63,8 @@ class Send(Component):
         m.d.comb += source.halt.eq(self.unit.halt)
         connect(m, source.frames, flipped(self.frames))
 
-        job = Signal(self.unit.instr.payload.body.shape(), reset_less=True)
+        fields = self.unit.instr.payload.body.shape().members
+        job = Signal(data.StructLayout({name: fields[name] for name in _JOB}), reset_less=True)
         walk = self._walk_addresses(m)
         read = self._read(m, walk, job, source)
         gather = self._gather(m, walk, job, source)
@@ -97,7 +100,7 @@ class Send(Component):
         """Take the next instruction, if it makes sense."""
         instr, body = self.unit.instr, self.unit.instr.payload.body
         m.d.comb += instr.ready.eq(~self.unit.halt)
-        m.d.sync += job.eq(body)
+        m.d.sync += [job[name].eq(body[name]) for name in _JOB]
         with m.If(instr.valid & instr.ready):
             with m.If(body.remote_post & post_is_wrong(body.remote_unit, body.remote_counter)):
                 self._fail(m, UnitError.OPERAND, Cat(body.remote_unit, body.remote_counter))

@@ -513,27 +513,34 @@ async def data_waits_for_the_handshake(dut):
     assert testbench.linked()
 
 
+WRONG = [
+    "kind", "destination", "address", "memory", "far", "wrapped", "unit", "counter", "words", "many_words",
+]  # fmt: skip
+
+
 def wrong_frames(r, config, side):
     """Header fields of an intact frame that ``side`` must not execute, and field and value of its error, by name."""
     unit, counter = r.randrange(6), r.choice([6, 7])
     no_unit, no_counter = r.choice([6, 7]), r.randrange(6)
     kind = r.choice([0, *range(3, 16)])
     destination = r.choice([NODE[side] ^ 1 << r.randrange(8), NODE[OTHER[side]]])
-    act, weight = config.act_words - 1, r.randint(config.weight_words - 1, (1 << 20) - 1)
+    act, weight, far = config.act_words - 1, config.weight_words - 1, r.randint(config.weight_words, (1 << 20) - 1)
     return {
         "kind": (dict(kind=kind), FrameField.KIND, kind),
         "destination": (dict(destination=destination), FrameField.DESTINATION, destination),
         "address": (dict(address=act, memory=0), FrameField.ADDRESS, act),
         "memory": (dict(address=weight, memory=1), FrameField.ADDRESS, weight | 1 << 20),
+        "far": (dict(address=far, memory=1), FrameField.ADDRESS, far | 1 << 20),
         "wrapped": (dict(address=(1 << 20) - 1, memory=0), FrameField.ADDRESS, (1 << 20) - 1),
         "unit": (dict(post=1, unit=no_unit, counter=counter), FrameField.POST, no_unit | counter << 3),
         "counter": (dict(post=1, unit=unit, counter=no_counter), FrameField.POST, unit | no_counter << 3),
-        "words": ({}, FrameField.WORDS, None),
+        "words": ({}, FrameField.WORDS, config.frame_words + 1),
+        "many_words": ({}, FrameField.WORDS, r.randint(config.frame_words + 1, 255)),
     }
 
 
 @cocotb.test()
-@cocotb.parametrize(wrong=["kind", "destination", "address", "memory", "wrapped", "unit", "counter", "words"])
+@cocotb.parametrize(wrong=WRONG)
 async def wrong_frames_write_nothing(dut, wrong):
     """An intact frame that the node must not execute raises FRAME with field and value, for ever."""
     testbench = Testbench(dut, damage=ALONE, write_stall=0.8)
@@ -543,10 +550,7 @@ async def wrong_frames_write_nothing(dut, wrong):
     expected, errors = {}, {}
     for side in "ab":
         fields, field, value = wrong_frames(r, config, side)[wrong]
-        words = testbench.random_words(2)
-        if wrong == "words":
-            value = r.choice([config.frame_words + 1, r.randint(config.frame_words + 1, 255)])
-            words = testbench.random_words(value)
+        words = testbench.random_words(value if field == FrameField.WORDS else 2)
         errors[side] = (1, UnitError.FRAME, field << 24 | value)
         # The slots before it are full: what is too long must not overwrite what still waits there.
         good = [random_frame(r, config, OTHER[side], words=config.frame_words) for _ in range(config.frame_slots - 1)]

@@ -19,7 +19,7 @@ CASES = {
 }
 REMOTE_WORDS = 1 << 20
 WRONG = [
-    "outside", "last_word", "weight", "many_words", "many_rows", "many_planes", "wrapped", "remote", "no_rows",
+    "outside", "last_word", "weight", "far", "many_words", "many_rows", "many_planes", "wrapped", "remote", "no_rows",
     "no_planes", "unit", "counter",
 ]  # fmt: skip
 
@@ -336,8 +336,8 @@ def wrong_instruction(r, config, wrong):
             return long | dict(local=act - words), UnitError.ADDRESS, act, words
         case "last_word":
             return long | dict(local=act - 1), UnitError.ADDRESS, act, 1
-        case "weight":
-            local = r.randint(weight, (1 << 20) - 1)
+        case "weight" | "far":
+            local = weight if wrong == "weight" else r.randint(weight, (1 << 20) - 1)
             return long | dict(memory=Memory.WEIGHT, local=local), UnitError.ADDRESS, local, 0
         case "many_words":
             return row | dict(count0=high | few, local=act - few - 1), UnitError.ADDRESS, act, few + 1
