@@ -57,8 +57,8 @@ def placed(kind):
             self.bases = bases
 
         def place(self, address):
-            region = address >> PART_BITS & 3
-            assert address >> PART_BITS == self.bases[region] >> PART_BITS, f"{address:#x} is in no region"
+            parts = {base >> PART_BITS for base in self.bases.values()}
+            assert address >> PART_BITS in parts, f"{address:#x} is in no region"
             return address % self.size
 
         async def _read(self, address, length):
@@ -425,6 +425,7 @@ async def beyond_the_bus(dut):
     await board.begin()
     top, inside = 1 << BUS_ADDRESS_BITS, 0x2000
     base = top - inside - (board.config.axi_ports - 1) * STRIPE
+    board.bases |= {Region.IMAGES: base}
     for name, value in region_settings({Region.IMAGES: (base, 2 * inside)}).items():
         await board.write(name, value)
     words = inside // board.config.axi_bytes
