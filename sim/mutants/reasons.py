@@ -35,6 +35,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "what is mixed in is a bit of the syndrome that is 0 in every error of Issue",
     ),
     (
+        "LinkPort",
+        r"const1 post\[6\]",
+        "the highest bit of a post's counter, which is 6 or 7: of every other one the frame is an error, and not posted",
+    ),
+    (
         "Load",
         r"const0 \$procmux\$328\.Y\[2\]",
         "bit 2 of the error's code, which is 0 in all that Load has: ADDRESS 1, OPERAND 2, AXI_READ 3, REGION 11",
@@ -71,6 +76,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Vector",
         r"const0 \S*lane_(first|last)\[[3-7]\]",
         "a lane that does not exist: lane_first <= lane_last < tm = 8, or the instruction is refused without a step",
+    ),
+    (
+        "Send",
+        r"const0 \S+\.D\[[67]\] send.py:263",
+        "a bit of the words that are left of a frame, 0 in this case: a frame has 32 words at most",
     ),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""
