@@ -37,7 +37,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         "LinkPort",
         r"const1 post\[6\]",
-        "the highest bit of a post's counter, which is 6 or 7: of every other one the frame is an error, and not posted",
+        "the highest bit of a post's counter, which is 6 or 7: with any other the frame is an error, and not posted",
     ),
     (
         "Load",
