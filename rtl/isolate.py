@@ -4,14 +4,13 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from .config import LIMITS, Limit
+from .config import LIMITS
 from .parameters import BEAT_BYTES, Component
 from .ports import AXI4Read, AXI4Write
 
 __all__ = ["IsolateRead", "IsolateWrite"]
 
 _BURST = ("id", "addr", "len", "size", "burst")
-_OUTSTANDING = Limit(1, LIMITS["axi_outstanding"].high, power_of_two=False)
 BURSTS_BITS = 6
 
 
@@ -99,7 +98,7 @@ class IsolateWrite(Component):
 
     def __init__(self, data_bytes, *, outstanding):
         BEAT_BYTES.check("data_bytes", data_bytes)
-        _OUTSTANDING.check("outstanding", outstanding)
+        LIMITS["axi_outstanding"].check("outstanding", outstanding)
         self.outstanding = outstanding
         super().__init__(
             {

@@ -34,11 +34,8 @@ def draw_node(seed, *, largest=128):
         return config
 
 
-def draw_target(seed, *, largest=128, node=None):
-    """A node as `draw_node` makes it, with DRAM and links of 1 to 64 bytes a cycle and latencies of 1 to 300 cycles.
-
-    ``node`` is the node's own seed, where it is another one: such targets share a simulator.
-    """
+def draw_target(seed, *, largest=128):
+    """A node as `draw_node` makes it, with DRAM and links of 1 to 64 bytes a cycle and latencies of 1 to 300 cycles."""
     choose = random.Random(f"around {seed}")
 
     def rate():
@@ -51,5 +48,4 @@ def draw_target(seed, *, largest=128, node=None):
         megabytes=16,
     )
     link = Link(bytes_per_cycle=rate(), latency=choose.choice([1, 300, choose.randint(1, 300)]))
-    config = draw_node(seed if node is None else node, largest=largest)
-    return Target(name=f"drawn{seed}", node=config, dram=dram, link=link)
+    return Target(name=f"drawn{seed}", node=draw_node(seed, largest=largest), dram=dram, link=link)

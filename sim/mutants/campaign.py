@@ -13,20 +13,22 @@ from superlip.tools.toolchain import find_toolchain
 
 from ..runner import TOP, build_verilog, load_testbench, run_tests
 from ..stand_ins import StandIns
-from .equivalence import equivalent
+from .equivalence import equivalent, unreached
 from .netlist import plant
 from .planting import netlist_of, verilog_with
 from .process import VARIABLE, Outcome, Settings
 
-__all__ = ["MORE_SEEDS", "VERDICTS", "Campaign", "Result"]
+__all__ = ["KILLED", "MORE_SEEDS", "VERDICTS", "Campaign", "Result"]
 
 SEED = 1
 """Of the testbenches' random numbers in the fast round, and of the node's."""
 MORE_SEEDS = (2, 3, 4, 5)
 """Those of the slow round."""
 
-VERDICTS = ("fast", "slow", "node", "equivalent", "alive")
+VERDICTS = ("fast", "slow", "node", "equivalent", "bounded", "alive")
 """What may become of a mutant."""
+KILLED = ("fast", "slow", "node")
+"""Those of a mutant that a test noticed."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Result:
     """What became of a mutant.
 
     ``verdict`` is ``fast`` (killed by the first run of its testbench), ``slow`` (by a further one), ``node`` (by the
-    node's testbench), ``equivalent`` (nothing can tell it from the component, proved) or ``alive``. Of a killed one
-    ``killed_by`` names the test, and ``how`` the manner (``Outcome``).
+    node's testbench), ``equivalent`` (nothing can tell it from the component, proved), ``bounded`` (nothing can within
+    ``CYCLES`` cycles, proved) or ``alive``. Of a killed one ``killed_by`` names the test, and ``how`` the manner
+    (``Outcome``).
     """
 
     number: int
@@ -112,18 +115,21 @@ class Campaign:
         RuntimeError
             If a test fails without any mutant.
         """
-        known = {n: r for n, r in self.results().items() if not (again and r.verdict in ("alive", "slow", "node"))}
+        known = {
+            n: r for n, r in self.results().items() if not (again and r.verdict in ("alive", "bounded", "slow", "node"))
+        }
         left = [mutant for mutant in self.mutants if mutant.number not in known]
         if left:
             tell = progress or (lambda done, text: None)
             tell(len(known), f"{self.name}: building")
             own = self._own_bench()
             left = self._round(own, (SEED,), "fast", left, jobs, tell)
-            left = self._without_equivalent(left, tell)
+            left = self._without_proved(equivalent, "equivalent", left, tell)
             left = self._round(own, MORE_SEEDS, "slow", left, jobs, tell)
             if left and self.component.node is not None:
                 tell(len(self.mutants) - len(left), f"{self.name}: building a node")
                 left = self._round(self._node_bench(), (SEED,), "node", left, jobs, tell)
+            left = self._without_proved(unreached, "bounded", left, tell)
             for mutant in left:
                 self._keep(mutant, "alive")
         results = self.results()
@@ -186,15 +192,15 @@ class Campaign:
             return f"{where} fails by itself: {failed.read_text()}"
         return f"{where}: the simulator ended\n{(folder / 'test.log').read_text(errors='replace')[-3000:]}"
 
-    def _without_equivalent(self, mutants, tell):
+    def _without_proved(self, prove, verdict, mutants, tell):
         """Prove what can be proved; returns the others."""
         if not mutants:
             return mutants
-        tell(len(self.mutants) - len(mutants), f"{self.name}: proving {len(mutants)} equivalent, or not")
-        proved = equivalent(self.netlist.rtlil, [mutant.number for mutant in mutants])
+        tell(len(self.mutants) - len(mutants), f"{self.name}: proving {len(mutants)} {verdict}, or not")
+        proved = prove(self.netlist.rtlil, [mutant.number for mutant in mutants])
         for mutant in mutants:
             if mutant.number in proved:
-                self._keep(mutant, "equivalent")
+                self._keep(mutant, verdict)
         return [mutant for mutant in mutants if mutant.number not in proved]
 
     def _keep(self, mutant, verdict, outcome=None):

@@ -12,7 +12,7 @@ from superlip.tools.children import ended_children
 from superlip.tools.progress import Phases
 from superlip.tools.toolchain import ToolError
 
-from .campaign import MORE_SEEDS, VERDICTS, Campaign
+from .campaign import KILLED, MORE_SEEDS, VERDICTS, Campaign
 from .components import COMPONENTS
 from .table import markdown
 
@@ -89,7 +89,7 @@ def _some(options, phases):
         count = SOME // AT_A_TIME
         campaign = Campaign(component, count=count, seed=seed, folder=options.folder)
         for result in _run(campaign, options, phases, place * count, SOME):
-            killed += result.verdict in ("fast", "slow", "node")
+            killed += result.verdict in KILLED
             if result.verdict == "alive":
                 alive.append(f"{campaign.name}: {campaign.mutants[result.number - 1]} ({result.source})")
     for text in alive:

@@ -1,4 +1,4 @@
-"""Whether a mutant can be noticed at all: miters of the component with and without it."""
+"""Whether a mutant can be noticed at all: miters of the component with it and without."""
 
 import re
 import tempfile
@@ -7,12 +7,16 @@ from pathlib import Path
 from ..yosys import run_yosys
 from .netlist import SELECT, SELECT_BITS, TOP
 
-__all__ = ["equivalent"]
+__all__ = ["CYCLES", "equivalent", "unreached"]
+
+CYCLES = 20
+"""How far from a reset on ``unreached`` looks."""
 
 _PROVED = "no model found: SUCCESS!"
 _MARK = "superlip mutant"
 _OUTPUTS = {"$dff": "Q", "$dffe": "Q", "$sdff": "Q", "$sdffe": "Q", "$sdffce": "Q", "$mem_v2": "RD_DATA"}
 """Cells with state, and the port that shows it."""
+_REGISTER = re.compile(r"state_\S+\.Q")
 _CELL = re.compile(r"^  cell (\$\w+) (\S+)\n((?:    .*\n)*)  end\n", re.MULTILINE)
 
 
@@ -39,24 +43,93 @@ def equivalent(rtlil, numbers, *, seconds=60):
     ------
     YosysError, MissingToolError
     """
-    found = set()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "mutated.il").write_text(rtlil)
-        run_yosys(["read_rtlil mutated.il", f"hierarchy -top {TOP}", "flatten", "write_rtlil flat.il"], folder)
-        (folder / "cut.il").write_text(_cut((folder / "flat.il").read_text()))
-        script = ["read_rtlil cut.il", "design -save cut"]
-        for number in numbers:
-            script += [
-                "design -load cut", *_side("gold", 0), *_side("gate", number), f"delete {TOP}",
-                "miter -equiv -flatten -make_outputs gold gate miter", "hierarchy -top miter", "opt -fast",
-                f"log {_MARK} {number}", f"sat -timeout {seconds} -prove trigger 0 miter",
-            ]  # fmt: skip
-        said = run_yosys(script, folder, timeout=60 + 2 * seconds * len(numbers))
-        for number, rest in re.findall(rf"^{_MARK} (\d+)$(.*?)(?=^{_MARK}|\Z)", said, re.MULTILINE | re.DOTALL):
-            if _PROVED in rest:
-                found.add(int(number))
-    return found
+        _write_cut(rtlil, folder)
+        check = ["hierarchy -top miter", "opt -fast", f"sat -timeout {seconds} -prove trigger 0 miter"]
+        return _proved(folder, numbers, check, seconds)
+
+
+def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=60):
+    """Which mutants change nothing within some cycles of a reset, whatever the inputs are.
+
+    A bounded miter: the component runs from a cycle of reset on, and in each cycle what the mutant would make of its
+    registers and inputs is held against what it makes itself. Registers without a reset hold anything at first, and
+    memories answer anything at any time, so more can be reached than by the component.
+
+    Parameters
+    ----------
+    rtlil : str
+        The mutated netlist.
+    numbers : list of int
+    cycles : int
+        Behind the one of reset.
+    seconds : float
+        For the solver, each.
+
+    Returns
+    -------
+    set of int
+
+    Raises
+    ------
+    YosysError, MissingToolError
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        cut = _write_cut(rtlil, folder)
+        (folder / "running.il").write_text(_running(cut))
+        check = [
+            "read_rtlil running.il", "hierarchy -check -top running", "flatten", "opt -fast",
+            f"sat -seq {cycles + 1} -set-at 1 in_rst 1 -prove-skip 1 -timeout {seconds} -prove trigger 0 running",
+        ]  # fmt: skip
+        return _proved(folder, numbers, check, seconds)
+
+
+def _write_cut(rtlil, folder):
+    """``cut.il``: the flat netlist without its state; returns its text."""
+    (folder / "mutated.il").write_text(rtlil)
+    flat = ["read_rtlil mutated.il", f"hierarchy -top {TOP}", "flatten", "dffunmap", "write_rtlil flat.il"]
+    run_yosys(flat, folder)
+    cut = _cut((folder / "flat.il").read_text())
+    (folder / "cut.il").write_text(cut)
+    return cut
+
+
+def _proved(folder, numbers, check, seconds):
+    """Of which of the mutants in ``cut.il`` the commands, given the module ``miter``, prove what they are to prove."""
+    script = ["read_rtlil cut.il", "design -save cut"]
+    for number in numbers:
+        script += [
+            "design -load cut", *_side("gold", 0), *_side("gate", number), f"delete {TOP}",
+            "miter -equiv -flatten -make_outputs gold gate miter", "delete gold gate", f"log {_MARK} {number}", *check,
+        ]  # fmt: skip
+    said = run_yosys(script, folder, timeout=60 + 2 * seconds * len(numbers))
+    sections = re.findall(rf"^{_MARK} (\d+)$(.*?)(?=^{_MARK}|\Z)", said, re.MULTILINE | re.DOTALL)
+    return {int(number) for number, rest in sections if _PROVED in rest}
+
+
+def _running(cut):
+    """A module ``running``: the miter with the component's registers, which it gives their next content."""
+    inputs = re.findall(r"^  wire (?:width (\d+) )?input \d+ \\(\S+)$", cut, re.MULTILINE)
+    lines, connections = [], ["    connect \\trigger \\trigger\n"]
+    for number, (bits, name) in enumerate(inputs, 1):
+        width = f"width {bits or 1}"
+        if name == SELECT:
+            continue
+        connections.append(f"    connect \\in_{name} \\in_{name}\n")
+        if _REGISTER.fullmatch(name):
+            following = f"{name.removesuffix('.Q')}.D"
+            connections.append(f"    connect \\gold_{following} \\next_{name}\n")
+            lines.append(
+                f"  wire {width} \\in_{name}\n  wire {width} \\next_{name}\n  cell $dff $register{number}\n"
+                f"    parameter \\CLK_POLARITY 1'1\n    parameter \\WIDTH {bits or 1}\n"
+                f"    connect \\CLK \\in_clk\n    connect \\D \\next_{name}\n    connect \\Q \\in_{name}\n  end\n"
+            )
+        else:
+            lines.append(f"  wire {width} input {number} \\in_{name}\n")
+    trigger = f"  wire output {len(inputs) + 1} \\trigger\n"
+    return f"module \\running\n{trigger}{''.join(lines)}  cell \\miter \\miter\n{''.join(connections)}  end\nend\n"
 
 
 def _side(name, number):
@@ -77,7 +150,7 @@ def _cut(text):
             return match[0]
         lines = []
         for port, signal in re.findall(r"^    connect \\(\S+) (.*)$", body, re.MULTILINE):
-            width, wire = _width(signal, widths), f"\\{name.lstrip(chr(92))}.{port}"
+            width, wire = _width(signal, widths), f"\\state_{name.lstrip(chr(92))}.{port}"
             if width:
                 shows = port == _OUTPUTS[kind]
                 lines.append(f"  wire width {width} {'input' if shows else 'output'} {number} {wire}\n")

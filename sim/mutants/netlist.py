@@ -87,7 +87,7 @@ def plant(rtlil, count, seed, *, modules=()):
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "plain.il").write_text(rtlil)
+        (folder / "plain.il").write_text(_anywhere(rtlil))
         # Not flattened: modules, cells and source lines keep their names. Memories stay memories.
         script, drawn = ["read_rtlil plain.il", f"prep -top {TOP}", "write_rtlil prepared.il"], []
         where = [f"-module {TOP}{module}" for module in modules] or [""]
@@ -106,6 +106,11 @@ def plant(rtlil, count, seed, *, modules=()):
         return Netlist(rtlil, quiet + (folder / "mutated.v").read_text(), (folder / "mutated.il").read_text(), mutants)
 
 
+def _anywhere(rtlil):
+    """With source lines that say nothing of the machine: yosys draws by them, too."""
+    return re.sub(r'/[^"|]*/(?=(?:superlip|amaranth)/)', "", rtlil)
+
+
 def _drawn(text, count):
     """The first ``count`` of a list of yosys' that may be taken, each once."""
     lines = dict.fromkeys(line.removeprefix("mutate ") for line in text.splitlines() if line.startswith("mutate "))
@@ -120,5 +125,5 @@ def _without_notes(options):
 def _source(options):
     """File and line of the innermost place in superlip's own code, or else of what it calls."""
     places = re.findall(r"-src (\S+)", options)
-    own = [place for place in places if "/amaranth/" not in place]
+    own = [place for place in places if not place.startswith("amaranth/")]
     return (own or places or [""])[-1].rpartition("/")[2]

@@ -85,7 +85,7 @@ def verilog_with(netlist, kind, design, name, *, platform=None):
 def _widths(rtlil):
     """Bits of each port of the top module but clock and reset."""
     (top,) = re.findall(rf"^module \\{TOP}\n(.*?)^end$", rtlil, re.MULTILINE | re.DOTALL)
-    ports = re.findall(r"^  wire (?:width (\d+) )?(?:input|output) \d+ +\\(\S+)$", top, re.MULTILINE)
+    ports = re.findall(r"^  wire (?:width (\d+) )?(?:input|output) \d+ +(?:signed )?\\(\S+)$", top, re.MULTILINE)
     return {name: int(width or 1) for width, name in ports if name not in ("clk", "rst")}
 
 

@@ -1,6 +1,7 @@
 """docs/mutants.md: what became of all mutants."""
 
-from .campaign import VERDICTS
+from .campaign import KILLED, VERDICTS
+from .equivalence import CYCLES
 from .reasons import reason
 
 __all__ = ["markdown"]
@@ -13,6 +14,7 @@ at a time, and the components' testbenches are to notice. Made by `make mutants`
 kept, so it goes on where it was interrupted); CI tries {some} others, of two small components, at each commit.
 
 **Fast tests kill {fast} % of the {different} mutants that are not equivalent, all together {all} %.**
+({strict_fast} and {strict} % if those count as alive of which that is proved for the first {cycles} cycles only.)
 
 Each mutant is tried on the first of these, and on the next if nothing was noticed:
 
@@ -22,9 +24,11 @@ Each mutant is tried on the first of these, and on the next if nothing was notic
 * *node*: the node's testbench, one seed, on a node that has the component in it.
 * *equivalent*: a miter shows for all inputs, and any content of registers and memories, that outputs and next content
   are those of the component. No test can notice such a mutant.
+* *bounded*: a bounded miter shows for all inputs that outputs and next content are those of the component in the first
+  {cycles} cycles.
 
-| component | testbench | mutants | fast | slow | node | equivalent | alive | killed by fast | by all |
-|---|---|---|---|---|---|---|---|---|---|
+| component | testbench | mutants | fast | slow | node | equivalent | bounded | alive | killed by fast | by all |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -51,10 +55,13 @@ def markdown(done, *, seeds, some, missing=()):
                 mutant = campaign.mutants[result.number - 1]
                 alive.append((component.name, str(mutant), result.source))
     rows.append(_row("**all**", "", everything))
-    different = len(everything) - _count(everything, "equivalent")
+    killed, bounded = _count(everything, *KILLED), _count(everything, "bounded")
+    different = killed + _count(everything, "alive")
     text = _TEXT.format(
-        some=some, seeds=seeds, different=different, fast=_percent(_count(everything, "fast"), different),
-        all=_percent(different - _count(everything, "alive"), different),
+        some=some, seeds=seeds, different=different, cycles=CYCLES,
+        fast=_percent(_count(everything, "fast"), different), all=_percent(killed, different),
+        strict_fast=_percent(_count(everything, "fast"), different + bounded),
+        strict=_percent(killed, different + bounded),
     )  # fmt: skip
     note = f"\nNot tried with this RTL yet: {', '.join(missing)}.\n" if missing else ""
     return text + "\n".join(rows) + "\n" + note + _survivors(alive)
@@ -70,8 +77,9 @@ def _percent(part, whole):
 
 def _row(name, bench, results):
     counts = [_count(results, verdict) for verdict in VERDICTS]
-    different = len(results) - _count(results, "equivalent")
-    shares = _percent(counts[0], different), _percent(different - _count(results, "alive"), different)
+    killed = _count(results, *KILLED)
+    different = killed + _count(results, "alive")
+    shares = _percent(counts[0], different), _percent(killed, different)
     return "| " + " | ".join([name, bench, str(len(results)), *map(str, counts), *(f"{s} %" for s in shares)]) + " |"
 
 

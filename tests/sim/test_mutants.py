@@ -9,9 +9,9 @@ from superlip.rtl.axi import ReadMux
 from superlip.rtl.config import NodeConfig
 from superlip.rtl.node import Node
 from superlip.sim.mutants import command
-from superlip.sim.mutants.campaign import Campaign
+from superlip.sim.mutants.campaign import KILLED, Campaign
 from superlip.sim.mutants.components import COMPONENTS, Component
-from superlip.sim.mutants.equivalence import equivalent
+from superlip.sim.mutants.equivalence import equivalent, unreached
 from superlip.sim.mutants.netlist import plant
 from superlip.sim.mutants.planting import NotThereError, netlist_of, verilog_with
 from superlip.sim.mutants.table import markdown
@@ -38,13 +38,14 @@ class Parts(wiring.Component):
     seen: Out(4)
     doubled: Out(4)
     unseen: Out(4)
+    never: Out(1)
 
     def elaborate(self, platform):
         m = Module()
         inner = Inner()
         m.submodules.inner = ResetInserter(self.clear)(inner)
         m.d.comb += [inner.a.eq(self.a), inner.b.eq(self.b)]
-        m.d.comb += [self.seen.eq(inner.seen), self.doubled.eq(inner.doubled), self.unseen.eq(inner.unseen)]
+        m.d.comb += [getattr(self, n).eq(getattr(inner, n)) for n in ("seen", "doubled", "unseen", "never")]
         return m
 
 
@@ -54,6 +55,7 @@ class Inner(wiring.Component):
     seen: Out(4)
     doubled: Out(4)
     unseen: Out(4)
+    never: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -68,6 +70,12 @@ class Inner(wiring.Component):
             self.unseen.eq(read.data),
         ]
         m.d.sync += self.seen.eq(self.a + self.b)
+        turn = Signal(3)
+        with m.If(turn == 4):
+            m.d.sync += turn.eq(0)
+        with m.Else():
+            m.d.sync += turn.eq(turn + 1)
+        m.d.comb += self.never.eq(turn == 7)
         return m
 
 
@@ -125,8 +133,14 @@ def test_a_campaign(mine, tmp_path):
             assert result.verdict == "fast", what
         if "unseen[" in what:
             assert result.verdict == "alive", what
-    counts = {verdict: sum(r.verdict == verdict for r in results) for verdict in ("fast", "equivalent", "alive")}
-    assert counts["fast"] > 15 and counts["equivalent"] > 0 and counts["alive"] > 0
+        if "never[" in what and "const0" in what:
+            assert result.verdict == "bounded", what
+    assert not unreached(campaign.netlist.rtlil, [r.number for r in results if r.verdict in KILLED])
+    counts = {
+        verdict: sum(r.verdict == verdict for r in results) for verdict in ("fast", "equivalent", "bounded", "alive")
+    }
+    assert counts["bounded"] > 0
+    assert counts["fast"] > 10 and counts["equivalent"] > 0 and counts["alive"] > 0
     # The second test has no end where ``doubled`` is wrong.
     assert any(result.how == "timeout" for result in results)
     files = sorted(campaign.folder.glob("mutant-*.json"))
