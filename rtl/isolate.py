@@ -4,13 +4,14 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from .config import LIMITS
+from .config import LIMITS, Limit
 from .parameters import BEAT_BYTES, Component
 from .ports import AXI4Read, AXI4Write
 
 __all__ = ["IsolateRead", "IsolateWrite"]
 
 _BURST = ("id", "addr", "len", "size", "burst")
+_OUTSTANDING = Limit(1, LIMITS["axi_outstanding"].high, power_of_two=False)
 BURSTS_BITS = 6
 
 
@@ -98,7 +99,7 @@ class IsolateWrite(Component):
 
     def __init__(self, data_bytes, *, outstanding):
         BEAT_BYTES.check("data_bytes", data_bytes)
-        LIMITS["axi_outstanding"].check("outstanding", outstanding)
+        _OUTSTANDING.check("outstanding", outstanding)
         self.outstanding = outstanding
         super().__init__(
             {

@@ -34,8 +34,11 @@ def draw_node(seed, *, largest=128):
         return config
 
 
-def draw_target(seed, *, largest=128):
-    """A node as `draw_node` makes it, with DRAM and links of 1 to 64 bytes a cycle and latencies of 1 to 300 cycles."""
+def draw_target(seed, *, largest=128, node=None):
+    """A node as `draw_node` makes it, with DRAM and links of 1 to 64 bytes a cycle and latencies of 1 to 300 cycles.
+
+    ``node`` is the node's own seed, where it is another one: such targets share a simulator.
+    """
     choose = random.Random(f"around {seed}")
 
     def rate():
@@ -48,4 +51,5 @@ def draw_target(seed, *, largest=128):
         megabytes=16,
     )
     link = Link(bytes_per_cycle=rate(), latency=choose.choice([1, 300, choose.randint(1, 300)]))
-    return Target(name=f"drawn{seed}", node=draw_node(seed, largest=largest), dram=dram, link=link)
+    config = draw_node(seed if node is None else node, largest=largest)
+    return Target(name=f"drawn{seed}", node=config, dram=dram, link=link)
