@@ -79,8 +79,23 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "Send",
-        r"const0 \S+\.D\[[67]\] send.py:263",
-        "a bit of the words that are left of a frame, 0 in this case: a frame has 32 words at most",
+        r"left\[|\.D\[[67]\] send.py:263",
+        "bits 6 and 7 of the words that are left of a frame, or what they change: 0, as a frame has 32 words at most",
+    ),
+    (
+        "Send",
+        r"const0 \$18\.A\[[0-2]\] fifo.py:153",
+        "a level that the queue of 8 frames never has: only with more than 8 would it say that there is room",
+    ),
+    (
+        "Send",
+        r"const0 \$18\.A\[20\] copy_address.py:180",
+        "bit 20 of an address that a word is read for: it is outside with that bit, and nothing is read",
+    ),
+    (
+        "Send",
+        r"o__payload\[22\] copy_address.py:171",
+        "the memory that goes along with the remote addresses: the frame has that of the instruction",
     ),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""

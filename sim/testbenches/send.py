@@ -238,8 +238,8 @@ async def run_program(testbench, program):
 
 @cocotb.test()
 async def copies(dut):
-    """Random copies, a slow link and slow memories."""
-    testbench = Testbench(dut, read_stall=0.3, link_stall=0.3)
+    """Random copies, memories slower than the link: it takes all that is there, again and again."""
+    testbench = Testbench(dut, read_stall=0.6, link_stall=0.1)
     await testbench.begin()
     await run_program(testbench, [random_copy(testbench.rng, testbench.config) for _ in range(40)])
 
@@ -337,7 +337,7 @@ def wrong_instruction(r, config, wrong):
         case "last_word":
             return long | dict(local=act - 1), UnitError.ADDRESS, act, 1
         case "weight" | "far":
-            local = weight if wrong == "weight" else r.randint(weight, (1 << 20) - 1)
+            local = weight if wrong == "weight" else r.randint(1 << 19, (1 << 20) - 1)
             return long | dict(memory=Memory.WEIGHT, local=local), UnitError.ADDRESS, local, 0
         case "many_words":
             return row | dict(count0=high | few, local=act - few - 1), UnitError.ADDRESS, act, few + 1
