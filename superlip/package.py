@@ -193,6 +193,7 @@ def _content(design, folder):
         "outputs": [
             {"board": board, "offset": offset, "length": length} for board, offset, length in compiled.output_ranges()
         ],
+        "front": _write_front(design, folder),
         "image": _image(design),
         "parts": [_part(design, part) for part in design.graph.parts],
         "host": _write_host_models(design, folder),
@@ -245,6 +246,14 @@ def _write_host_models(design, folder):
         result = _described(design, node.output, compiled.write_pieces(node.output) if segment is not None else [])
         rows.append({"name": node.name, "model": file, "segment": segment, "inputs": inputs, "result": result})
     return rows
+
+
+def _write_front(design, folder):
+    """Write the ONNX model of what the host does to an image before it is quantized; its file, or None."""
+    if design.graph.front is None:
+        return None
+    (folder / "front.onnx").write_bytes(design.graph.front.given.model)
+    return "front.onnx"
 
 
 def _image(design):

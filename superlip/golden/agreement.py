@@ -209,7 +209,7 @@ def agree(
         return None
     quantized = quantize_input(graph, images)
     results = run(graph, quantized) if results is None else results
-    numbers = own_numbers(graph, images, quantized)
+    numbers = own_numbers(graph, images, quantized) if graph.front is None else graph.front.own(images)
     agreement = agreement_of(graph, own_outputs(graph, results), graph.given.run(numbers), labels=labels, source=source)
     if not agreement.is_poor:
         return agreement

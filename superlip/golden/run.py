@@ -71,6 +71,8 @@ def quantize_input(graph: ir.Graph, images: ArrayLike) -> NDArray:
         If the shape is another, or integers are not of the input's own type.
     """
     given, value = np.asarray(images), graph.values[graph.input]
+    if graph.front is not None:
+        given = graph.front(given)
     if graph.parts:
         return _quantize_parts(graph, given)
     if graph.onnx_input_type == "float32" or given.dtype.kind == "f":
@@ -96,7 +98,9 @@ def _quantize_parts(graph: ir.Graph, images: NDArray) -> NDArray:
 
 
 def own_numbers(graph: ir.Graph, images: ArrayLike, quantized: NDArray) -> NDArray:
-    """Images in the type of the model's own input; of several inputs: as they are, flat."""
+    """Images as ``graph.model`` takes them: in the type of its input; of several inputs as they are, flat."""
+    if graph.front is not None:
+        return graph.front(images)
     if graph.parts:
         return np.atleast_2d(images)
     if graph.onnx_input_type == "float32":

@@ -10,13 +10,13 @@ from functools import cached_property
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .errors import one_line
 from .images import ImageInput, parts_of
 from .session import open_session
 
-__all__ = ["Given", "GivenError"]
+__all__ = ["Front", "Given", "GivenError"]
 
 
 class GivenError(RuntimeError):
@@ -115,7 +115,7 @@ class Given:
                 continue
             batch = shape[0]
             feed = np.ascontiguousarray(np.broadcast_to(images[info.name].reshape(1, *shape[1:]), shape))
-            feeds[info.name] = feed.astype(np.float16) if info.type == "tensor(float16)" else feed
+            feeds[info.name] = feed.astype(_TYPES.get(info.type, feed.dtype), copy=False)
         results = [_wide(a) for a in session.run(names, feeds)]
         return [a[0] if a.ndim and a.shape[0] == batch else a for a in results]
 
@@ -127,6 +127,41 @@ class Given:
             more.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
             model = more.SerializeToString()
         return open_session(model, is_optimized=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """What the host does to an image before it is quantized: ``given``'s only output, the float tensor ``tensor``.
+
+    ``takes`` is the model's own input. Called with images (B, *takes.shape), or one, it gives (B, ...), float32.
+    """
+
+    given: Given
+    takes: ImageInput
+    tensor: str
+
+    def __call__(self, images: ArrayLike) -> NDArray[np.float32]:
+        return self.given.run(self.own(images), [self.tensor])[self.tensor].astype(np.float32, copy=False)
+
+    def own(self, images: ArrayLike) -> NDArray:
+        """Images in the type of the model's own input.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape, or are no integers where it takes these.
+        """
+        array, takes = np.asarray(images), self.takes
+        array = array[None] if array.shape == takes.shape else array
+        if array.shape[1:] != takes.shape or (takes.dtype != "float32" and array.dtype.kind not in "iu"):
+            raise ValueError(f"{takes}, not {array.dtype} of shape {array.shape}")
+        return array.astype(takes.dtype, copy=False)
+
+
+_TYPES = {
+    "tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+}  # fmt: skip
 
 
 def _wide(array):

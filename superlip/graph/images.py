@@ -85,6 +85,8 @@ def input_of(graph: "ir.Graph") -> ImageInput:
     """ImageInput of a quantized graph (ir.Graph): of the model that it was made from, where it was made from one."""
     if graph.parts:
         return ImageInput.of([part.takes for part in graph.parts])
+    if graph.front is not None:
+        return graph.front.takes
     shape = graph.onnx_input_shape or graph.values[graph.input].shape
     return ImageInput(graph.onnx_input or graph.input, tuple(shape), graph.onnx_input_type)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from superlip.element import INT8, ElementType
 
-from .given import Given
+from .given import Front, Given
 from .images import ImageInput
 
 __all__ = [
@@ -328,6 +328,9 @@ class Graph:
     """numpy's name of what the model's input takes: float32, or the value's own integers, signed or unsigned."""
     parts: tuple[InputPart, ...] = ()
     """The model's inputs, where it has several."""
+    front: Front | None = None
+    """What the host does to an image first, where the model does something before it quantizes: ``onnx_input`` is what
+    that gives, and ``model`` begins there."""
     onnx_outputs: list[str] = field(default_factory=list)
     onnx_output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the model's outputs, for one image, with the batch."""

@@ -85,9 +85,9 @@ def onnxruntime_quantized(
     if graph.given is None:
         raise ModelError(f"{graph.name} was not loaded from a model that ONNX Runtime could quantize")
     try:
-        quantized = Given(_quantize(graph), graph.onnx_input, input_of(graph).parts)
-        theirs = quantized.run(np.asarray(images, np.float32))
-        given = graph.given.run(np.asarray(images, np.float32))
+        quantized = Given(_quantize(graph), input_of(graph).name, input_of(graph).parts)
+        theirs = quantized.run(images)
+        given = graph.given.run(images)
     except Exception as error:  # the quantizer raises whatever its parts raise
         raise ModelError(f"ONNX Runtime's quantizer can't take the model: {one_line(error)}") from error
     return golden.agreement_of(graph, theirs, given, labels=labels, source=source)

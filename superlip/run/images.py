@@ -8,7 +8,7 @@ import numpy as np
 
 from superlip.graph import ir
 from superlip.graph.errors import DataError
-from superlip.graph.images import input_of, is_path, read_images, read_labels, unused_arrays
+from superlip.graph.images import ImageInput, input_of, is_path, read_images, read_labels, unused_arrays
 
 __all__ = ["DataError", "Images", "calibration_file", "load_images"]
 
@@ -118,9 +118,10 @@ def range_warnings(graph: ir.Graph, images: Images) -> list[str]:
     DataError
         If floating-point images for an integer input are clearly the model's own numbers.
     """
+    own = input_of(graph).split(images.images) if graph.front is None else [graph.front(images.images)]
     return [
         warning
-        for (takes, value), numbers in zip(_inputs(graph), input_of(graph).split(images.images), strict=True)
+        for (takes, value), numbers in zip(_inputs(graph), own, strict=True)
         for warning in _range_warnings(takes, value, numbers, images.source)
     ]
 
@@ -129,7 +130,8 @@ def _inputs(graph):
     """(ImageInput, ir.Value) of each input of a graph."""
     if graph.parts:
         return [(part.takes, graph.values[part.value]) for part in graph.parts]
-    return [(input_of(graph), graph.values[graph.input])]
+    takes = input_of(graph)
+    return [(takes if graph.front is None else ImageInput(takes.name, takes.shape), graph.values[graph.input])]
 
 
 def _range_warnings(takes, value, numbers, source):
@@ -165,6 +167,9 @@ def _are_own_numbers(numbers, takes):
 def _random_images(graph, count, seed):
     """Normal numbers about the middle of each input's range, four deviations to its ends, as the inputs take them."""
     takes, rng = input_of(graph), np.random.default_rng(seed)
+    if graph.front is not None:  # nobody says what it takes
+        numbers = rng.random((count, *takes.shape), np.float32)
+        return numbers if takes.dtype == "float32" else (127 * numbers).astype(takes.dtype)
     made = []
     for part, value in _inputs(graph):
         low, high = value.real_bounds

@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 from onnx_models import model, node
 
-from superlip.graph.given import Given, GivenError
+from superlip.graph.given import Front, Given, GivenError
 from superlip.graph.images import ImageInput
 
 
@@ -51,3 +51,16 @@ def test_several_inputs():
     np.testing.assert_array_equal(found["b"], images[:, :2].astype(np.uint8))
     np.testing.assert_array_equal(found["a"], np.maximum(images[:, 2:], 0).reshape(4, 2, 3))
     assert given.tensors == {"x", "z", "a", "b"}
+
+
+def test_a_front_takes_images_of_its_own_type():
+    nodes = [helper.make_node("Cast", ["x"], ["a"], to=1), node("Relu", ["a"], ["y"])]
+    given = Given(model(nodes, {"x": (np.int8, [1, 1, 3])}, ["y"], {}).SerializeToString(), "x")
+    front = Front(given, ImageInput("x", (1, 3), "int8"), "y")
+    images = np.array([[[-1, 2, 3]], [[4, -5, 6]]])
+    for taken in (images, images.astype(np.int8)):
+        np.testing.assert_array_equal(front(taken), np.maximum(images, 0))
+    np.testing.assert_array_equal(front(images[0]), np.maximum(images[:1], 0))
+    for wrong in (images.astype(np.float32), images[:, :, :2]):
+        with pytest.raises(ValueError, match="input 'x' takes int8 images"):
+            front(wrong)

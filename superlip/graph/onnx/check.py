@@ -70,6 +70,7 @@ def examine(
         why = f"not examined, since {next(iter(loader.refused))!r} is not supported" if loader.refused else ""
     fate = loader.prepared.fate | loader.prepared.taken_in if loader.prepared else {}
     verdicts = dict(loader.importer.verdicts) if loader.importer else {}
+    verdicts |= dict.fromkeys(loader.in_front, ("host", "it comes before the image is quantized"))
     verdicts |= {name: ("unsupported", f"needs the result of {cause!r}") for name, cause in loader.behind.items()}
     verdicts |= {name: ("unsupported", why) for name, why in loader.refused.items()}
     rows = [_row(name, op, fate, verdicts, why) for name, op in loader.normalized.operators.items()]

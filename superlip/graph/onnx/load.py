@@ -15,6 +15,7 @@ from superlip.graph.images import ImageInput, input_of, read_images
 from superlip.graph.ir import Graph
 
 from .calibrate import observe_ranges
+from .front import cut_front
 from .half import widen
 from .importer import import_model
 from .importer.importer import Importer
@@ -92,6 +93,8 @@ class Loader:
         is_half = not is_quantized(self.model) and widen(self.model)
         self.notes = ["the model is in half precision: it is quantized from float32"] if is_half else []
         validate(self.model, self.name, self.refused)
+        cut = None if self.refused else cut_front(self.model, is_quantized=is_quantized(self.model))
+        self.front, self.in_front = cut or (None, [])
         self.behind: dict[str, str] = {}
         self.prepared: Prepared | None = None
         self.importer: Importer | None = None
@@ -152,7 +155,7 @@ class Loader:
             model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
             prepared, images = self._prepare(model)
             self.prepared, self.images = prepared, images
-            ranges = observe_ranges(prepared.model, images)
+            ranges = observe_ranges(prepared.model, images if self.front is None else self.front(images))
         hosted = {}
         while True:
             if prepared is not None:
@@ -170,7 +173,10 @@ class Loader:
 
     def _remember(self, graph):
         """Keep with the graph what it is held against."""
-        graph.given = Given(self.reference, graph.onnx_input, input_of(graph).parts)
+        graph.front = self.front
+        if self.front is not None:
+            graph.notes.append("what comes before the image is quantized is the host's work on each image")
+        graph.given = Given(self.reference, input_of(graph).name, input_of(graph).parts)
         graph.has_random_weights = self.has_random_weights
         graph.calibration = self.images
         if self.prepared is None and self.calibrate is not None:
@@ -184,10 +190,13 @@ class Loader:
                 raise ModelError(f"input {info.name!r} of a float model must be float32")
         shapes = {info.name: fixed_shape(info) for info in model.graph.input}
         takes = ImageInput.of([ImageInput(name, shape[1:]) for name, shape in shapes.items()])
+        if self.front is not None:
+            takes = self.front.takes
+            shapes = {takes.name: (1, *takes.shape)}
         if self.calibrate is not None:
             images = read_images(self.calibrate, takes, what="calibration images")
         elif self.random_weights is not None:
-            made = [random_images(self.random_weights, shape) for shape in shapes.values()]
+            made = [random_images(self.random_weights, shape, takes.dtype) for shape in shapes.values()]
             images = takes.joined(made) if takes.parts else made[0]
         else:
             wanted = [f"an array of shape (N, {', '.join(map(str, shape[1:]))})" for shape in shapes.values()]

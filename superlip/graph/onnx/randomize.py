@@ -14,8 +14,11 @@ __all__ = ["randomizer", "random_images"]
 _CALIBRATION_IMAGES = 2
 
 
-def random_images(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Images to calibrate with, shape (N, *shape[1:]): smooth, with noise, mean 0 and deviation 1."""
+def random_images(seed: int, shape: Sequence[int], dtype: str = "float32") -> NDArray:
+    """Images to calibrate with, shape (N, *shape[1:]): smooth, with noise, mean 0 and deviation 1.
+
+    Integers have their mean between 0 and 255, of int8 at 0, and deviation 64.
+    """
     rng = np.random.default_rng([seed, 1])
     images = rng.normal(size=(_CALIBRATION_IMAGES, *shape[1:]))
     if len(shape) == 4:
@@ -24,6 +27,10 @@ def random_images(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
         images *= 0.6
         for row in range(h):  # one at a time: the image may be as large as the memory allows
             images[:, :, row] += 0.8 * coarse[:, :, row // 8].repeat(8, axis=-1)[..., :w]
+    if dtype != "float32":
+        limits = np.iinfo(dtype)
+        middle = 0 if dtype == "int8" else 128
+        return np.clip(np.rint(middle + 64 * images), max(limits.min, middle - 128), middle + 127).astype(dtype)
     return images.astype(np.float32)
 
 
