@@ -47,7 +47,7 @@ def test_of_a_quantized_model(front):
     found = held_against_the_model(built, net.images(3))
     assert [row.verdict for row in graph.check(built)][:2] == ["host", "host"] and len(found.nodes) == 1
     assert found.front.tensor == x and found.onnx_input_shape == (3, 8, 8)
-    assert load_images(None, found, 4 * net.images(2)).warnings == []
+    assert load_images(None, found, 2 * net.images(2)).warnings == []
     assert load_images(None, found, 99 * net.images(2)).warnings
     assert load_images(None, found, limit=2).images.shape == (2, *net.shape)
 
