@@ -18,8 +18,8 @@ from .images import ImageInput
 
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part", "InputPart",
-    "Reshape", "Pad", "Resize", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host", "Graph", "Elements",
-    "Shape", "integers_of",
+    "Reshape", "Pad", "Resize", "Interleave", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host",
+    "Graph", "Elements", "Shape", "integers_of",
 ]  # fmt: skip
 
 
@@ -236,6 +236,16 @@ class Resize(Node):
 
     rows: np.ndarray
     cols: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Interleave(Node):
+    """Rows of the inputs in turn: row r is row r // n of input r % n, of n inputs of one shape.
+
+    ``tables[i]`` (elements, one a bit pattern) rescales input i, or is None.
+    """
+
+    tables: tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

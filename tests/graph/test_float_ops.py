@@ -57,6 +57,18 @@ def maximum_of_pixels(net, x):
     return net.op("ReduceMax", x, axes=[2, 3])
 
 
+def maximum_of_channels(net, x):
+    return net.op("ReduceMax", net.both(net.conv(x, 14, 2)), axes=[1])
+
+
+def larger(net, x):
+    return net.op("Max", x, net.both(net.conv(x, 2, 2)), net.both(net.conv(x, 1, 2)))
+
+
+def smaller(net, x):
+    return net.op("Relu", net.op("Min", net.both(net.conv(x, 2, 2)), x))
+
+
 def mean_of_rows(net, x):
     return net.op("ReduceMean", x, axes=[2])
 
@@ -71,8 +83,10 @@ def joined(net, x):
 
 REDUCTIONS = [
     mean_of_channels, sum_of_channels, sum_of_pixels, maximum_of_pixels, mean_of_rows, maximum_of_columns,
+    maximum_of_channels, larger, smaller,
 ]  # fmt: skip
 KINDS = {
+    smaller: ir.Table,
     mean_of_channels: ir.Conv,
     sum_of_channels: ir.Conv,
     conv: ir.Conv,

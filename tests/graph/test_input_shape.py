@@ -4,12 +4,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_models import FloatNet
+from onnx_models import FloatNet, model
 
 import superlip
 from superlip import cli
 from superlip.graph import ModelError
+from superlip.graph.onnx.input_shape import set_input_shapes
 from superlip.graph.onnx.load import load
+from superlip.graph.session import open_session
 
 
 def open_model(shape, sizes=(6, 12, 12)):
@@ -56,3 +58,11 @@ def test_command_line_takes_sizes(tmp_path, capsys):
     assert "must be NAME=SIZE" in capsys.readouterr().err
     assert cli.main(["check", path, "--input-shape", "x=1,6,8,8", "--input-shape", "x=1,6,9,9"]) == 2
     assert "names an input twice" in capsys.readouterr().err
+
+
+def test_outputs_of_which_the_model_says_nothing():
+    """An output that has a name alone keeps having no type, which ONNX Runtime finds out itself."""
+    built = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (np.float32, ["N", "C", 4])}, ["y"], {})
+    set_input_shapes(built, {"x": (1, 3, 4)})
+    assert not built.graph.output[0].HasField("type")
+    open_session(built.SerializeToString())

@@ -35,7 +35,8 @@ def set_input_shapes(model: Any, given: InputShape | None) -> None:
             raise ModelError(f"input_shape: no input is named {name!r}; the model has {', '.join(map(repr, inputs))}")
         _set(inputs[name], tuple(shape))
     for info in model.graph.output:
-        info.type.tensor_type.ClearField("shape")
+        if info.type.tensor_type.HasField("shape"):
+            info.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
 
 

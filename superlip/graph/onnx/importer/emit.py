@@ -19,8 +19,9 @@ from .tables import float_table
 from .weights import channel_scale, fold_zero_point, usable_scale
 
 __all__ = [
-    "add", "average_pool", "average_scale", "channel_affine", "channel_mean", "concat", "concat_axis", "conv", "dense",
-    "global_average_pool", "global_max_pool", "joined_view", "max_pool", "mul", "repeated",
+    "add", "average_pool", "average_scale", "channel_affine", "channel_max", "channel_mean", "concat",
+    "concat_axis", "conv", "dense", "extreme", "global_average_pool", "global_max_pool", "joined_view", "max_pool",
+    "mul", "repeated",
 ]  # fmt: skip
 
 Clip = tuple[int, int]
@@ -361,6 +362,67 @@ def mul(
     return importer.emit(
         ir.Mul, names, (a, b), tensor, left.shape, shape, params, scale=float(scale), low=clip[0], high=clip[1]
     )
+
+
+def extreme(
+    importer: Importer,
+    names: Sequence[str],
+    views: Sequence[View],
+    params: Params,
+    tensor: str,
+    clip: Clip,
+    *,
+    is_maximum: bool,
+) -> View:
+    """Append the maximum, or minimum, of views, element by element: a pooling over rows of each in turn, as the result.
+
+    To quantize is monotonic: the larger of two rounded numbers is the rounded larger one. The smaller of two numbers is
+    the larger one of all their bits turned over.
+    """
+    whole = tuple(np.broadcast_shapes(*(view.shape for view in views)))
+    if len(views) > LARGEST_STEP:
+        raise Unsupported(f"{len(views)} tensors at once: at most {LARGEST_STEP}")
+    if len(whole) not in (2, 3, 4) or whole[0] != 1:
+        raise Unsupported(f"tensors of shape {', '.join(str(view.shape) for view in views)}: only of images")
+    values = [_expanded(importer, view, whole) for view in views]
+    channels, rows, cols = image_shape(whole)
+    pattern, turn = params.element.by_pattern(), 0 if is_maximum else -1
+    tables = []
+    for view in views:
+        source = importer.params_of(view)
+        same = (source.scale, source.zero_point) == (params.scale, params.zero_point) and clip == params.element.bounds
+        table = pattern if same else float_table([], {}, ("x", source), ("", params), importer.opsets)
+        table = np.clip(table, *clip).astype(params.element.dtype)
+        tables.append(None if same and is_maximum else table ^ turn)
+    tall = (channels, len(values) * rows, cols)
+    joined = importer.emit(
+        ir.Interleave, names, values, f"{tensor}/in_turn", tall, (1, *tall), params, tables=tuple(tables)
+    )
+    largest = importer.emit(
+        ir.Pool, names, (joined.value,), tensor if is_maximum else f"{tensor}/turned", (channels, rows, cols), whole,
+        params, kind="max", kernel=(len(values), 1), strides=(len(values), 1),
+        low=params.element.low, high=params.element.high,
+    )  # fmt: skip
+    return largest if is_maximum else importer.apply_table(largest, pattern ^ turn, params, tensor, names)
+
+
+def channel_max(importer: Importer, node: NodeProto, view: View, result: Sequence[int]) -> View:
+    """Append the maximum over the channels, of parts of them at a time; ``result`` is the model's shape of it."""
+    params, tensor = importer.params_of(view), node.output[0]
+    value = importer.materialize(view)
+    channels, rows, cols = importer.values[value].shape
+    while channels > 1:
+        count = next((n for n in range(LARGEST_STEP, 1, -1) if channels % n == 0), None)
+        if count is None:
+            raise Unsupported(
+                f"maximum over {channels} channels: only over numbers without a factor above {LARGEST_STEP}"
+            )
+        shape = (1, channels // count, rows, cols)
+        numbers = np.arange(channels * rows * cols).reshape(count, *shape)
+        parts = [View(value, shape, index) for index in numbers]
+        view = extreme(importer, (node.name,), parts, params, tensor, params.element.bounds, is_maximum=True)
+        value, channels = view.value, channels // count
+    return View(value, tuple(result))
 
 
 def joined_view(importer: Importer, views: Sequence[View], axis: int, name: str) -> View | None:

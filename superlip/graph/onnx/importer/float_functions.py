@@ -21,18 +21,31 @@ __all__ = ["affine", "batch_norm", "binary", "elementwise", "prelu", "sum_of_two
 
 
 def binary(importer: Importer, node: NodeProto) -> Pending | None:
-    """Add, Sub and Mul of two tensors; everything else of their kind is element-wise."""
+    """Add, Sub and Mul of two tensors, Max and Min of several; everything else of their kind is element-wise."""
     if len(node.input) == 2 and node.op_type in ("Add", "Sub", "Sum", "Mul"):
         first, second = (importer.view(name) for name in node.input)
         if first is not None and second is not None and first is not second:
             return _of_two_tensors(importer, node, first, second)
     state = elementwise(importer, node)
+    if state is None and node.op_type in ("Max", "Min"):
+        views = [view for name in node.input if (view := importer.view(name)) is not None]
+        return _extreme(importer, node, views) if len(views) == len(node.input) else None
     if state is None and len(node.input) == 2:
         for position, name in enumerate(node.input):
             value, view = real_constant(importer, name), importer.view(node.input[1 - position])
             if value is not None and view is not None:
                 return _affine_of_constant(importer, node, view, value, position == 0)
     return state
+
+
+def _extreme(importer: Importer, node: NodeProto, views: list[View]) -> Pending:
+    """Pending Max or Min of tensors."""
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        is_maximum = node.op_type == "Max"
+        return emit.extreme(importer, names, views, params, tensor, (low, high), is_maximum=is_maximum)
+
+    return Pending(finish, tuple(np.broadcast_shapes(*(view.shape for view in views))), (node.name,))
 
 
 def _of_two_tensors(importer: Importer, node: NodeProto, first: View, second: View) -> Pending:

@@ -157,11 +157,14 @@ def _mean(importer: Importer, node: NodeProto) -> Pending | None:
 
 
 def _reduce_max(importer: Importer, node: NodeProto) -> View | None:
-    """Maximum over rows and columns."""
+    """Maximum over rows and columns, or over channels."""
     view = importer.view(node.input[0])
     if view is None:
         return None
     axes, kept = _axes(importer, node, view)
+    if axes == [1] and len(view.shape) > 2:
+        shape = (view.shape[0], *((1,) if kept else ()), *view.shape[2:])
+        return emit.channel_max(importer, node, view, shape)
     if len(view.shape) == 4 and kept and axes in ([2], [3]):
         return emit.max_pool(importer, node, view, {"kernel_shape": _along(view, axes)})
     return emit.global_max_pool(importer, node, view, reduced_shape(node.op_type, view.shape, axes, kept))
