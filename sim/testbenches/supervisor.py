@@ -122,11 +122,16 @@ def blame(status):
 
 
 def random_inputs(r, mood):
-    """Inputs of one cycle. ``mood``: chances of what is rare; errors of part ``only``, if that is in it."""
+    """Inputs of one cycle. ``mood``: chances of what is rare; errors of part ``only``, if that is in it; ``hang``."""
     status = []
     for _ in range(UNITS):
         one = {name: int(r.random() < mood["busy"]) for name in ("busy", "stalled", "waiting")}
         status.append(one | {"lacking": r.choice([0, 1 << r.randrange(8), r.getrandbits(8)]), "tag": r.getrandbits(16)})
+    if "hang" in mood:  # one unit waits, for one source, that is not at work
+        unit, source = mood["hang"]
+        for number, one in enumerate(status):
+            one |= {"waiting": int(number == unit), "busy": int(number not in (unit, source) and one["busy"])}
+        status[unit]["lacking"] = 1 << source
     errors = [
         r.getrandbits(36) << 1 | (part == mood.get("only", part) and r.random() < mood["error"])
         for part in range(PARTS)
@@ -191,3 +196,19 @@ async def equals_model(dut):
     await compare(dut, r, model, calm | {"reset": 1}, 100, seen)
     await compare(dut, r, model, calm, 600, seen)
     assert case()["counter_bits"] > 4 or model.wrapped == set(model.counters)
+
+
+@cocotb.test()
+async def hangs(dut):
+    """Each unit waits for each source, alone, while others are at work: the watchdog's error says so."""
+    r, model, seen = rng(), Model(), set()
+    mood = {"busy": 0.5, "error": 0, "progress": 0, "reset": 0, "watchdog": 3, "idle": 0}
+    drive(dut, random_inputs(r, mood) | {"start": 0})
+    dut.events.value = 0
+    await start(dut)
+    for unit in Unit:
+        for source in range(8):
+            wanted = 1 | UnitError.WATCHDOG << 1 | (unit | 1 << source + 8) << 5
+            while (model.part, model.error) != (ERROR_UNIT_WATCHDOG, wanted):
+                await compare(dut, r, model, mood | {"reset": 1}, 8, seen)
+                await compare(dut, r, model, mood | {"hang": (unit, source)}, 20, seen)
