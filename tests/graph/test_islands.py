@@ -20,7 +20,7 @@ def hosts(g):
 
 def test_an_operator_that_the_array_lacks():
     net = FloatNet(SHAPE)
-    x = net.op("ConvTranspose", net.conv("x", 6, 3), net.const(net.rng.normal(size=(6, 4, 2, 2))), dilations=[2, 2])
+    x = net.op("ConvTranspose", net.conv("x", 6, 3), net.const(net.rng.normal(size=(6, 4, 2, 2))), strides=[2, 1])
     g = runs_on_host(net.model(net.conv(x, 4, 4)), "n1", "ConvTranspose runs in floating point", net.images(4))
     assert [type(n) for n in g.nodes] == [ir.Conv, ir.Host, ir.Conv]
     network = lower(g, 8)

@@ -197,3 +197,14 @@ def test_padding_by_what_is_there(mode):
     built = net.model(net.conv(net.op("Pad", net.conv("x", 8, 6), pads, mode=mode), 4, 8))
     found = graph.load(built, calibrate=net.images(2))
     assert [type(n) for n in found.nodes] == [ir.Conv, ir.Resize, ir.Conv]
+
+
+def test_movements_that_have_no_expression_together_run_one_by_one():
+    """DepthToSpace, and its last row cut off: no block rearrangement any more, nor rows of the value below."""
+    net = FloatNet((6, 12, 12))
+    x = net.op("DepthToSpace", net.conv("x", 16, 6), blocksize=2, mode="CRD")
+    bounds = [net.const([n], np.int64) for n in (0, 23, 2)]
+    built = net.model(net.conv(net.op("Slice", x, *bounds), 4, 4))
+    found = graph.load(built, calibrate=net.images(2))
+    assert [type(n) for n in found.nodes] == [ir.Conv, ir.DepthToSpace, ir.Resize, ir.Conv]
+    assert golden.agree(found, net.images(2)).decibels > 25

@@ -61,6 +61,7 @@ _ELEMENT_NAMES = " or ".join(map(str, INT8.types))
 
 ATTRIBUTES = {
     "Conv": _CONV,
+    "ConvTranspose": dict.fromkeys((*_CONV, "output_padding", "output_shape"), _READ),
     "Gemm": {"alpha": _READ, "beta": _READ, "transA": _READ, "transB": _READ, "broadcast": _OLD},
     "MatMul": {},
     "MaxPool": _WINDOW

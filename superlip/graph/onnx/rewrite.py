@@ -472,7 +472,13 @@ def _conv_transpose(state, node):
         )
     ]
     if found.block > 1:
-        new.append(helper.make_node("DepthToSpace", [inner], [output], blocksize=found.block, mode="CRD"))
+        is_whole = all(size % found.block == 0 for size in found.size)
+        moved = output if is_whole else f"{node.output[0]}/whole"
+        new.append(helper.make_node("DepthToSpace", [inner], [moved], blocksize=found.block, mode="CRD"))
+        if not is_whole:
+            ends = {"starts": [0, 0], "ends": list(found.size), "axes": [2, 3]}
+            bounds = [state.constant(f"{node.name}/{name}", np.array(n, np.int64)) for name, n in ends.items()]
+            new.append(helper.make_node("Slice", [moved, *bounds], [output]))
     state.replace(node, new, "as a convolution of blocks of pixels")
 
 

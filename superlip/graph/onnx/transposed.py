@@ -24,11 +24,14 @@ class BlockConvolution:
     pads : (top, left, bottom, right)
     block : int
         1: there is nothing to move.
+    size : (rows, cols)
+        Of the result: the last blocks may reach beyond it.
     """
 
     weights: NDArray
     pads: tuple[int, int, int, int]
     block: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,23 @@ class _Axis:
     first: int
     size: int
     pads: tuple[int, int]
+    result: int
 
     @classmethod
-    def of(cls, kernel: int, stride: int, begin: int, end: int, extra: int, size: int) -> "_Axis | None":
-        result = stride * (size - 1) + kernel + extra - begin - end
-        if result < stride or result % stride:
+    def of(cls, kernel: int, dilation: int, stride: int, begin: int, end: int, extra: int, size: int) -> "_Axis | None":
+        result = stride * (size - 1) + dilation * (kernel - 1) + 1 + extra - begin - end
+        if result < stride:
             return None
         taps = tuple(
-            (phase, (phase + begin) // stride - number, index)
+            (phase, (phase + begin - dilation * index) // stride, index)
             for phase in range(stride)
-            for number, index in enumerate(range((phase + begin) % stride, kernel, stride))
+            for index in range(kernel)
+            if (phase + begin - dilation * index) % stride == 0
         )
-        first = min(0, *(pixel for _, pixel, _ in taps))
-        last = max(0, *(pixel for _, pixel, _ in taps))
-        pads = -first, result // stride - size + last
-        return cls(taps, first, last - first + 1, pads) if pads[1] >= 0 else None
+        first = min([0, *(pixel for _, pixel, _ in taps)])
+        last = max([0, *(pixel for _, pixel, _ in taps)])
+        pads = -first, -(-result // stride) - size + last
+        return cls(taps, first, last - first + 1, pads, result) if pads[1] >= 0 else None
 
 
 def block_convolution(weights: NDArray, attributes: dict[str, Any], size: tuple[int, int]) -> BlockConvolution | None:
@@ -69,9 +74,9 @@ def block_convolution(weights: NDArray, attributes: dict[str, Any], size: tuple[
 
     Returns
     -------
-    BlockConvolution, or None where it is dilated, its strides differ, or its result is no whole number of blocks
+    BlockConvolution, or None where its strides differ, or its attributes say its padding in another way
     """
-    if weights.ndim != 4 or any(d != 1 for d in attributes.get("dilations", ())) or "output_shape" in attributes:
+    if weights.ndim != 4 or "output_shape" in attributes:
         return None
     if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         return None
@@ -79,8 +84,10 @@ def block_convolution(weights: NDArray, attributes: dict[str, Any], size: tuple[
     pads, extra = attributes.get("pads", (0, 0, 0, 0)), attributes.get("output_padding", (0, 0))
     if strides[0] != strides[1]:
         return None
-    block = strides[0]
-    axes = [_Axis.of(weights.shape[2 + i], block, pads[i], pads[2 + i], extra[i], size[i]) for i in range(2)]
+    block, dilations = strides[0], attributes.get("dilations", (1, 1))
+    axes = [
+        _Axis.of(weights.shape[2 + i], dilations[i], block, pads[i], pads[2 + i], extra[i], size[i]) for i in range(2)
+    ]
     rows, cols = axes
     if rows is None or cols is None:
         return None
@@ -95,5 +102,5 @@ def block_convolution(weights: NDArray, attributes: dict[str, Any], size: tuple[
             ].transpose(0, 2, 1)
     return BlockConvolution(
         found.reshape(groups * m * block * block, n, rows.size, cols.size),
-        (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]), block,
+        (rows.pads[0], cols.pads[0], rows.pads[1], cols.pads[1]), block, (rows.result, cols.result),
     )  # fmt: skip

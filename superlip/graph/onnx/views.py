@@ -20,7 +20,18 @@ from superlip.graph.session import open_session
 
 from .onnxtools import attributes, small_model
 
-__all__ = ["LAYOUT_OPS", "Copy", "View", "copies", "image_shape", "joined", "layout_nodes", "move", "progressions"]
+__all__ = [
+    "LAYOUT_OPS",
+    "Copy",
+    "View",
+    "copies",
+    "image_shape",
+    "joined",
+    "last_move",
+    "layout_nodes",
+    "move",
+    "progressions",
+]
 
 LAYOUT_OPS = frozenset(
     [
@@ -178,6 +189,23 @@ def is_movable(view: View, source: ir.Shape) -> bool:
     except ModelError:
         return False
     return True
+
+
+def last_move(view: View) -> View | None:
+    """What the last node did to the view before it, as a view of that one's elements; None where that is not all.
+
+    Two movements that the quantized graph has one by one may have no expression together.
+    """
+    before = view.before
+    if before is None or before.before is None:
+        return None
+    numbers, wanted = before.numbers().reshape(-1), view.numbers()
+    order = np.argsort(numbers, kind="stable")
+    places = np.searchsorted(numbers[order], wanted).clip(0, len(numbers) - 1)
+    index = order[places]
+    if (wanted < 0).any() or (numbers[index] != wanted).any():
+        return None
+    return View(before.value, view.shape, index, None, view.moves[-1:])
 
 
 def first_impossible(view: View, source: ir.Shape) -> str | None:

@@ -19,7 +19,7 @@ from .tables import float_table
 from .weights import channel_scale, fold_zero_point, usable_scale
 
 __all__ = [
-    "add", "average_pool", "average_scale", "channel_affine", "channel_max", "channel_mean", "concat",
+    "add", "average_pool", "average_scale", "blocks_apart", "channel_affine", "channel_max", "channel_mean", "concat",
     "concat_axis", "conv", "dense", "extreme", "global_average_pool", "global_max_pool", "joined_view", "max_pool",
     "mul", "repeated",
 ]  # fmt: skip
@@ -93,6 +93,27 @@ def repeated(
         order = np.arange(channels).reshape(groups, 1, -1).repeat(len(parts), axis=1).reshape(-1)
         whole = importer.emit(ir.Shuffle, names, (value,), f"{tensor}/repeated", image, shape, params, order=order)
     return whole, weights
+
+
+def blocks_apart(
+    importer: Importer, names: Sequence[str], view: View, block: int, params: Params, tensor: str, result: Sequence[int]
+) -> View:
+    """Append what makes blocks of pixels of the channels of a view (DepthToSpace, CRD), and cuts them to ``result``."""
+    if block == 1:
+        return view
+    _, rows, cols = importer.values[view.value].shape
+    image = (result[1], rows * block, cols * block)
+    is_whole = image == tuple(result[1:])
+    whole = importer.emit(
+        ir.DepthToSpace, names, (view.value,), tensor if is_whole else f"{tensor}/whole", image, (1, *image), params,
+        block=block, mode="CRD",
+    )  # fmt: skip
+    if is_whole:
+        return whole
+    cut = np.arange(result[2]), np.arange(result[3])
+    return importer.emit(
+        ir.Resize, names, (whole.value,), tensor, image_shape(result), result, params, rows=cut[0], cols=cut[1]
+    )
 
 
 def channel_affine(

@@ -8,6 +8,7 @@ from onnx import NodeProto
 
 from superlip.graph.onnx.functions import BOOLEAN, ELEMENTWISE
 from superlip.graph.onnx.onnxtools import attributes
+from superlip.graph.onnx.transposed import block_convolution
 from superlip.graph.onnx.views import View
 
 from . import emit
@@ -15,7 +16,7 @@ from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
 from .geometry import concat_shape, geometry, reduced_shape
 from .importer import Importer
 from .states import Params, Pending, Unsupported
-from .weights import Quantized, biased, dense_weights, quantized_weights, signed_parts
+from .weights import Quantized, biased, dense_weights, quantized_weights, real_constant, signed_parts
 
 __all__ = ["FLOAT_OPS"]
 
@@ -49,6 +50,48 @@ def _conv(importer: Importer, node: NodeProto) -> Pending | None:
         return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high))
 
     return Pending(finish, (1, len(integers), *size), (node.name,))
+
+
+def _conv_transpose(importer: Importer, node: NodeProto) -> Pending | None:
+    """As a convolution of blocks of pixels, and DepthToSpace."""
+    operands = _weighted(importer, node)
+    if operands is None:
+        return None
+    view, (integers, scale, zero, axis) = operands
+    given = attributes(node)
+    if len(view.shape) != 4:
+        raise Unsupported(f"ConvTranspose of a tensor of rank {len(view.shape)}: only of images")
+    size = view.shape[2], view.shape[3]
+    groups = int(given.get("group", 1))
+    is_by_output = scale.size == 1 or (groups == 1 and axis % integers.ndim == 1)
+    if not is_by_output or (zero is not None and zero.size > 1 and (zero != zero.reshape(-1)[0]).any()):
+        raise Unsupported("ConvTranspose weights quantized along another axis than the output channels")
+    zero = None if zero is None else zero.reshape(-1)[:1]
+    whole = [block_convolution(part, given, size) for part in signed_parts(integers, zero, importer.element)]
+    parts = [part for part in whole if part is not None]
+    if not parts:
+        raise Unsupported("ConvTranspose whose strides differ, or whose padding is said in another way than by pads")
+    block, count = parts[0].block, parts[0].block ** 2
+    channels = len(parts[0].weights) // count
+    result = (1, channels, *parts[0].size)
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        source = importer.values[view.value]
+        operand, weights = emit.repeated(importer, names, view, [part.weights for part in parts], groups, tensor)
+        bias = _bias_name(node)
+        if bias:  # a number for each pixel of a block
+            real = real_constant(importer, bias)
+            if real is None:
+                raise Unsupported(f"bias {bias!r} must be a constant")
+            bias = f"{node.name}/bias of blocks"
+            importer.consts[bias] = np.repeat(real.reshape(-1), count)
+        wide = np.repeat(scale, count) if scale.size > 1 else scale
+        q, wide, sums = biased(importer, bias, source, weights, wide)
+        blocks = {"pads": list(parts[0].pads), "group": groups}
+        made = emit.conv(importer, names, operand, q, wide, sums, blocks, params, f"{tensor}/blocks", (low, high))
+        return emit.blocks_apart(importer, names, made, block, params, tensor, result)
+
+    return Pending(finish, result, (node.name,))
 
 
 def _gemm(importer: Importer, node: NodeProto) -> Pending | None:
@@ -191,6 +234,7 @@ def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:
 
 FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | Pending | None]] = {
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "MatMul": _gemm,
     "MaxPool": _max_pool,

@@ -14,7 +14,7 @@ from superlip.graph import ir
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
-from superlip.graph.onnx.views import View, first_impossible, layout_nodes
+from superlip.graph.onnx.views import View, first_impossible, last_move, layout_nodes
 
 from .states import Hosted, ModelInput, Params, Pending, Unsupported
 from .tables import float_table
@@ -136,7 +136,10 @@ class Importer:
         try:
             steps = layout_nodes(view, source.shape)
         except ModelError as error:
-            raise Unsupported(str(error), first_impossible(view, source.shape)) from None
+            last = last_move(view)
+            if last is None or view.before is None:
+                raise Unsupported(str(error), first_impossible(view, source.shape)) from None
+            return self.materialize(replace(last, value=self.materialize(view.before)))
         for kind, arguments, shape in steps:
             output = self.unique(f"{view.value}/{kind.__name__.lower()}")
             name = self.unique_node(view.moves[-1] if view.moves else output)
