@@ -20,6 +20,7 @@ from superlip.graph import ir
 from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph.onnx.input_shape import InputShape
+from superlip.graph.onnx.options import QuantizeOptions
 from superlip.plan.lower import lower
 from superlip.plan.moved_by_host import moved_by_host
 from superlip.plan.planner import PlanError, make_plan
@@ -42,6 +43,7 @@ def load(
     calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
     accept_accuracy: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> ir.Graph:
@@ -57,6 +59,8 @@ def load(
         Seed of made-up weights, for graphs that ship without them.
     input_shape : dict of str to tuple, or tuple, optional
         Sizes of inputs that the model leaves open, with the batch: by name, or of its only input.
+    quantize : str, optional
+        How a float model is quantized, as ``--quantize`` has it: ``percentile=99.9,correct-bias,no-equalize``.
     accept_accuracy : bool
         Take a network whose outputs are far from those of the model as given.
     progress : callable of float, optional
@@ -77,7 +81,9 @@ def load(
     """
     if random_weights is None and is_path(model):
         calibrate = calibration_file(model, calibrate)
-    graph = load_graph(model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
+    graph = load_graph(
+        model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
+    )
     graph.agreement = judge_calibration(graph, progress)
     if graph.agreement is not None and not accept_accuracy:
         graph.agreement.require()
@@ -91,6 +97,7 @@ def predict(
     calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of a network for some images: of the golden, which the boards' RTL equals bit by bit, and fast.
 
@@ -99,7 +106,7 @@ def predict(
     model : path or ir.Graph
     images : array, or path of a .npz or .npy, shape (N, ...); of several inputs a .npz, or a dict of arrays by name
         As the model takes them (``superlip.graph.images``).
-    calibrate, random_weights, input_shape
+    calibrate, random_weights, input_shape, quantize
         As for ``load``.
 
     Returns
@@ -115,7 +122,9 @@ def predict(
     if isinstance(model, ir.Graph):
         graph = model
     else:
-        graph = load(model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
+        graph = load(
+            model, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
+        )
     return golden.predict_graph(graph, read_images(images, input_of(graph)))
 
 
@@ -153,6 +162,7 @@ def run(
     calibrate: str | Path | ArrayLike | None = None,
     random_weights: int | None = None,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
     accept_accuracy: bool = False,
     pure_rtl: bool = False,
     checkpoints: str | Path | None = None,
@@ -178,7 +188,7 @@ def run(
         random image.
     limit : int
         The first so many of them.
-    calibrate, random_weights, input_shape, accept_accuracy
+    calibrate, random_weights, input_shape, quantize, accept_accuracy
         As for ``load``; the images that are run are held against the model as given, too.
     pure_rtl : bool
         Simulate the RTL alone, without the C++ stand-ins of the node's data paths: the same bits in the same cycles,
@@ -219,7 +229,7 @@ def run(
             chosen = (images if data is None else data, labels, limit)
             loading = {
                 "calibrate": calibrate, "random_weights": random_weights, "input_shape": input_shape,
-                "accept_accuracy": accept_accuracy,
+                "quantize": quantize, "accept_accuracy": accept_accuracy,
             }  # fmt: skip
             report = _run(model, boards, node, chosen, loading, pure_rtl, saved, say)
         except Exception:

@@ -131,6 +131,12 @@ def _parser():
             metavar="NAME=N,C,H,W",
             help="sizes of an input that the model leaves open, with the batch; once for each such input",
         )
+        command.add_argument(
+            "--quantize",
+            metavar="WORDS",
+            help="how to quantize a float model: minmax (default), percentile=NUMBER, entropy, mse or auto; "
+            "no-equalize; correct-bias; with commas between them",
+        )
         if boards:
             command.add_argument(
                 "--accept-accuracy",
@@ -234,10 +240,12 @@ def _input_shape(text):
 
 def _loading(arguments):
     """How the command line says that the model is to be read, as ``load`` takes it."""
+    from superlip.graph.onnx.options import QuantizeOptions  # noqa: PLC0415
+
     shapes = arguments.input_shape or []
     if len(dict(shapes)) != len(shapes):
         raise UsageError("--input-shape names an input twice")
-    return {"input_shape": dict(shapes) or None}
+    return {"input_shape": dict(shapes) or None, "quantize": QuantizeOptions.of(arguments.quantize)}
 
 
 def _whole(text, *, least):

@@ -56,6 +56,8 @@ def parsers(parser=None, name="superlip"):
         ("plan m.onnx --boards 0", "not '0'"),
         ("run m.onnx --images 0", "--images: must be a whole number of at least 1, not '0'"),
         ("check m.onnx --random-weights -1", "--random-weights: must be a whole number of at least 0, not '-1'"),
+        ("check m.onnx --quantize middling", "'middling' is no way to quantize: there are minmax, percentile"),
+        ("plan m.onnx --quantize percentile=7", "percentile must be above 50 and at most 100, not 7"),
         ("run m.onnx --board 2", "unrecognized arguments: --board 2"),
         ("check m.onnx --random 2", "unrecognized arguments: --random 2"),
         ("build m.onnx", "required: -o/--output"),

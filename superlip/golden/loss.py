@@ -88,6 +88,9 @@ def find_loss(
     for name, tensor in names.items():
         array = theirs[tensor]
         if array.dtype == np.float32 and array.size == results[name].size:
+            scale = graph.channel_scales.get(tensor)
+            if scale is not None:
+                array = array / scale.reshape(1, -1, *(1 for _ in array.shape[2:]))
             exact[name] = array.reshape(results[name].shape)
     quality = {name: decibels(array, array - dequantize(graph, name, results[name])) for name, array in exact.items()}
     behind = _makers_of(graph, next(n for n, t in zip(graph.outputs, graph.onnx_outputs, strict=True) if t == output))

@@ -350,6 +350,8 @@ class Graph:
     """The model as the user gave it: what the outputs are held against."""
     calibration: np.ndarray | None = None
     """Images that a float model was quantized with, as it takes them."""
+    channel_scales: dict[str, np.ndarray] = field(default_factory=dict)
+    """By how much each channel of a tensor of the model's own is divided here, where it is: shape (C,)."""
     has_random_weights: bool = False
     agreement: Any = None
     """``superlip.golden.Agreement`` on calibration images, where somebody has judged it."""

@@ -9,7 +9,7 @@ from superlip.golden import agree
 from superlip.graph.ir import Add, Conv, Host
 from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.load import upgrade
-from superlip.graph.onnx.quantize import _quantize_weights
+from superlip.graph.onnx.quantize import quantize_weights
 from superlip.graph.onnx.rewrite import prepare
 from superlip.graph.onnx.units import ANY, find_units
 
@@ -88,14 +88,14 @@ def test_two_clips_are_one(first, second, both):
 def test_a_channel_without_weights_is_its_bias():
     weights = np.ones((2, 3, 1, 1), np.float32)
     weights[0] = 0
-    q, scale, bias = _quantize_weights(weights, np.float32([5, -7]), np.float32(0.1))
+    q, scale, bias = quantize_weights(weights, np.float32([5, -7]), np.float32(0.1))
     assert not q[0].any()
     assert np.allclose(bias * 0.1 * scale, [5, -7], rtol=1e-4)
 
 
 def test_a_bias_that_int32_does_not_hold_widens_the_scale():
     weights = np.full((1, 3, 1, 1), 1e-6, np.float32)
-    _, scale, bias = _quantize_weights(weights, np.float32([1e3]), np.float32(1e-4))
+    _, scale, bias = quantize_weights(weights, np.float32([1e3]), np.float32(1e-4))
     assert np.isclose(bias[0] * 1e-4 * scale[0], 1e3)
 
 

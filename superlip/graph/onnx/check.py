@@ -11,6 +11,7 @@ from superlip.graph.ir import Graph
 
 from .input_shape import InputShape
 from .load import Loader
+from .options import QuantizeOptions
 
 __all__ = ["check", "examine", "NodeVerdict"]
 
@@ -32,6 +33,7 @@ def check(
     calibrate: Any = None,
     random_weights: int | None = 0,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
 ) -> list[NodeVerdict]:
     """Say for every node of a model where it runs, or why it cannot.
 
@@ -48,7 +50,9 @@ def check(
     ModelError
         If the model as a whole is unusable (no ONNX file, no image input, unknown sizes).
     """
-    return examine(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)[0]
+    return examine(
+        path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
+    )[0]
 
 
 def examine(
@@ -57,9 +61,12 @@ def examine(
     calibrate: Any = None,
     random_weights: int | None = 0,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
 ) -> tuple[list[NodeVerdict], Graph | None]:
     """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
-    loader = Loader(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape)
+    loader = Loader(
+        path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
+    )
     try:
         graph = loader.try_import()
     except ModelError as error:

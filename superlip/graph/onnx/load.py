@@ -14,7 +14,10 @@ from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
 from superlip.graph.ir import Graph
 
-from .calibrate import observe_ranges
+from .calibrate import chosen_ranges, observe_ranges
+from .choose import choose_calibration
+from .correct import bias_shifts
+from .equalize import equalize
 from .front import cut_front
 from .half import widen
 from .importer import import_model
@@ -22,7 +25,8 @@ from .importer.importer import Importer
 from .input_shape import InputShape, set_input_shapes
 from .normalize import in_front, normalize
 from .onnxtools import fixed_shape, name_nodes
-from .quantize import quantize
+from .options import QuantizeOptions
+from .quantize import quantize as quantize_model
 from .randomize import random_images, randomizer
 from .rewrite import Prepared, prepare
 from .validate import check_tensors, validate, why_it_does_not_run
@@ -39,6 +43,7 @@ def load(
     calibrate: Any = None,
     random_weights: int | None = None,
     input_shape: InputShape | None = None,
+    quantize: str | QuantizeOptions | None = None,
 ) -> Graph:
     """Read an ONNX model and quantize it if it is not quantized yet.
 
@@ -52,6 +57,8 @@ def load(
         Seed: placeholder weights (all equal) are replaced by random ones, and calibration images are made up.
     input_shape : dict of str to shape, or shape, optional
         Sizes of inputs that the model leaves open, with the batch (``input_shape.py``).
+    quantize : str or QuantizeOptions, optional
+        How a float model is quantized, in words: ``percentile=99.9,correct-bias,no-equalize`` (``options.py``).
 
     Returns
     -------
@@ -62,7 +69,9 @@ def load(
     ModelError
         If the file is no model, or the model cannot be run on the accelerator; the text says what and why.
     """
-    return Loader(path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape).graph()
+    return Loader(
+        path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
+    ).graph()
 
 
 class Loader:
@@ -75,7 +84,10 @@ class Loader:
         calibrate: Any = None,
         random_weights: int | None = None,
         input_shape: InputShape | None = None,
+        quantize: str | QuantizeOptions | None = None,
     ) -> None:
+        self.options = QuantizeOptions.of(quantize)
+        self.scaled: dict[str, NDArray] = {}
         self.calibrate = calibrate
         self.random_weights = random_weights
         if isinstance(path, onnx.ModelProto):
@@ -150,16 +162,16 @@ class Loader:
             raise ModelError(f"{self.name} can't be run by ONNX Runtime either: {refused}") from error
 
     def _import(self):
-        model, prepared, ranges = self.model, None, {}
+        model, prepared, ranges, shifts = self.model, None, {}, {}
         if not is_quantized(model):
             model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
             prepared, images = self._prepare(model)
             self.prepared, self.images = prepared, images
-            ranges = observe_ranges(prepared.model, images if self.front is None else self.front(images))
+            ranges, shifts = self._observe(prepared, images if self.front is None else self.front(images))
         hosted = {}
         while True:
             if prepared is not None:
-                model = quantize(prepared, ranges, hosted)
+                model = quantize_model(prepared, ranges, hosted, shifts)
             graph, self.importer = import_model(model, self.name, self.refused, hosted)
             more = _for_host(self.importer, prepared, self.refused, hosted)
             if not more:
@@ -171,6 +183,19 @@ class Loader:
             self._remember(graph)
         return graph
 
+    def _observe(self, prepared, images):
+        """(range of each tensor, what is added to biases), as the options have them; weights may change."""
+        options = self.options
+        if options.equalize:
+            self.scaled = equalize(prepared, images)
+        if options.calibration == "auto":
+            options = choose_calibration(prepared, images, options)
+            self.notes.append(f"calibration by {options.calibration}: the best on every fourth calibration image")
+        ranges = observe_ranges(prepared.model, images)
+        if options.calibration != "minmax":
+            ranges = chosen_ranges(prepared.model, images, ranges, options)
+        return ranges, bias_shifts(prepared, ranges, images) if options.correct_bias else {}
+
     def _remember(self, graph):
         """Keep with the graph what it is held against."""
         graph.front = self.front
@@ -179,6 +204,7 @@ class Loader:
         graph.given = Given(self.reference, input_of(graph).name, input_of(graph).parts)
         graph.has_random_weights = self.has_random_weights
         graph.calibration = self.images
+        graph.channel_scales = self.scaled
         if self.prepared is None and self.calibrate is not None:
             graph.calibration = read_images(self.calibrate, input_of(graph), what="calibration images")
             graph.notes.append("the model is quantized already: calibration images are only used to check it")

@@ -7,7 +7,7 @@ activation is left out only where the integers saturate exactly where it does.
 """
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
 from .reach import reach_of
 from .rewrite import Prepared
-from .scales import LARGEST, choose_params
-from .units import find_units
+from .scales import LARGEST, Params, choose_params
+from .units import Unit, find_units
 from .views import LAYOUT_OPS
 
-__all__ = ["quantize"]
+__all__ = ["activation_params", "quantize", "quantize_weights"]
 
 MICROSOFT = "com.microsoft"
 _INTEGER_MOVERS = frozenset(
@@ -39,7 +39,26 @@ _CHEAP_TAILS = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid"])
 _ELEMENT = INT8
 
 
-def quantize(prepared: Prepared, ranges: dict[str, tuple[float, float]], hosted: Collection[str] = ()) -> ModelProto:
+def activation_params(
+    prepared: Prepared, ranges: Mapping[str, tuple[float, float]], hosted: Collection[str] = ()
+) -> tuple[list[Unit], dict[str, Params], set[str]]:
+    """How a prepared model's nodes and tensors are quantized.
+
+    Returns
+    -------
+    (list of Unit, dict of str to Params: of tensors, set of str: those that saturate where others clip them)
+    """
+    units = find_units(prepared, hosted)
+    inputs = [info.name for info in prepared.model.graph.input]
+    return units, *choose_params(units, ranges, inputs, prepared.outputs, functools.partial(reach_of, prepared))
+
+
+def quantize(
+    prepared: Prepared,
+    ranges: Mapping[str, tuple[float, float]],
+    hosted: Collection[str] = (),
+    shifts: Mapping[str, NDArray] | None = None,
+) -> ModelProto:
     """Quantize a prepared float model.
 
     Parameters
@@ -50,6 +69,8 @@ def quantize(prepared: Prepared, ranges: dict[str, tuple[float, float]], hosted:
         Of its tensors on calibration images: ``calibrate.observe_ranges``.
     hosted : names
         Of nodes that the host is to run, in floating point.
+    shifts : dict of str to ndarray, optional
+        What is added to the biases of Conv and Gemm on the accelerator, by the node's name.
 
     Returns
     -------
@@ -57,7 +78,7 @@ def quantize(prepared: Prepared, ranges: dict[str, tuple[float, float]], hosted:
     is an integer; the integers of an output of the model have the name that ``ir.integers_of`` gives them.
 
     """
-    return _Writer(prepared, ranges, hosted).model()
+    return _Writer(prepared, ranges, hosted, shifts or {}).model()
 
 
 def _wanted(units):
@@ -81,18 +102,16 @@ def _for_host(units):
 class _Writer:
     """Writes the quantized model: a tensor is there as integers, as floats, or as both."""
 
-    def __init__(self, prepared, ranges, hosted):
+    def __init__(self, prepared, ranges, hosted, shifts):
         self.prepared = prepared
         prepared.taken_in = {}
         prepared.between = set()
         self.consts, self.outputs = prepared.consts, prepared.outputs
         self.inputs = [info.name for info in prepared.model.graph.input]
-        self.units = find_units(prepared, hosted)
+        self.shifts = shifts
+        self.units, self.params, self.saturated = activation_params(prepared, ranges, hosted)
         self.wanted = _wanted(self.units)
         self.for_host = _for_host(self.units)
-        self.params, self.saturated = choose_params(
-            self.units, ranges, self.inputs, self.outputs, functools.partial(reach_of, prepared)
-        )
         self.makers = {o: n.name for n in prepared.nodes for o in n.output}
         self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
@@ -274,8 +293,10 @@ class _Writer:
         weights = self.consts[node.input[1]]
         rows = weights.T if node.op_type == "MatMul" else weights
         bias = self.consts[node.input[2]].reshape(-1) if len(node.input) > 2 and node.input[2] else None
+        if node.name in self.shifts:
+            bias = self.shifts[node.name] + (0 if bias is None else bias)
         source = self.params[node.input[0]].scale
-        q, scale, q_bias = _quantize_weights(rows, bias, source)
+        q, scale, q_bias = quantize_weights(rows, bias, source)
         operands = [
             *self._quantized(node.input[0]),
             self._constant(f"{node.name}/weights_{_ELEMENT}", q.T if node.op_type == "MatMul" else q),
@@ -293,7 +314,7 @@ class _Writer:
         )
 
 
-def _quantize_weights(
+def quantize_weights(
     weights: NDArray, bias: NDArray | None, source: np.float32
 ) -> tuple[NDArray, NDArray[np.float32], NDArray[np.int32] | None]:
     """Weights as signed integers with a scale for each output, and the bias at the scale of the products.
