@@ -127,11 +127,12 @@ def random_inputs(r, mood):
     for _ in range(UNITS):
         one = {name: int(r.random() < mood["busy"]) for name in ("busy", "stalled", "waiting")}
         status.append(one | {"lacking": r.choice([0, 1 << r.randrange(8), r.getrandbits(8)]), "tag": r.getrandbits(16)})
-    if "hang" in mood:  # one unit waits, for one source, that is not at work
+    if "hang" in mood:  # one unit waits for one source, which does nothing; others are at work, or wait for that unit
         unit, source = mood["hang"]
         for number, one in enumerate(status):
-            one |= {"waiting": int(number == unit), "busy": int(number not in (unit, source) and one["busy"])}
-        status[unit]["lacking"] = 1 << source
+            one |= {"waiting": one["waiting"] & (number != source), "busy": one["busy"] & (number != source)}
+            one["lacking"] = 1 << unit
+        status[unit] |= {"waiting": 1, "busy": 0, "lacking": 1 << source}
     errors = [
         r.getrandbits(36) << 1 | (part == mood.get("only", part) and r.random() < mood["error"])
         for part in range(PARTS)
@@ -200,7 +201,7 @@ async def equals_model(dut):
 
 @cocotb.test()
 async def hangs(dut):
-    """Each unit waits for each source, alone, while others are at work: the watchdog's error says so."""
+    """Each unit waits for each source while others are at work, or wait for it: the watchdog's error says so."""
     r, model, seen = rng(), Model(), set()
     mood = {"busy": 0.5, "error": 0, "progress": 0, "reset": 0, "watchdog": 3, "idle": 0}
     drive(dut, random_inputs(r, mood) | {"start": 0})
