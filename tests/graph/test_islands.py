@@ -122,3 +122,19 @@ def test_a_network_that_would_be_all_on_the_host_is_refused_with_the_reason():
     x = net.op("MatMul", "x", net.const(net.rng.normal(size=(8, 5))))
     with pytest.raises(graph.ModelError, match=r"MatMul 'n0': .*only one vector.*with it on the host no convolution"):
         graph.load(net.model(x), random_weights=0)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_convolution_that_is_not_worth_a_stop(channels):
+    """As detection heads have it: a mean of few numbers in the middle of what the host does anyway."""
+    net = FloatNet(SHAPE)
+    x = net.op("Reshape", net.op("Relu", net.conv("x", 16, 3)), net.const([1, 4, 4, 64], np.int64))
+    x = net.op("Softmax", net.op("Transpose", x, perm=[0, 2, 1, 3]), axis=1)
+    x = net.op("Softmax", net.op("Reshape", net.conv(x, channels, 4, 1), net.const([1, -1, 64], np.int64)), axis=1)
+    g = graph.load(net.model(x), calibrate=net.images(4))
+    is_kept = channels > 1
+    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Host] * (1 + is_kept)
+    assert len(lower(g, 8).cuts) == is_kept
+    verdicts = {row.node: row for row in graph.check(net.model(x))}
+    last = [row for row in verdicts.values() if row.op == "Conv"][1]
+    assert last.verdict == ("accelerator" if is_kept else "host") and ("1,024 multiplications" in last.why) != is_kept

@@ -1,5 +1,6 @@
 """A model file to a quantized graph."""
 
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from onnx import ModelProto, TensorProto
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
-from superlip.graph.ir import Graph
+from superlip.graph.ir import Conv, Graph, Host
 
 from .calibrate import chosen_ranges, observe_ranges
 from .choose import choose_calibration
@@ -174,6 +175,8 @@ class Loader:
                 model = quantize_model(prepared, ranges, hosted, shifts)
             graph, self.importer = import_model(model, self.name, self.refused, hosted)
             more = _for_host(self.importer, prepared, self.refused, hosted)
+            if not more and graph is not None and prepared is not None:
+                more = _trifles(graph, prepared)
             if not more:
                 break
             hosted |= more
@@ -318,4 +321,21 @@ def _for_host(importer, prepared, refused, hosted):
     if prepared is not None and not found:  # with what stands around them there, nothing is rounded in between
         verdicts = {name: importer.verdicts.get(name, ("", "")) for name in prepared.between - hosted.keys()}
         found = {name: why for name, (verdict, why) in verdicts.items() if verdict == "host"}
+    return found
+
+
+def _trifles(graph, prepared):
+    """Convolutions between the host's nodes that compute no more numbers than would be moved for them: why, by name."""
+    makers = {node.output: node for node in graph.nodes}
+    takers = [(name, node) for node in graph.nodes for name in node.inputs]
+    own = {node.name for node in prepared.nodes}
+    found = {}
+    for node in graph.nodes:
+        if not isinstance(node, Conv) or not isinstance(makers.get(node.inputs[0]), Host):
+            continue
+        source, result = graph.values[node.inputs[0]].shape, graph.values[node.output].shape
+        moved, macs = prod(source) + prod(result), node.weights.size * prod(result[1:])
+        if macs <= moved and all(isinstance(taker, Host) for name, taker in takers if name == node.output):
+            why = f"between operations of the host, {macs:,} multiplications for {moved:,} numbers that would be moved"
+            found |= dict.fromkeys(own.intersection(node.onnx_names), why)
     return found
