@@ -4,24 +4,26 @@ import numpy as np
 import skimage.data
 from skimage.transform import resize
 
-__all__ = ["CALIBRATION", "HELD_OUT", "photographs"]
+__all__ = ["CALIBRATION", "HELD_OUT", "IMAGENET", "photographs"]
 
 CALIBRATION = ("astronaut", "coffee", "rocket", "stereo_motorcycle")
 HELD_OUT = ("chelsea", "retina")
 """Names of functions of ``skimage.data``: photographs to calibrate with, and others to run."""
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, from 0 to 1: what networks for photographs are trained with."""
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's red, green and blue, from 0 to 1: what most networks of photographs take."""
 
 
-def photographs(names, shape):
-    """Photographs for a network, normalised as ImageNet's are.
+def photographs(names, shape, mean=IMAGENET[0], deviation=IMAGENET[1]):
+    """Photographs for a network, normalised.
 
     Parameters
     ----------
     names : sequence of str
         See ``CALIBRATION``.
     shape : (3, H, W)
+    mean, deviation : float, or one for each of red, green and blue
+        Of pixels from 0 to 1; ``IMAGENET`` by default.
 
     Returns
     -------
@@ -34,7 +36,7 @@ def photographs(names, shape):
     """
     if len(shape) != 3 or shape[0] != 3:
         raise ValueError(f"photographs are of shape (3, H, W), not {tuple(shape)}")
-    return np.stack([_normalized(_photograph(name), *shape[1:]) for name in names])
+    return np.stack([_normalized(_photograph(name), *shape[1:], mean, deviation) for name in names])
 
 
 def _photograph(name):
@@ -45,9 +47,9 @@ def _photograph(name):
     return image.astype(np.float32) / 255
 
 
-def _normalized(image, height, width):
+def _normalized(image, height, width, mean, deviation):
     scale = min(image.shape[0] / height, image.shape[1] / width)
     rows, columns = round(scale * height), round(scale * width)
     top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
     middle = resize(image[top : top + rows, left : left + columns], (height, width, 3), anti_aliasing=True)
-    return ((middle - _MEAN) / _DEVIATION).astype(np.float32).transpose(2, 0, 1)
+    return ((middle - mean) / deviation).astype(np.float32).transpose(2, 0, 1)
