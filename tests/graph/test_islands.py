@@ -130,11 +130,13 @@ def test_a_convolution_that_is_not_worth_a_stop(channels):
     net = FloatNet(SHAPE)
     x = net.op("Reshape", net.op("Relu", net.conv("x", 16, 3)), net.const([1, 4, 4, 64], np.int64))
     x = net.op("Softmax", net.op("Transpose", x, perm=[0, 2, 1, 3]), axis=1)
-    x = net.op("Softmax", net.op("Reshape", net.conv(x, channels, 4, 1), net.const([1, -1, 64], np.int64)), axis=1)
+    x = net.op("Reshape", net.conv(x, channels, 4, 1), net.const([1, -1, 64], np.int64))
+    first, end, axis = (net.const([number], np.int64) for number in (0, 2, 1))
+    x = net.op("Softmax", net.op("Slice", x, first, end, axis), axis=2)
     g = graph.load(net.model(x), calibrate=net.images(4))
     is_kept = channels > 1
-    assert [type(n) for n in g.nodes] == [ir.Conv, ir.Host] * (1 + is_kept)
-    assert len(lower(g, 8).cuts) == is_kept
+    assert sum(isinstance(n, ir.Conv) for n in g.nodes) == 1 + is_kept
+    assert bool(lower(g, 8).cuts) == is_kept
     verdicts = {row.node: row for row in graph.check(net.model(x))}
     last = [row for row in verdicts.values() if row.op == "Conv"][1]
     assert last.verdict == ("accelerator" if is_kept else "host") and ("1,024 multiplications" in last.why) != is_kept

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
-from superlip.graph.ir import Conv, Graph, Host
+from superlip.graph.ir import Conv, Graph, Host, Reshape
 
 from .calibrate import chosen_ranges, observe_ranges
 from .choose import choose_calibration
@@ -326,16 +326,22 @@ def _for_host(importer, prepared, refused, hosted):
 
 def _trifles(graph, prepared):
     """Convolutions between the host's nodes that compute no more numbers than would be moved for them: why, by name."""
+    values = graph.values
+
+    def is_hosts(node):
+        is_moved = isinstance(node, Reshape) and values[node.inputs[0]].shape != values[node.output].shape
+        return isinstance(node, Host) or is_moved
+
     makers = {node.output: node for node in graph.nodes}
     takers = [(name, node) for node in graph.nodes for name in node.inputs]
     own = {node.name for node in prepared.nodes}
     found = {}
     for node in graph.nodes:
-        if not isinstance(node, Conv) or not isinstance(makers.get(node.inputs[0]), Host):
+        if not isinstance(node, Conv) or not is_hosts(makers.get(node.inputs[0])):
             continue
-        source, result = graph.values[node.inputs[0]].shape, graph.values[node.output].shape
+        source, result = values[node.inputs[0]].shape, values[node.output].shape
         moved, macs = prod(source) + prod(result), node.weights.size * prod(result[1:])
-        if macs <= moved and all(isinstance(taker, Host) for name, taker in takers if name == node.output):
+        if macs <= moved and all(is_hosts(taker) for name, taker in takers if name == node.output):
             why = f"between operations of the host, {macs:,} multiplications for {moved:,} numbers that would be moved"
             found |= dict.fromkeys(own.intersection(node.onnx_names), why)
     return found
