@@ -115,7 +115,8 @@ def storage_masks(
     writes, needed, written = np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape[1:], np.int32)
     for index in writers:
         op = network.ops[index]
-        written[op.output.first_group : op.output.end_group] += 1
+        whole = part_of(op, Split.ALL, 0, 1)
+        written[whole.group0 : whole.group1, rows_written(op, whole)] += 1
         for board in range(boards):
             part = part_of(op, splits[index], board, boards)
             writes[board, part.group0 : part.group1, rows_written(op, part)] += 1

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from nets import random_branches, random_graph
+from nets import Builder, random_branches, random_graph
 
+from superlip.graph import ir
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split, divide, exchange_of, part_of, possible_splits, sends
 
@@ -59,3 +60,15 @@ def test_one_board_does_all():
     assert all(possible_splits(op, 1) == [Split.ALL] for op in network.ops)
     exchange = exchange_of(network, [Split.ALL] * len(network.ops), 1)
     assert not any(crossing.any() for crossing in exchange.sends.values())
+
+
+def test_what_one_board_writes_in_pieces_it_has_produced():
+    """Edges that are repeated are operations of a row each: the host reads the others' rows, too."""
+    net = Builder(np.random.default_rng(0), (8, 20, 20))
+    x = net.conv("image", 8, (1, 1))
+    edges = dict.fromkeys(("rows", "cols"), np.array([0, *range(20), 19]))
+    wider = net._shuffled(ir.Resize, x, (8, 22, 22), **edges)
+    network = lower(net.graph(net.conv(wider, 3, (1, 1))), 8)
+    exchange = exchange_of(network, [Split.ALL] * len(network.ops), 1)
+    assert len(network.writers()[network.places[wider].storage.name]) > 1
+    assert all(mask.all() for mask in exchange.produced.values())
