@@ -5,7 +5,9 @@ import hashlib
 import random
 import sys
 import time
+import warnings
 
+from amaranth.hdl import UnusedElaboratable
 from rich.console import Console
 
 from superlip.tools.children import ended_children
@@ -42,6 +44,7 @@ def main(arguments=None):
     names = [component.testbench for component in COMPONENTS]
     if unknown := set(options.components) - set(names):
         parser.error(f"no component {min(unknown)!r}; there are: {', '.join(names)}")
+    warnings.simplefilter("ignore", UnusedElaboratable)  # of components that their netlists take the place of
     try:
         with ended_children(), Phases(Console(stderr=True)) as phases:
             return _some(options, phases) if options.some_by else _all(options, phases)

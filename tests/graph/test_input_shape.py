@@ -33,6 +33,16 @@ def test_open_sizes_are_those_that_are_given(given):
     assert np.abs(mine.reshape(theirs.shape) - theirs).max() < 0.05 * np.abs(theirs).max()
 
 
+def test_inputs_that_no_node_takes_need_no_name():
+    model = open_model(["batch", 6, "height", -1])
+    model.graph.input.append(helper.make_tensor_value_info("left/over:0", TensorProto.FLOAT, (1, 1, 1, 6)))
+    set_input_shapes(model, (1, 6, 10, 14))
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 6, 10, 14]
+    model.graph.node.add(op_type="Identity", input=["left/over:0"], output=["more"])
+    with pytest.raises(ModelError, match="the model has x, left/over:0"):
+        set_input_shapes(model, (1, 6, 10, 14))
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

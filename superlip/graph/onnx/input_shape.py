@@ -8,7 +8,7 @@ from superlip.graph.errors import ModelError
 __all__ = ["InputShape", "open_axes", "set_input_shapes", "shapes_text"]
 
 InputShape = Mapping[str, Sequence[int]] | Sequence[int]
-"""Shapes with the batch, by the inputs' names; or the one of a model's only input."""
+"""Shapes with the batch, by the inputs' names; or the one of the only input that a model's nodes take."""
 
 
 def set_input_shapes(model: Any, given: InputShape | None) -> None:
@@ -30,7 +30,7 @@ def set_input_shapes(model: Any, given: InputShape | None) -> None:
         return
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = {info.name: info for info in model.graph.input if info.name not in constants}
-    for name, shape in _by_name(inputs, given).items():
+    for name, shape in _by_name(inputs, given, model.graph).items():
         if name not in inputs:
             raise ModelError(f"input_shape: no input is named {name!r}; the model has {', '.join(map(repr, inputs))}")
         _set(inputs[name], tuple(shape))
@@ -40,12 +40,15 @@ def set_input_shapes(model: Any, given: InputShape | None) -> None:
     del model.graph.value_info[:]
 
 
-def _by_name(inputs: Mapping[str, Any], given: InputShape) -> Mapping[str, Sequence[int]]:
+def _by_name(inputs: Mapping[str, Any], given: InputShape, graph: Any) -> Mapping[str, Sequence[int]]:
     if isinstance(given, Mapping):
         return given
-    if len(inputs) != 1:
-        raise ModelError(f"input_shape: say of which input, as a dict by name; the model has {', '.join(inputs)}")
-    return {next(iter(inputs)): given}
+    # Exporters leave inputs of what they have computed themselves.
+    taken = {name for node in graph.node for name in node.input}
+    names = [name for name in inputs if name in taken] or list(inputs)
+    if len(names) != 1:
+        raise ModelError(f"input_shape: say of which input, as a dict by name; the model has {', '.join(names)}")
+    return {names[0]: given}
 
 
 def _set(info: Any, shape: tuple[int, ...]) -> None:
