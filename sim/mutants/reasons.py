@@ -24,6 +24,12 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "and a program begins with an instruction",
     ),
     (
+        "IsolateWrite",
+        r"fifo.py:153",
+        "the queue of lengths is never full while a burst may be taken: it has a place for each burst under way, and a "
+        "burst is one of them until it is answered, which is after its last beat",
+    ),
+    (
         "Issue",
         r"fifo.py:(153|184)",
         "a level that the queue never has, more than its depth: the proof of Issue (docs/proofs.md) holds it "
