@@ -1,10 +1,11 @@
 """Whether a mutant can be noticed at all: miters of the component with it and without."""
 
+import contextlib
 import re
 import tempfile
 from pathlib import Path
 
-from ..yosys import run_yosys
+from ..yosys import YosysError, run_yosys
 from .netlist import SELECT, SELECT_BITS, TOP
 
 __all__ = ["CYCLES", "equivalent", "unreached"]
@@ -50,7 +51,7 @@ def equivalent(rtlil, numbers, *, seconds=60):
         return _proved(folder, numbers, check, seconds)
 
 
-def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=60):
+def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=30):
     """Which mutants change nothing within some cycles of a reset, whatever the inputs are.
 
     A bounded miter: the component runs from a cycle of reset on, and in each cycle what the mutant would make of its
@@ -70,10 +71,11 @@ def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=60):
     Returns
     -------
     set of int
+        Without those that the solver has no time or no memory for, as where there are multipliers.
 
     Raises
     ------
-    YosysError, MissingToolError
+    MissingToolError
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -83,7 +85,11 @@ def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=60):
             "read_rtlil running.il", "hierarchy -check -top running", "flatten", "opt -fast",
             f"sat -seq {cycles + 1} -set-at 1 in_rst 1 -prove-skip 1 -timeout {seconds} -prove trigger 0 running",
         ]  # fmt: skip
-        return _proved(folder, numbers, check, seconds)
+        found: set[int] = set()
+        for number in numbers:
+            with contextlib.suppress(YosysError):
+                found |= _proved(folder, [number], check, seconds)
+        return found
 
 
 def _write_cut(rtlil, folder):
