@@ -62,6 +62,27 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "computed before, and nothing reads it",
     ),
     (
+        "MatrixUnit",
+        r"\[(2\d|3[0-2])\] feed.py:115",
+        "a bit of FEED's address that is only set behind 2**20 words; the first word outside ends the instruction",
+    ),
+    (
+        "MatrixUnit",
+        r"read__addr\[\d+\] matmul.py:183",
+        "what is mixed into the syndrome is bit 30 of an address outside. The first one is below 2**25: a row and a "
+        "column of the source have 12 bits each, and a plane 20",
+    ),
+    (
+        "MatrixUnit",
+        r"next_body\.\S+ pixel_walk.py:130",
+        "inverted in each cycle in which the register keeps its value, so twice before it is read, once",
+    ),
+    (
+        "MatrixUnit",
+        r"const1 \$procmux\$311\.S\[0\]",
+        "``refused`` is computed in each cycle, not only in one: always from what does not change until it is read",
+    ),
+    (
         "Requantize",
         r"A\[[0-6]\] requantize.py:173",
         "the hidden bit of a scale, wrong where the exponent is 0 or this bit alone, so 64 at most: the scale is below "

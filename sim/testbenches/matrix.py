@@ -353,6 +353,14 @@ async def one_row_sets(dut):
 
 
 @cocotb.test()
+async def largest_sums(dut):
+    """The lower of two sums in one multiplier reaches its sign bit, and is positive."""
+    testbench = await Testbench(dut).start()
+    testbench.act[:] = testbench.weights[:] = INT8.low
+    await run_random(testbench, [testbench.random_fields() for _ in range(3)])
+
+
+@cocotb.test()
 async def full_speed(dut):
     """As many pixels a pass as a set has words: a read in every cycle, within and between instructions."""
     testbench = await Testbench(dut).start()
