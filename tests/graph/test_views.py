@@ -9,7 +9,7 @@ from qdq_models import SHAPE, QdqNet, assert_equal
 
 from superlip import golden, graph
 from superlip.graph import ir
-from superlip.graph.onnx.views import Copy, copies, progressions
+from superlip.graph.onnx.views import Copy, _gather, copies, progressions
 from superlip.plan.lower import lower
 
 
@@ -146,6 +146,14 @@ def channels_last(net, x):
     x = net.both(net.op("Relu", net.op("Mul", x, net.const([[[[1.5, 0.5, -0.7, 1.0]]]]))))
     x = net.op("Conv", net.op("Transpose", x, perm=[0, 3, 1, 2]), net.weights(5, 4))
     return net.both(net.op("Transpose", net.both(x), perm=[0, 2, 3, 1]))
+
+
+def test_rows_of_another_channel_are_no_rows():
+    """As if the row before the first of a channel were one of its own."""
+    numbers = np.arange(24).reshape(2, 6, 2)
+    index = np.stack([numbers[1, 5], numbers[1, 0], numbers[0, 5]])[None]
+    with pytest.raises(graph.ModelError, match="no channel shuffle"):
+        _gather(index, numbers.shape)
 
 
 def test_channels_last():

@@ -269,7 +269,8 @@ def _gather(index: NDArray, source: ir.Shape) -> list[Step]:
     rest = index[0] - channels[0] * sh * sw
     rows, cols = rest[:, 0] // sw, rest[0] % sw
     expected = channels[:, None, None] * sh * sw + rows[:, None] * sw + cols
-    if not np.array_equal(expected, index):
+    inside = rows.min() >= 0 and rows.max() < sh  # others are rows of another channel
+    if not (inside and np.array_equal(expected, index)):
         # the same movement behind a change of shape, as in a channel shuffle of a reshaped tensor
         if (n, sh, sw) != (index.size // (h * w), h, w) and n * sh * sw % (h * w) == 0 and (h, w) != (sh, sw):
             reshaped = (n * sh * sw // (h * w), h, w)
