@@ -26,7 +26,7 @@ slow: $(VENV)/test.stamp
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
 
 mutants: $(VENV)/test.stamp
-	@$(BIN)/python -m superlip.sim.mutants --jobs 2 --table docs/mutants.md
+	@$(BIN)/python -m superlip.sim.mutants --jobs 2 --known docs/mutants.json --table docs/mutants.md
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .

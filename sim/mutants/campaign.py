@@ -38,12 +38,11 @@ class Result:
     ``verdict`` is ``fast`` (killed by the first run of its testbench), ``slow`` (by a further one), ``node`` (by the
     node's testbench), ``equivalent`` (nothing can tell it from the component, proved), ``bounded`` (nothing can within
     ``CYCLES`` cycles, proved) or ``alive``. Of a killed one ``killed_by`` names the test, and ``how`` the manner
-    (``Outcome``).
+    (``Outcome``). ``mutant`` is its text.
     """
 
     number: int
-    options: str
-    source: str
+    mutant: str
     verdict: str
     killed_by: str = ""
     how: str = ""
@@ -73,17 +72,23 @@ class Campaign:
         Which.
     folder : Path, optional
         Where results lie; by default in the cache.
+    known : dict, optional
+        Results of campaigns by their ``key``, as ``as_known`` makes them: those of this one need not be tried again.
     """
 
-    def __init__(self, component, *, count=None, seed=1, folder=None):
+    def __init__(self, component, *, count=None, seed=1, folder=None, known=None):
         self.component = component
         design = load_testbench(component.testbench).build(**component.parameters)
         rtlil = netlist_of(component.kind, design)
         self.netlist = plant(rtlil, count or component.count, seed, modules=component.modules)
         key = hashlib.sha256(self.netlist.verilog.encode()).hexdigest()[:12]
-        place = f"{component.kind.__name__}-{component.case}-{key}"
-        self.folder = (Path(folder) if folder else cache_folder("mutants")) / place
+        self.key = f"{component.kind.__name__}-{component.case}-{key}"
+        self.folder = (Path(folder) if folder else cache_folder("mutant-results")) / self.key
         self.folder.mkdir(parents=True, exist_ok=True)
+        there = self.results()
+        for values in (known or {}).get(self.key, ()):
+            if (result := Result(**values)).number not in there:
+                self._write(result)
 
     @property
     def name(self):
@@ -97,6 +102,10 @@ class Campaign:
         """Those that are known: dict of number to Result."""
         paths = self.folder.glob("mutant-*.json")
         return {result.number: result for result in (Result(**json.loads(path.read_text())) for path in paths)}
+
+    def as_known(self):
+        """The results that there are, in order, for a file: list of dict."""
+        return [dataclasses.asdict(result) for _, result in sorted(self.results().items())]
 
     def run(self, *, jobs=1, again=False, progress=None):
         """Try all mutants whose result is not known, and return all results, in order.
@@ -205,7 +214,9 @@ class Campaign:
 
     def _keep(self, mutant, verdict, outcome=None):
         by, how = (outcome.killed_by, outcome.how) if outcome else ("", "")
-        result = Result(mutant.number, mutant.options, mutant.source, verdict, by, how)
-        path = self.folder / f"mutant-{mutant.number}.json"
+        self._write(Result(mutant.number, str(mutant), verdict, by, how))
+
+    def _write(self, result):
+        path = self.folder / f"mutant-{result.number}.json"
         path.with_suffix(".new").write_text(json.dumps(dataclasses.asdict(result)))
         path.with_suffix(".new").rename(path)

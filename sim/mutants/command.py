@@ -2,10 +2,12 @@
 
 import argparse
 import hashlib
+import json
 import random
 import sys
 import time
 import warnings
+from pathlib import Path
 
 from amaranth.hdl import UnusedElaboratable
 from rich.console import Console
@@ -38,6 +40,8 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--again", action="store_true", help="try those again that fast tests did not kill")
     parser.add_argument("--folder", help="where results are kept (default: in the cache); remove it to try all again")
+    parser.add_argument("--known", metavar="FILE", help="take results from this file, and write all there are to it")
+    parser.add_argument("--no-run", action="store_true", help="try nothing: only write what is known")
     parser.add_argument("--table", help="write the table to this file")
     parser.add_argument("--some-by", metavar="TEXT", help=f"only {SOME} mutants, which the text (a commit) chooses")
     options = parser.parse_args(arguments)
@@ -58,19 +62,41 @@ def main(arguments=None):
 
 def _all(options, phases):
     chosen = [c for c in COMPONENTS if not options.components or c.testbench in options.components]
-    done, everything = [], sum(component.count for component in chosen)
-    before = 0
-    for component in chosen:
-        campaign = Campaign(component, folder=options.folder)
-        results = _run(campaign, options, phases, before, everything)
+    done, missing, everything = [], [], sum(component.count for component in chosen)
+    before, file = 0, Path(options.known) if options.known else None
+    known = json.loads(file.read_text()) if file and file.exists() else {}
+    for component in COMPONENTS:
+        if component not in chosen:
+            missing.append(component.name)
+            continue
+        campaign = Campaign(component, folder=options.folder, known=known)
+        if not options.no_run:
+            _run(campaign, options, phases, before, everything)
         before += component.count
-        done.append((campaign, results))
-        print(_line(campaign, results), flush=True)
+        results = campaign.results()
+        if len(results) == len(campaign.mutants):
+            done.append((campaign, [results[mutant.number] for mutant in campaign.mutants]))
+            print(_line(*done[-1]), flush=True)
+        else:
+            missing.append(f"{component.name} ({len(results)} of {len(campaign.mutants)} decided)")
+        if file:
+            before_it = f"{component.name}-{component.case}-"
+            known = {key: value for key, value in known.items() if not key.startswith(before_it)}
+            known |= {campaign.key: campaign.as_known()} if results else {}
+            _write_known(file, known)
     if options.table:
-        with open(options.table, "w") as file:
-            missing = [component.name for component in COMPONENTS if component not in chosen]
-            file.write(markdown(done, seeds=len(MORE_SEEDS), some=SOME, missing=missing))
+        Path(options.table).write_text(markdown(done, seeds=len(MORE_SEEDS), some=SOME, missing=missing))
     return 0
+
+
+def _write_known(path, known):
+    """A line for each mutant, whole or not at all."""
+    parts = (
+        f"{json.dumps(key)}: [\n" + ",\n".join(map(json.dumps, results)) + "\n]"
+        for key, results in sorted(known.items())
+    )
+    path.with_suffix(".new").write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    path.with_suffix(".new").replace(path)
 
 
 def _run(campaign, options, phases, before, everything):
@@ -94,7 +120,8 @@ def _some(options, phases):
         for result in _run(campaign, options, phases, place * count, SOME):
             killed += result.verdict in KILLED
             if result.verdict == "alive":
-                alive.append(f"{campaign.name}: {campaign.mutants[result.number - 1]} ({result.source})")
+                mutant = campaign.mutants[result.number - 1]
+                alive.append(f"{campaign.name}: {mutant} ({mutant.source})")
     for text in alive:
         print(f"alive: {text}")
     all_of_them = killed + len(alive)

@@ -10,8 +10,9 @@ _TEXT = """\
 # Mutants
 
 Tests are tested here: yosys plants faults in the components' netlists (a bit stuck or inverted, two bits mixed up), one
-at a time, and the components' testbenches are to notice. Made by `make mutants` (`superlip/sim/mutants`; results are
-kept, so it goes on where it was interrupted); CI tries {some} others, of two small components, at each commit.
+at a time, and the components' testbenches are to notice. Made by `make mutants` (`superlip/sim/mutants`), which keeps
+its results in [mutants.json](mutants.json), for as long as a component stays as it is; CI tries {some} others, of two
+small components, at each commit.
 
 **Fast tests kill {fast} % of the {different} mutants that are not equivalent, all together {all} %.**
 ({strict_fast} and {strict} % if those count as alive of which that is proved for the first {cycles} cycles only.)
@@ -53,7 +54,7 @@ def markdown(done, *, seeds, some, missing=()):
         for result in results:
             if result.verdict == "alive":
                 mutant = campaign.mutants[result.number - 1]
-                alive.append((component.name, str(mutant), result.source))
+                alive.append((component.name, str(mutant), mutant.source))
     rows.append(_row("**all**", "", everything))
     killed, bounded = _count(everything, *KILLED), _count(everything, "bounded")
     different = killed + _count(everything, "alive")
@@ -63,7 +64,7 @@ def markdown(done, *, seeds, some, missing=()):
         strict_fast=_percent(_count(everything, "fast"), different + bounded),
         strict=_percent(killed, different + bounded),
     )  # fmt: skip
-    note = f"\nNot tried with this RTL yet: {', '.join(missing)}.\n" if missing else ""
+    note = f"\nNot tried whole with this RTL yet: {', '.join(missing)}.\n" if missing else ""
     return text + "\n".join(rows) + "\n" + note + _survivors(alive)
 
 

@@ -1,5 +1,6 @@
 """Mutants: a testbench kills those that it looks at, the others live; what nothing can tell is proved equal."""
 
+import json
 import sys
 
 import pytest
@@ -149,6 +150,8 @@ def test_a_campaign(mine, tmp_path):
     first.unlink()
     assert Campaign(component_of(mine), folder=tmp_path).run() == results
     assert {p for p in files if p.stat().st_mtime_ns != before[p]} == {first}
+    elsewhere = Campaign(component_of(mine), folder=tmp_path / "other", known={campaign.key: campaign.as_known()})
+    assert elsewhere.run() == results
     page = markdown([(campaign, results)], seeds=4, some=40)
     assert f"| Inner | parts[only], no node | 40 | {counts['fast']} | 0 | 0 | {counts['equivalent']} |" in page
     assert page.count("not explained yet") == 1
@@ -176,6 +179,19 @@ def test_a_component_that_is_not_there(mine):
     netlist = plant(netlist_of(ReadMux, Node(NodeConfig())), 10, 1)
     with pytest.raises(NotThereError, match="Node has no ReadMux of these sizes"):
         verilog_with(netlist, ReadMux, Node(NodeConfig(tm=16, tn=16)), "top")
+
+
+def test_what_is_known_is_written_without_a_run(tmp_path, capsys):
+    known, table, folder = tmp_path / "known.json", tmp_path / "table.md", tmp_path / "results"
+    arguments = ["read_mux", "--no-run", "--folder", str(folder), "--known", str(known), "--table", str(table)]
+    assert command.main(arguments) == 0
+    assert "ReadMux (0 of 40 decided)" in table.read_text() and not json.loads(known.read_text())
+    (path,) = folder.glob("ReadMux-*")
+    result = {"number": 7, "mutant": "inv x[0]", "verdict": "fast", "killed_by": "reads", "how": "failed"}
+    known.write_text(json.dumps({path.name: [result]}))
+    assert command.main(arguments) == 0
+    assert "ReadMux (1 of 40 decided)" in table.read_text()
+    assert json.loads(known.read_text()) == {path.name: [result]}
 
 
 @pytest.mark.slow
