@@ -33,6 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 from amaranth.lib import wiring
 
@@ -358,9 +359,11 @@ def run_tests(
                 log_file=folder / "test.log",
             )  # fmt: skip
     try:
-        return get_results(results)
+        _, failed = get_results(results)
     except RuntimeError:
         return 0, 0
+    # Some versions of cocotb count those that were skipped, too.
+    return sum(test.find("skipped") is None for test in ElementTree.parse(results).iter("testcase")), failed
 
 
 @contextlib.contextmanager
