@@ -23,7 +23,15 @@ from superlip.sim.testbenches._axi import (
 from superlip.sim.testbenches._streams import Source, start, tick
 
 __all__ = [
-    "CASES", "DRAM_WORDS", "STRIPE", "CopyTestbench", "bad_responses", "fast_bodies", "misplace", "short_rows",
+    "CASES",
+    "DRAM_WORDS",
+    "STRIPE",
+    "CopyTestbench",
+    "bad_answers",
+    "fast_bodies",
+    "misplace",
+    "short_rows",
+    "slow_ports",
     "wide_copies",
 ]  # fmt: skip
 
@@ -238,7 +246,38 @@ def wide_copies(rng, config, opcode):
         yield body, None
 
 
-def bad_responses(rng, ports):
+async def slow_ports(testbench):
+    """Copies of short rows with each port slow in turn: as many bursts are under way as may be. Returns the copies."""
+    sent = []
+    for port in testbench.memory.ports.values():
+        port.latency = 25
+        await testbench.send(bodies := short_rows(4))
+        sent += bodies
+        await testbench.finish(len(sent))
+        assert port.most == min(testbench.config.axi_outstanding, 20)
+        port.latency = 1
+    return sent
+
+
+async def bad_answers(testbench_of, code):
+    """Each port's bad response, and the first of two ports', whatever it is, is the unit's error.
+
+    ``testbench_of``: makes a testbench with a salt. ``code``: of the error.
+    """
+    random, config = rng(), NodeConfig(**case())
+    for number, (answers, syndrome) in enumerate(_bad_responses(random, config.axi_ports)):
+        testbench = testbench_of(number)
+        await testbench.start(again=number > 0)
+        for port, answer in answers.items():
+            testbench.memory.broken[port * STRIPE + 45 * config.axi_bytes] = answer
+        body = {"count0": 9, "count1": 1, "count2": 1, "dram": 40}
+        testbench.tasks.append(cocotb.start_soon(testbench.send([body])))
+        error = await testbench.until(lambda: False)
+        assert error == (code, syndrome) and not testbench.done
+        testbench.end()
+
+
+def _bad_responses(rng, ports):
     """Ports with their response, for each of some copies, and the syndrome that these have."""
     chosen = [(port,) for port in range(ports)] + [tuple(rng.sample(range(ports), 2)) for _ in range(2 * (ports > 1))]
     for some in chosen:

@@ -10,7 +10,7 @@ from superlip.rtl.config import NodeConfig
 from superlip.rtl.control import OKAY, SLVERR, Control
 from superlip.rtl.registers import registers
 from superlip.sim.runner import rng
-from superlip.sim.testbenches._streams import settle, start, tick
+from superlip.sim.testbenches._streams import pauses, settle, start, tick
 
 CASES = {"node": {}}
 MAP = registers(NodeConfig())
@@ -44,9 +44,11 @@ async def begin(dut):
     return master
 
 
-def pauses(random):
-    while True:
-        yield random.random() < 0.5
+def pause(master, random):
+    """Every second cycle or so each channel pauses."""
+    for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
+                    master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
+        channel.set_pause_generator(pauses(random, 0.5))
 
 
 @cocotb.test()
@@ -56,9 +58,7 @@ async def every_offset(dut):
     master = await begin(dut)
     values = {r.name: random.getrandbits(r.width) for r in having("ro")}
     set_values(dut, values)
-    for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
-                    master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
-        channel.set_pause_generator(pauses(random))
+    pause(master, random)
     by_offset = {r.offset: r for r in MAP}
     written = {}
     for offset in random.sample(range(0, 4096, 4), 1024):
@@ -123,9 +123,7 @@ async def many_at_once(dut):
     master = await begin(dut)
     values = {r.name: random.getrandbits(r.width) for r in having("ro")}
     set_values(dut, values)
-    for channel in (master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
-                    master.read_if.ar_channel, master.read_if.r_channel):  # fmt: skip
-        channel.set_pause_generator(pauses(random))
+    pause(master, random)
     seen = [settings(dut)]
     commands = []
 
