@@ -235,13 +235,25 @@ def test_results_are_kept_until_forgotten(tiny, small, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+# What a shell starts in the background ignores SIGINT, and so do its children: not so the command interrupted here.
+INTERRUPTIBLE = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
 def test_the_command_goes_on(tmp_path, tiny):
     """``superlip run``, stopped on two boards, when one board is done; then the same command again."""
     command = [sys.executable, "-m", "superlip.cli", "run", str(DIGITS), "--node", "tiny"]
     command += ["--boards", "2", "--images", "100"]
     environment = os.environ | {"SUPERLIP_CACHE": str(tmp_path)}
     (tmp_path / "simulators").symlink_to(tiny.executable.parent.parent)
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, *command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in first.stderr:
         if "on 2 boards" in line:
             break
