@@ -153,7 +153,8 @@ class Campaign:
 
     def _node_bench(self):
         """With the simulator's stand-ins, which are cycle- and bit-identical, for what has no mutants."""
-        module, sizes, stand_ins = load_testbench("node"), self.component.sizes, StandIns()
+        module, sizes = load_testbench("node"), self.component.sizes
+        stand_ins = None if self.component.in_stand_in else StandIns()
         text = verilog_with(self.netlist, self.component.kind, module.build(**sizes), TOP, platform=stand_ins)
         build = build_verilog(find_toolchain(), text, stand_ins=stand_ins)
         return _Bench(build, module.__name__, sizes, "node")

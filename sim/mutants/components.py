@@ -43,6 +43,8 @@ class Component:
         Without it no node has the component.
     modules : tuple of str
         Those of the component's netlist that have mutants; without any, all have.
+    in_stand_in : bool
+        It is part of what the simulator has a stand-in for: its node is RTL alone.
     is_small : bool
         Twenty mutants take a minute or so, with the build.
     """
@@ -53,6 +55,7 @@ class Component:
     count: int
     node: Mapping[str, Any] | None = field(default=None, hash=False)
     modules: tuple[str, ...] = ()
+    in_stand_in: bool = False
     is_small: bool = False
 
     @property
@@ -96,7 +99,7 @@ COMPONENTS = (
     Component(Node, "node", "tiny", 40, modules=("", ".core")),  # the others have testbenches of their own
     Component(PEArray, "pe_array", "packed", 40, {}, is_small=True),
     Component(ReadMux, "read_mux", "8_bytes", 40, _TINY, is_small=True),
-    Component(Requantize, "requantize", "lanes8", 60, _TINY, is_small=True),
+    Component(Requantize, "requantize", "lanes8", 60, _TINY, in_stand_in=True, is_small=True),
     Component(Send, "send", "tn8-link8", 80, {}),
     Component(Store, "store", "four_ports", 120, {}),
     Component(Supervisor, "supervisor", "narrow", 60, is_small=True),  # a node has it with 32 bits

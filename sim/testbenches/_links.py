@@ -36,6 +36,7 @@ class LinkPair(wiring.Component):
         for side in "ab":
             members |= {
                 f"{side}_reset": In(1),
+                f"{side}_node": In(8),
                 f"{side}_tx": Out(stream.Signature(flit)),
                 f"{side}_rx": In(wiring.Signature({"payload": Out(flit), "valid": Out(1)})),
                 f"{side}_write_act": Out(WritePort(config.word_bits)),
@@ -56,7 +57,7 @@ class LinkPair(wiring.Component):
             m.submodules[side] = ResetInserter(getattr(self, f"{side}_reset"))(port)
             rx = getattr(self, f"{side}_rx")
             m.d.comb += [
-                port.node.eq(NODE[side]),
+                port.node.eq(getattr(self, f"{side}_node")),
                 port.rx.payload.eq(rx.payload),
                 port.rx.valid.eq(rx.valid),
                 port.halt.eq(getattr(self, f"{side}_halt")),

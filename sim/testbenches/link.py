@@ -72,6 +72,7 @@ class Testbench:
         for side in "ab":
             getattr(dut, f"{side}_reset").value = int(held)
             getattr(dut, f"{side}_halt").value = 0
+            getattr(dut, f"{side}_node").value = NODE[side]
             self.arrivals[side] = Arrivals(dut, side, self.config, rng=self.rng, stall=write_stall)
             self.headers[side] = Source(dut, f"{side}_frames__header", rng=self.rng)
             self.words[side] = Source(dut, f"{side}_frames__words", rng=self.rng)
@@ -516,6 +517,27 @@ async def wrong_frames_write_nothing(dut, wrong):
         assert testbench.lost(side) == 0
         events = testbench.arrivals[side].events
         assert events == expected[side][: len(events)]
+
+
+@cocotb.test()
+@cocotb.parametrize(bit=range(8))
+async def of_any_number(dut, bit):
+    """A node takes frames for its own number, whatever it is, and none for one that differs in a bit."""
+    testbench = Testbench(dut, damage=ALONE)
+    number = {side: testbench.rng.getrandbits(8) for side in "ab"}
+    await testbench.begin()
+    for side in "ab":
+        getattr(dut, f"{side}_node").value = number[side]
+    await testbench.release("a", "b")
+    for side in "ab":
+        base = dict(kind=FrameKind.DATA, heard=1, post=1, counter=6)
+        testbench.inject(side, [], **base | dict(destination=number[side]))
+        testbench.inject(side, [], **base | dict(destination=number[side] ^ 1 << bit))
+    await until(dut, lambda: error_of(dut, "a")[0] and error_of(dut, "b")[0])
+    for side in "ab":
+        value = number[side] ^ 1 << bit
+        assert error_of(dut, side) == (1, UnitError.FRAME, FrameField.DESTINATION << 24 | value)
+        assert testbench.arrivals[side].events == [(0, 6)]
 
 
 @cocotb.test()

@@ -13,10 +13,11 @@ from superlip.sim.mutants import command
 from superlip.sim.mutants.campaign import KILLED, Campaign
 from superlip.sim.mutants.components import COMPONENTS, Component
 from superlip.sim.mutants.equivalence import equivalent, unreached
-from superlip.sim.mutants.netlist import plant
+from superlip.sim.mutants.netlist import TOP, plant
 from superlip.sim.mutants.planting import NotThereError, netlist_of, verilog_with
 from superlip.sim.mutants.table import markdown
 from superlip.sim.runner import load_testbench
+from superlip.sim.stand_ins import StandIns
 
 pytestmark = NEEDS_TOOLS
 
@@ -210,6 +211,17 @@ def test_every_component_has_its_testbench():
         if component.sizes is not None:
             NodeConfig(**component.sizes).require_node()
     assert sum(component.count for component in COMPONENTS) >= 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("component", [c for c in COMPONENTS if c.node is not None], ids=lambda c: c.name)
+def test_a_node_has_the_very_component(component):
+    """With stand-ins for what is around it, though not for what it is in."""
+    design = load_testbench(component.testbench).build(**component.parameters)
+    netlist = plant(netlist_of(component.kind, design), 2, 1, modules=component.modules)
+    platform = None if component.in_stand_in else StandIns()
+    text = verilog_with(netlist, component.kind, Node(NodeConfig(**component.sizes)), "top", platform=platform)
+    assert f"  {TOP} " in text
 
 
 def test_a_commit_chooses(monkeypatch, capsys):
