@@ -314,6 +314,56 @@ def excite(net):
     net.give(net.op("Mul", *net.one((x, y), (y, x))))
 
 
+def channels_last(net):
+    """As Keras has it: between Transposes, with constants, poolings and gates of the last axis."""
+    x = net.image()
+    x = x and net.op("Transpose", x, perm=[0, 2, 3, 1])
+    if x is None:
+        return
+    for _ in range(net.whole(1, 3)):
+        x = net.one(*_LAST)(net, x, net.shape(x)) or x
+    y = net.op("Transpose", x, perm=[0, 3, 1, 2]) if net.chance(0.8) else x
+    net.give(*([x, y] if y != x and net.chance(0.2) else [y]))
+
+
+def _constant_last(net, x, shape):
+    of = net.one((), (shape[3],), (1, 1, 1, shape[3]))
+    if net.chance(0.5):
+        return net.op("Add", x, net.const(net.rng.normal(size=of) * net.size(x)))
+    return net.op("Mul", x, net.const(net.rng.uniform(0.3, 2, of)))
+
+
+def _gated_last(net, x, shape):
+    y = net.op("ReduceMax", x, axes=[1, 2], keepdims=1) if net.opset < 18 else None
+    y = y and net.op("Sigmoid", net.op("Mul", y, net.const(1 / net.size(y))) or "")
+    return y and net.op("Mul", x, y)
+
+
+def _padded_last(net, x, shape):
+    pads = [0, net.whole(0, 1), net.whole(0, 1), 0, 0, net.whole(0, 1), net.whole(0, 1), 0]
+    return net.op("Pad", x, net.const(pads, np.int64))
+
+
+def _joined_last(net, x, shape):
+    return net.op("Concat", x, net.op("Relu", x) or x, axis=net.one(3, -1, 3, 2))
+
+
+def _activation_last(net, x, shape):
+    return activation_of(net, x)
+
+
+def _split_last(net, x, shape):
+    if shape[3] < 2:
+        return None
+    first = net.whole(1, shape[3] - 1)
+    if net.opset < 13:
+        return net.one(*net.op("Split", x, outputs=2, axis=3, split=[first, shape[3] - first]))
+    return net.one(*net.op("Split", x, net.const([first, shape[3] - first], np.int64), outputs=2, axis=-1))
+
+
+_LAST = (_constant_last, _constant_last, _gated_last, _padded_last, _joined_last, _activation_last, _split_last)
+
+
 def layout(net):
     """An operator that only moves elements; often an activation behind it."""
     x = net.pick()
@@ -494,6 +544,7 @@ def host(net):
 _FLOAT = (
     (conv, 8), (norm, 2), (clip, 2), (relu, 2), (function, 3), (prelu, 1), (chain, 2), (factor, 3), (pool, 3),
     (mean, 1), (dense, 2), (join, 4), (branch, 2), (excite, 1), (layout, 7), (host, 1),
+    (channels_last, 3),
 )  # fmt: skip
 _STEPS = tuple(step for step, weight in _FLOAT for _ in range(weight))
 

@@ -75,7 +75,7 @@ def examine(
         graph, why = None, f"not examined: {error}"
     else:
         why = f"not examined, since {next(iter(loader.refused))!r} is not supported" if loader.refused else ""
-    fate = loader.prepared.fate | loader.prepared.taken_in if loader.prepared else {}
+    fate = loader.prepared.fate | loader.prepared.taken_in if loader.prepared else loader.fate
     verdicts = dict(loader.importer.verdicts) if loader.importer else {}
     verdicts |= dict.fromkeys(loader.in_front, ("host", "it comes before the image is quantized"))
     verdicts |= {name: ("unsupported", f"needs the result of {cause!r}") for name, cause in loader.behind.items()}

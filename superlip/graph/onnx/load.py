@@ -29,7 +29,7 @@ from .onnxtools import fixed_shape, name_nodes
 from .options import QuantizeOptions
 from .quantize import quantize as quantize_model
 from .randomize import random_images, randomizer
-from .rewrite import Prepared, prepare
+from .rewrite import Prepared, prepare, turn_quantized
 from .validate import check_tensors, validate, why_it_does_not_run
 
 __all__ = ["load"]
@@ -110,6 +110,7 @@ class Loader:
         self.front, self.in_front = cut or (None, [])
         self.behind: dict[str, str] = {}
         self.prepared: Prepared | None = None
+        self.fate: dict[str, tuple[str, str]] = {}
         self.importer: Importer | None = None
         self.images: NDArray | None = None
         self.has_random_weights = False
@@ -169,6 +170,8 @@ class Loader:
             prepared, images = self._prepare(model)
             self.prepared, self.images = prepared, images
             ranges, shifts = self._observe(prepared, images if self.front is None else self.front(images))
+        else:
+            model, self.fate = turn_quantized(model)
         hosted = {}
         while True:
             if prepared is not None:

@@ -15,12 +15,13 @@ from onnx.reference import ReferenceEvaluator
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.session import open_session
 
+from .channels_first import put_channels_first
 from .functions import BOOLEAN, ELEMENTWISE, affine_factors, norm_factors
 from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
 from .pointwise import pointwise
 from .transposed import block_convolution
 
-__all__ = ["prepare", "Prepared"]
+__all__ = ["Prepared", "prepare", "turn_quantized"]
 
 
 class Prepared:
@@ -507,9 +508,31 @@ def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None =
     state.fold_constants()
     if randomize is not None and randomize(state):
         state.randomized = state.with_nodes(state.nodes, state.consts, {}).SerializeToString()
+    put_channels_first(state)
     state.simplify()
     state.find_functions()
     state.fold_affine()
     state.fold_pads()
     state.finish()
     return state
+
+
+def turn_quantized(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, str]]]:
+    """A quantized model with channels first where that leaves fewer Transposes (``channels_first.py``).
+
+    Returns
+    -------
+    (ModelProto, dict of str to (verdict, why): what became of the nodes that are gone)
+    """
+    if all(node.op_type != "Transpose" for node in model.graph.node):
+        return model, {}
+    state = Prepared(model)
+    for node in list(state.nodes):
+        if node.op_type == "Constant":
+            state.consts[node.output[0]] = constant_value(node)
+            state.shapes[node.output[0]] = state.consts[node.output[0]].shape
+            state.remove(node, "folded", "constant")
+    if not put_channels_first(state):
+        return model, {}
+    state.finish()
+    return state.model, state.fate
