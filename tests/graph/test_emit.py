@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from functional import run_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imported import Quantized
+from qdq_models import QdqNet, assert_equal
 
 from superlip import golden
-from superlip.graph import ir
+from superlip.graph import check, ir
 from superlip.graph.onnx.importer import emit
 from superlip.graph.onnx.importer.importer import Importer
 from superlip.graph.onnx.importer.states import Params, Unsupported
@@ -118,3 +120,44 @@ def test_operands_of_different_shapes():
             emit.add(found, ("n",), X, View("b", shape), params, "y", params.element.bounds)
     view = emit.mul(found, ("n",), row, X, params, "y", params.element.bounds)
     assert found.nodes[-1].inputs == ("x", "b") and view.shape == (1, *SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("MaxPool", {"kernel_shape": [3, 3], "dilations": [2, 2], "pads": [2] * 4}),
+        ("MaxPool", {"kernel_shape": [3, 1], "dilations": [3, 2], "strides": [2, 1], "pads": [1, 0, 2, 0]}),
+        ("MaxPool", {"kernel_shape": [2, 3], "dilations": [1, 2], "strides": [1, 2], "ceil_mode": 1}),
+        ("MaxPool", {"kernel_shape": [2, 2], "dilations": [3, 3], "auto_pad": "VALID"}),
+        ("AveragePool", {"kernel_shape": [2, 3], "dilations": [2, 1], "strides": [2, 2]}),
+        ("AveragePool", {"kernel_shape": [3, 3], "dilations": [2, 2], "pads": [2] * 4, "count_include_pad": 1}),
+    ],
+)
+def test_dilated_poolings(op, attributes):
+    """As ONNX Runtime has them, and on one board and on two."""
+    net = QdqNet((5, 9, 8))
+    x = net.both(net.op("Conv", net.both("x"), net.weights(6, 5)))
+    x = net.op(op, x, **attributes)
+    model, images = net.model(net.both(x, scale=0.05 if op == "MaxPool" else 0.0317)), net.images(3)
+    found = assert_equal(model, images)
+    assert not any(isinstance(node, ir.Host) for node in found.nodes)
+    for boards in (1, 2):
+        run_compiled(found, golden.quantize_input(found, images[:1])[0], boards, seeds=(0,))
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "why"),
+    [
+        ("AveragePool", {"pads": [2] * 4}, "padding that does not count"),
+        ("AveragePool", {"auto_pad": "SAME_UPPER", "count_include_pad": 1}, "write pads"),
+        ("MaxPool", {"auto_pad": "SAME_LOWER"}, "write pads"),
+    ],
+)
+def test_dilated_poolings_of_the_host(op, attributes, why):
+    net = QdqNet((5, 9, 8))
+    x = net.both(net.op("Conv", net.both("x"), net.weights(6, 5)))
+    x = net.op(op, x, kernel_shape=[3, 3], dilations=[2, 2], **attributes)
+    model = net.model(net.both(x))
+    found = assert_equal(model, net.images(2))
+    assert isinstance(found.nodes[-1], ir.Host)
+    assert any(row.op == op and row.verdict == "host" and why in row.why for row in check(model))

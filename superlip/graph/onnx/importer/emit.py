@@ -201,14 +201,58 @@ def max_pool(importer: Importer, node: NodeProto, view: View, attributes: dict[s
         raise Unsupported("MaxPool with the output Indices")
     value = importer.materialize(view)
     shape = geometry(attributes, view.shape, attributes["kernel_shape"], "MaxPool")
-    if shape["dilations"] != (1, 1):
-        raise Unsupported("MaxPool with dilations")
     result = (*view.shape[:2], *shape["size"])
+    arguments = {"kind": "max", "low": importer.element.low, "high": importer.element.high}
+    if shape["dilations"] != (1, 1):
+        _check_pads(attributes)
+        return _dilated_max_pool(importer, node, view, shape, arguments, result)
     return importer.emit(
         ir.Pool, (node.name,), (value,), node.output[0], image_shape(result), result, importer.params_of(view),
-        kind="max", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],
-        low=importer.element.low, high=importer.element.high,
+        kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"], **arguments,
     )  # fmt: skip
+
+
+def _check_pads(attributes: dict[str, Any]) -> None:
+    """ONNX Runtime pads poolings by name as if they had no dilations."""
+    if attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
+        raise Unsupported("a pooling with dilations and auto_pad=SAME; write pads")
+
+
+def _dilated_max_pool(
+    importer: Importer,
+    node: NodeProto,
+    view: View,
+    shape: dict[str, Any],
+    arguments: dict[str, Any],
+    result: Sequence[int],
+) -> View:
+    """Append a max pooling with gaps: first over rows, then over columns, of those of each window one after another."""
+    value = importer.materialize(view)
+    channels, height, width = importer.values[value].shape
+    steps: list[tuple[type[ir.Node], ir.Shape, dict[str, Any]]] = []
+    if any(shape["pads"]):
+        top, left, bottom, right = shape["pads"]
+        height, width = height + top + bottom, width + left + right
+        steps.append((ir.Pad, (channels, height, width), {"pads": shape["pads"], "value": arguments["low"]}))
+    size = [height, width]
+    for axis in (0, 1):
+        kernel, stride, dilation = (shape[name][axis] for name in ("kernel", "strides", "dilations"))
+        if kernel > LARGEST_STEP:
+            raise Unsupported(f"a pooling with dilations of {kernel} pixels: at most {LARGEST_STEP}")
+        count = (size[axis] - dilation * (kernel - 1) - 1) // stride + 1
+        index = (np.arange(count)[:, None] * stride + np.arange(kernel) * dilation).reshape(-1)
+        places = [np.arange(n) for n in size]
+        places[axis] = index
+        moved = (channels, len(places[0]), len(places[1]))
+        size[axis] = count
+        window = (kernel, 1) if axis == 0 else (1, kernel)
+        steps.append((ir.Resize, moved, {"rows": places[0], "cols": places[1]}))
+        steps.append((ir.Pool, (channels, size[0], size[1]), {"kernel": window, "strides": window, **arguments}))
+    for number, (kind, image, given) in enumerate(steps, 1):
+        tensor = node.output[0] if number == len(steps) else f"{node.output[0]}/step{number}"
+        params = importer.params_of(view)
+        value = importer.emit(kind, (node.name,), (value,), tensor, image, (1, *image), params, **given).value
+    return View(value, tuple(result))
 
 
 def average_pool(
@@ -223,14 +267,17 @@ def average_pool(
     """Append an average pooling."""
     value = importer.materialize(view)
     shape = geometry(attributes, view.shape, attributes["kernel_shape"], "AveragePool")
-    if shape["dilations"] != (1, 1):
-        raise Unsupported("AveragePool with dilations")
     include = bool(attributes.get("count_include_pad", 0))
     declared = window({**attributes, "ceil_mode": 0}, view.shape[2:], attributes["kernel_shape"], op="AveragePool")
     if include and two_dimensional_pads(declared[2]) != shape["pads"]:
         raise Unsupported("AveragePool with count_include_pad and ceil_mode, where a window leaves the padded image")
     result = (*view.shape[:2], *shape["size"])
     source = importer.values[value]
+    if shape["dilations"] != (1, 1):
+        _check_pads(attributes)
+        if any(shape["pads"]) and not include:
+            raise Unsupported("AveragePool with dilations and padding that does not count")
+        return _dilated_average_pool(importer, names, source, shape, params, tensor, clip, result)
     if np.float32(source.scale) == np.float32(params.scale):
         importer.notes.append(
             f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round ties the other way"
@@ -241,6 +288,28 @@ def average_pool(
         count_include_pad=include,
         scale=average_scale(source.scale, params.scale, int(np.prod(shape["kernel"]))),
         low=clip[0], high=clip[1],
+    )  # fmt: skip
+
+
+def _dilated_average_pool(
+    importer: Importer,
+    names: Sequence[str],
+    source: ir.Value,
+    shape: dict[str, Any],
+    params: Params,
+    tensor: str,
+    clip: Clip,
+    result: Sequence[int],
+) -> View:
+    """Append an average pooling with gaps, whose windows all count the same: a convolution of each channel by 1."""
+    channels, kernel = source.shape[0], shape["kernel"]
+    weights = np.ones((channels, 1, *kernel), source.element.dtype)
+    scale = average_scale(source.scale, params.scale, int(np.prod(kernel)))[-1]
+    return importer.emit(
+        ir.Conv, names, (source.name,), tensor, image_shape(result), result, params,
+        weights=weights, bias=fold_zero_point(None, weights, source.zero_point),
+        scale=np.full(channels, scale, np.float32), strides=shape["strides"], pads=shape["pads"],
+        dilations=shape["dilations"], groups=channels, low=clip[0], high=clip[1],
     )  # fmt: skip
 
 
