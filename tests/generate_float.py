@@ -215,7 +215,7 @@ def pool(net):
             given["ceil_mode"] = 1
         if name == "AveragePool" and net.chance(0.4):
             given["count_include_pad"] = 1
-        if net.chance(0.25) and (name == "MaxPool" or net.opset >= 19):
+        if net.chance(0.25) and "auto_pad" not in given and (name == "MaxPool" or net.opset >= 19):
             given["dilations"] = [net.whole(1, 3) for _ in given["kernel_shape"]]
     net.give(net.op(name, x, **given))
 

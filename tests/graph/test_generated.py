@@ -70,7 +70,8 @@ def judge_float(number, folder):
         return True
     for images in (made.images, made.others):
         agreement = golden.agree(g, images)
-        poor = [o for o in agreement.outputs if o.decibels < POOR_DB]
+        theirs = g.given.run(images)  # what is one number everywhere has no signal but its own rounding
+        poor = [o for o in agreement.outputs if o.decibels < POOR_DB and np.ptp(theirs[o.name]) > 0]
         if not poor or (images is made.others and left_calibration(agreement.loss)):
             continue
         assert agreement.warning, number
@@ -110,12 +111,11 @@ def judge_quantized(make, number):
 
 def steps_allowed(node, tensors):
     """One; as many as its table makes of one; three where it takes a table's result that no tensor of the model is."""
-    if not tensors.issuperset(node.inputs):
-        return 3
-    table = getattr(node, "table", None)
-    if not isinstance(node, ir.Conv) or table is None:
-        return 1
-    return max(1, int(np.abs(np.diff(np.roll(table, 128).astype(int))).max()))
+    table, is_own = getattr(node, "table", None), tensors.issuperset(node.inputs)
+    jump = 1 if table is None else max(1, int(np.abs(np.diff(np.roll(table, 128).astype(int))).max()))
+    if not is_own:
+        return max(3, jump)
+    return jump if isinstance(node, ir.Conv) else 1
 
 
 def judged(judge, numbers):

@@ -1,6 +1,5 @@
 """A model file to a quantized graph."""
 
-from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from onnx import ModelProto, TensorProto
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
-from superlip.graph.ir import Conv, Graph, Host, Reshape
+from superlip.graph.ir import Graph
 
 from .calibrate import chosen_ranges, observe_ranges
 from .choose import choose_calibration
@@ -30,6 +29,7 @@ from .options import QuantizeOptions
 from .quantize import quantize as quantize_model
 from .randomize import random_images, randomizer
 from .rewrite import Prepared, prepare, turn_quantized
+from .trifles import trifles
 from .validate import check_tensors, validate, why_it_does_not_run
 
 __all__ = ["load"]
@@ -178,8 +178,9 @@ class Loader:
                 model = quantize_model(prepared, ranges, hosted, shifts)
             graph, self.importer = import_model(model, self.name, self.refused, hosted)
             more = _for_host(self.importer, prepared, self.refused, hosted)
-            if not more and graph is not None and prepared is not None:
-                more = _trifles(graph, prepared)
+            if not more and graph is not None:
+                own = model.graph.node if prepared is None else prepared.nodes
+                more = trifles(graph, {node.name for node in own} - hosted.keys())
             if not more:
                 break
             hosted |= more
@@ -324,27 +325,4 @@ def _for_host(importer, prepared, refused, hosted):
     if prepared is not None and not found:  # with what stands around them there, nothing is rounded in between
         verdicts = {name: importer.verdicts.get(name, ("", "")) for name in prepared.between - hosted.keys()}
         found = {name: why for name, (verdict, why) in verdicts.items() if verdict == "host"}
-    return found
-
-
-def _trifles(graph, prepared):
-    """Convolutions between the host's nodes that compute no more numbers than would be moved for them: why, by name."""
-    values = graph.values
-
-    def is_hosts(node):
-        is_moved = isinstance(node, Reshape) and values[node.inputs[0]].shape != values[node.output].shape
-        return isinstance(node, Host) or is_moved
-
-    makers = {node.output: node for node in graph.nodes}
-    takers = [(name, node) for node in graph.nodes for name in node.inputs]
-    own = {node.name for node in prepared.nodes}
-    found = {}
-    for node in graph.nodes:
-        if not isinstance(node, Conv) or not is_hosts(makers.get(node.inputs[0])):
-            continue
-        source, result = values[node.inputs[0]].shape, values[node.output].shape
-        moved, macs = prod(source) + prod(result), node.weights.size * prod(result[1:])
-        if macs <= moved and all(is_hosts(taker) for name, taker in takers if name == node.output):
-            why = f"between operations of the host, {macs:,} multiplications for {moved:,} numbers that would be moved"
-            found |= dict.fromkeys(own.intersection(node.onnx_names), why)
     return found
