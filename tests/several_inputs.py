@@ -38,7 +38,7 @@ def image_and_vector():
 
 
 def image_for_the_host():
-    """An image of which only the host takes something, in the middle."""
+    """An image of which only the host takes something, for the middle of the network."""
     return several(
         {"image": (3, 8, 8), "gate": (3, 8, 8)},
         lambda net: net.conv(

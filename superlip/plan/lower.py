@@ -8,7 +8,8 @@ value lies, and what is done otherwise than the graph says it:
 * The inputs of a concatenation are written where it lies (``concatenation.py``). Where lanes don't fit, an identity
   convolution moves them; it is exact.
 * Host operations come behind the last accelerated one where nothing accelerated needs them (``host_division.py``);
-  others are put between two operations, as late as can be, so that several of them share one stop of the boards.
+  others are put between two operations, as late as can be, so that several of them share one stop of the boards. What
+  needs the image alone is done before the first operation, and stops nothing.
 """
 
 import dataclasses
@@ -63,22 +64,32 @@ class _Lowering:
         image = Placement(Storage(name, *shape, self.tn, self.graph.values[name].element), 0, shape[0])
         self.put(name, image)
         self.tables = place_concatenations(nodes, self.places, self.fusion)
-        steps, waiting = [], []
+        steps: list[HostStep] = []
+        waiting: list[ir.Host] = []
+        at_once = {self.graph.input, *(part.value for part in self.graph.parts)}
         for node in nodes:
             on_host = self._on_host(node)
+            if on_host is not None and at_once.issuperset(on_host.inputs):
+                at_once.add(on_host.output)
+                steps += self._stop([on_host], 0)
+                continue
             if on_host is not None:
                 waiting.append(on_host)
                 continue
             if any(host.output in node.inputs for host in waiting):
-                steps += [HostStep(host, len(self.ops)) for host in waiting]
-                for host in waiting:
-                    if not self.graph.values[host.output].is_float:  # that one the host keeps
-                        self.places.own(host.output)
+                steps += self._stop(waiting, len(self.ops))
                 waiting = []
             if node.output not in self.pooled:
                 spec_of(node).lower(self)
         ops, places = fold_columns(self.ops, self.tn), self.places
         return Network(self.graph, ops, places.of, image, taps, self.outputs, places.contents, self.host, steps)
+
+    def _stop(self, hosts: list[ir.Host], position: int) -> list[HostStep]:
+        """Steps of the host between two operations, or before the first."""
+        for host in hosts:
+            if not self.graph.values[host.output].is_float:  # that one the host keeps
+                self.places.own(host.output)
+        return [HostStep(host, position) for host in hosts]
 
     def _on_host(self, node: ir.Node) -> ir.Host | None:
         return spec_of(node).on_host(self.graph.values)

@@ -362,4 +362,4 @@ def test_several_inputs(network, boards):
     image = quantize_input(graph, read_images(images, input_of(graph)))[0]
     compiled = run_compiled(graph, image, boards)
     assert set(compiled.network.given()) >= {compiled.network.places[part.value].storage for part in graph.parts}
-    assert compiled.segments == (2 if "gate" in images else 1)
+    assert compiled.segments == 1  # what the host makes of an input alone, it makes before the boards begin

@@ -48,8 +48,8 @@ def test_only_what_needs_the_host_counts():
 
     factors = {"mult_a": 1, "mult_b": 1, "shift": 0}
     graph.nodes += [
-        ir.Host(name="h", inputs=("x",), output="h", model=b"", reason=""),
-        conv("a", "x"), conv("b", "h"), conv("c", "h"),
+        conv("a", "x"), ir.Host(name="h", inputs=("a",), output="h", model=b"", reason=""),
+        conv("b", "h"), conv("c", "h"),
         ir.Add(name="s", inputs=("b", "c"), output="s", onnx_names=("s",), **factors),
         ir.Add(name="y", inputs=("s", "a"), output="y", onnx_names=("y",), **factors),
     ]  # fmt: skip
@@ -61,3 +61,5 @@ def test_only_what_needs_the_host_counts():
     found = trifles(graph, {"a", "b", "s", "y"})
     assert found.keys() == {"b", "s", "y"}
     assert "0 multiplications for 108 numbers" in found["y"]
+    graph.nodes[1] = ir.Host(name="h", inputs=("x",), output="h", model=b"", reason="")
+    assert trifles(graph, {"a", "b", "s", "y"}) == {}  # the host does that with the image, before the boards begin

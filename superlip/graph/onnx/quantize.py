@@ -16,7 +16,7 @@ from onnx import ModelProto, helper
 from superlip.element import INT8
 from superlip.graph.ir import integers_of
 
-from .functions import ELEMENTWISE
+from .functions import ELEMENTWISE, affine_factors
 from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
 from .reach import reach_of
@@ -223,6 +223,8 @@ class _Writer:
         if not unit.is_mover:
             self.prepared.between.update(node.name for node in unit.members)
         operands = {name: self.as_real(name) for name in unit.sources}
+        if len(unit.members) == 1:
+            operands |= self._constant_tensors(unit.node)
         for node in unit.members:
             copy = _copy(node)
             _set(copy.input, [operands.get(i, i) for i in node.input])
@@ -234,6 +236,28 @@ class _Writer:
                 "QuantizeLinear", [f"{name}/float", *self._quantization(name)], self._integer_name(name),
                 f"{self._maker(name)}/quantize",
             )  # fmt: skip
+
+    def _constant_tensors(self, node):
+        """A constant with a number for each element, of a node of two operands: dequantized integers, by its name."""
+        if node.op_type not in ("Add", "Sub", "Mul") or len(node.input) != 2:
+            return {}
+        for position, name in enumerate(node.input):
+            rank = len(self.prepared.shapes.get(node.input[1 - position], ()))
+            value = self.consts.get(name)
+            if value is None or not rank or affine_factors(node.op_type, value, rank, position == 0) is not None:
+                continue
+            if value.dtype == np.float32 and value.size > 1:
+                base = f"{node.name}/operand{position}"
+                scale = Params.of(float(value.min()), float(value.max()))
+                steps = np.rint(value / scale.scale) + scale.zero
+                integers = np.clip(steps, 0, LARGEST).astype(_ELEMENT.unsigned)
+                quantized = [
+                    self._constant(f"{base}/{_ELEMENT.unsigned}", integers),
+                    self._constant(f"{base}/scale", np.float32(scale.scale)),
+                    self._constant(f"{base}/zero_point", _ELEMENT.unsigned.type(scale.zero)),
+                ]
+                return {name: self._node("DequantizeLinear", quantized, f"{base}/real", f"{base}/dequantize")}
+        return {}
 
     def _write_moved(self, unit):
         copy = _copy(unit.node)

@@ -35,10 +35,15 @@ def trifles(graph: Graph, own: Collection[str]) -> dict[str, str]:
 
 def _behind_host(graph: Graph) -> list[list[Node]]:
     """Nodes of the accelerator that need a result of the host, those together that are joined by a value."""
-    hosts = {node.output for node in graph.nodes if _is_hosts(graph, node)}
+    hosts: set[str] = set()
+    early = {graph.input, *(part.value for part in graph.parts)}
+    for node in graph.nodes:
+        if _is_hosts(graph, node):
+            at_once = early.issuperset(node.inputs)  # what it gives is there when the boards begin
+            (early if at_once else hosts).add(node.output)
     needs, groups = set(hosts), {}
     for node in graph.nodes:
-        if node.output in hosts or needs.isdisjoint(node.inputs):
+        if _is_hosts(graph, node) or needs.isdisjoint(node.inputs):
             continue
         needs.add(node.output)
         joined = {id(groups[name]): groups[name] for name in node.inputs if name in groups}

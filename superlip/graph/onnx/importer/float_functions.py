@@ -12,6 +12,7 @@ from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import View
 
 from . import emit
+from .constant_tensors import constant_tensor, is_tensor
 from .importer import Importer
 from .states import Params, Pending, Unsupported
 from .unrounded import function_of_pending
@@ -34,8 +35,24 @@ def binary(importer: Importer, node: NodeProto) -> Pending | None:
         for position, name in enumerate(node.input):
             value, view = real_constant(importer, name), importer.view(node.input[1 - position])
             if value is not None and view is not None:
-                return _affine_of_constant(importer, node, view, value, position == 0)
+                factors = _affine_of_constant(importer, node, view, value, position == 0)
+                return factors or _of_constant_tensor(importer, node, view, name, position)
     return state
+
+
+def _of_constant_tensor(importer: Importer, node: NodeProto, view: View, name: str, position: int) -> Pending | None:
+    """Pending Add, Sub or Mul of a view and a constant, at an input, with a number for each element; None of others."""
+    constant = importer.dq_consts.get(name)
+    if constant is None or node.op_type not in ("Add", "Sub", "Mul") or not is_tensor(importer, constant):
+        return None
+    whole = tuple(np.broadcast_shapes(view.shape, constant.integers.shape))
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        other = constant_tensor(importer, names, constant, whole, f"{tensor}/constant")
+        operands = (view, other) if position else (other, view)
+        return _of_two_tensors(importer, node, *operands).finish(params, tensor, low, high, names)
+
+    return Pending(finish, whole, (node.name,))
 
 
 def _extreme(importer: Importer, node: NodeProto, views: list[View]) -> Pending:

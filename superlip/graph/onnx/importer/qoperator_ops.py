@@ -12,13 +12,14 @@ from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import View
 
 from . import emit
+from .constant_tensors import constant_tensor, is_tensor
 from .float_functions import affine
 from .geometry import reduced_shape
 from .host import integer_on_host, is_of_host
 from .importer import Importer
 from .states import Params, Unsupported
 from .tables import operator_table
-from .weights import dense_weights, signed_parts
+from .weights import Quantized, dense_weights, signed_parts
 
 __all__ = ["QOPERATOR_OPS"]
 
@@ -170,9 +171,26 @@ def _by_channel(importer: Importer, node: NodeProto, view: View, constant: int, 
     real = (quantized.astype(np.float64) - (0 if zero is None else float(zero.reshape(())))) * float(scale.reshape(()))
     factors = affine_factors(node.op_type.removeprefix("QLinear"), real, len(view.shape), constant == 0)
     if factors is None:
-        raise Unsupported(f"{node.op_type} with a constant of shape {quantized.shape}: one number, or one a channel")
+        _with_tensor(importer, node, view, constant, params)
+        return
     pending = affine(importer, node, view, *factors)
     _give(importer, node, pending.finish(params, node.output[0], *importer.element.bounds, pending.names))
+
+
+def _with_tensor(importer: Importer, node: NodeProto, view: View, constant: int, params: Params) -> None:
+    """QLinearAdd and QLinearMul of a view and a constant with a number for each element."""
+    names, tensor, clip = (node.name,), node.output[0], importer.element.bounds
+    integers, scale, zero = (importer.consts.get(name) for name in node.input[constant : constant + 3])
+    if integers is None or scale is None:
+        raise Unsupported("the scale of a constant operand must be one constant number")
+    quantized = Quantized(integers, scale, zero, 0)
+    if not is_tensor(importer, quantized):
+        raise Unsupported(f"{node.op_type} with a constant of {integers.dtype}: only of {importer.element}")
+    whole = np.broadcast_shapes(view.shape, integers.shape)
+    other = constant_tensor(importer, names, quantized, whole, f"{tensor}/constant")
+    first, second = (view, other) if constant else (other, view)
+    function = emit.add if node.op_type == "QLinearAdd" else emit.mul
+    _give(importer, node, function(importer, names, first, second, params, tensor, clip))
 
 
 def _qlinear_table(importer: Importer, node: NodeProto) -> None:
