@@ -99,6 +99,8 @@ class QdqNet(QuantizedNet):
         if self.values[x][0].dtype != np.float32:
             return None
         scale, zero = self.choose(self.numbers(x))
+        if len(self.shape(x)) in (3, 4) and self.chance(0.08):
+            return self._pair_by_channel(x, scale, zero)
         operands, given = [x, self.const(scale)], {}
         if zero or zero.dtype == np.int8 or self.chance(0.5):
             operands.append(self.const(zero, zero.dtype))
@@ -110,6 +112,17 @@ class QdqNet(QuantizedNet):
         if self.chance(0.1):
             super().give(self._dequantize(integers, scale, zero))
         return self._dequantize(integers, scale, zero)
+
+    def _pair_by_channel(self, x, scale, zero):
+        """A scale for each channel, as some quantizers have it in front of depthwise convolutions."""
+        channels = self.shape(x)[1]
+        scales = (scale * self.rng.uniform(0.6, 1, channels)).astype(np.float32)
+        operands = [self.const(scales), self.const(np.full(channels, zero), zero.dtype)]
+        integers = super().op("QuantizeLinear", x, *operands, axis=1)
+        real = integers and super().op("DequantizeLinear", integers, *operands, axis=1)
+        if real is not None:
+            self.scales[real] = scale, zero
+        return real
 
     def _dequantize(self, integers, scale, zero):
         if integers is None:

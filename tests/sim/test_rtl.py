@@ -4,12 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from channels_last import keras
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from nets import Builder, random_branches, random_graph
+from qdq_models import QdqNet
 
 from superlip.api import run
 from superlip.boards import TARGETS
+from superlip.graph import ir, load
 from superlip.plan.planner import PlanError
 from superlip.run.images import Images
 from superlip.sim.cluster import Simulator
@@ -100,3 +103,26 @@ def test_host_operations_between_layers(boards):
     for name, size in least.items():
         assert rows[name].partition == "host" and rows[name].cycles == rows[name].mismatches == 0
         assert size <= rows[name].host_bytes <= (1.5 * size if boards > 1 else size)
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_a_network_with_channels_last(boards):
+    """Its gates and additions are the boards' work, to the bit."""
+    net = QdqNet((9, 8, 3))
+    check(load(net.model(keras(net, net.both), opset=17)), net.images(2), boards)
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_scales_by_channel_dilated_poolings_and_a_constant_tensor(boards):
+    net = QdqNet((3, 9, 8))
+    several = {"scale": (0.03 + 0.01 * np.arange(6)).astype(np.float32), "zero": np.full(6, 30, np.uint8), "axis": 1}
+    x = net.op("Conv", net.both("x"), net.weights(6, 3, 3))
+    x = net.dequantize(net.quantize(x, **several), **several)
+    x = net.both(net.op("Conv", x, net.weights(12, 1, 3), group=6, pads=[1] * 4), scale=0.0571)
+    x = net.both(net.op("MaxPool", x, kernel_shape=[3, 3], dilations=[2, 2], pads=[2] * 4), scale=0.0571)
+    code = net.dequantize(net.const(net.rng.integers(0, 256, (12, 7, 6)), np.uint8), scale=0.0173, zero=np.uint8(120))
+    x = net.both(net.op("Add", x, code), scale=0.0631)
+    x = net.both(net.op("AveragePool", x, kernel_shape=[2, 2], dilations=[2, 1]), scale=0.0417)
+    graph = load(net.model(x))
+    report = check(graph, net.images(2), boards)
+    assert sum(isinstance(node, ir.Host) for node in graph.nodes) == 1 and report.cycles

@@ -39,10 +39,16 @@ def conv(
     params: Params,
     tensor: str,
     clip: Clip,
+    *,
+    source_scale: float | None = None,
 ) -> View:
-    """Append a Conv. ``weights`` are elements in the model's rank, ``bias`` int32 or None."""
+    """Append a Conv. ``weights`` are elements in the model's rank, ``bias`` int32 or None.
+
+    ``source_scale`` is taken for the operand's own scale where that is known otherwise.
+    """
     name = importer.materialize(view)
     value = importer.values[name]
+    source = value.scale if source_scale is None else source_scale
     kernel = attributes.get("kernel_shape", weights.shape[2:])
     if tuple(kernel) != weights.shape[2:]:
         raise Unsupported(f"kernel_shape={list(kernel)}, but the weights have a kernel of {list(weights.shape[2:])}")
@@ -57,7 +63,7 @@ def conv(
         ir.Conv, names, (name,), tensor, image_shape(result), result, params,
         weights=weights,
         bias=fold_zero_point(bias, weights, value.zero_point),
-        scale=channel_scale(value.scale, weight_scale, params.scale, m),
+        scale=channel_scale(source, weight_scale, params.by_channel or params.scale, m),
         strides=shape["strides"], pads=shape["pads"], dilations=shape["dilations"], groups=groups,
         low=clip[0], high=clip[1],
     )  # fmt: skip
@@ -153,6 +159,26 @@ def channel_affine(
         scale=channel_scale(source.scale, unit.astype(np.float32), params.scale, channels),
         groups=channels, low=clip[0], high=clip[1],
     )  # fmt: skip
+
+
+def rescaled(
+    importer: Importer,
+    names: Sequence[str],
+    view: View,
+    scales: NDArray[np.float32] | None,
+    params: Params,
+    tensor: str,
+) -> View:
+    """Append a 1x1 Conv of each channel that gives a view, which may have ``scales``, another scale or others."""
+    channels = importer.values[view.value].shape[0]
+    if view.index is not None:
+        raise Unsupported("a scale for each channel of an activation that is moved")
+    weights = np.ones((channels, 1, *(1 for _ in view.shape[2:])), importer.element.dtype)
+    source = np.full(1, importer.values[view.value].scale, np.float32) if scales is None else scales
+    given = {"group": channels}
+    return conv(
+        importer, names, view, weights, source, None, given, params, tensor, importer.element.bounds, source_scale=1.0
+    )
 
 
 def dense(

@@ -1,6 +1,7 @@
 """Operators of float models between DequantizeLinear and QuantizeLinear."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import emit
 from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
 from .geometry import concat_shape, geometry, reduced_shape
 from .importer import Importer
-from .states import Params, Pending, Unsupported
+from .states import ByChannel, Params, Pending, Unsupported
 from .weights import Quantized, biased, dense_weights, quantized_weights, real_constant, signed_parts
 
 __all__ = ["FLOAT_OPS"]
@@ -33,6 +34,9 @@ def _bias_name(node: NodeProto) -> str:
 
 
 def _conv(importer: Importer, node: NodeProto) -> Pending | None:
+    state = importer.floats.get(node.input[0])
+    if isinstance(state, ByChannel):
+        return _conv_by_channel(importer, node, state)
     operands = _weighted(importer, node)
     if operands is None:
         return None
@@ -48,6 +52,30 @@ def _conv(importer: Importer, node: NodeProto) -> Pending | None:
         operand, weights = emit.repeated(importer, names, view, parts, int(given.get("group", 1)), tensor)
         q, wide, bias = biased(importer, _bias_name(node), source, weights, scale)
         return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high))
+
+    return Pending(finish, (1, len(integers), *size), (node.name,))
+
+
+def _conv_by_channel(importer: Importer, node: NodeProto, state: ByChannel) -> Pending | None:
+    """Of each channel by itself: its scale is a factor of its results."""
+    found, given = quantized_weights(importer, node.input[1]), attributes(node)
+    view, channels = state.view, len(state.scales)
+    if found is None:
+        return None
+    integers, scale, zero, axis = found
+    if integers.shape[1] != 1 or given.get("group", 1) != channels:
+        raise Unsupported("a sum of products over channels that have a scale each is no sum of integers")
+    if scale.size > 1 and axis % integers.ndim != 0:
+        raise Unsupported("Conv weights quantized along another axis than the output channels")
+    parts = signed_parts(integers, zero, importer.element)
+    size = geometry(given, view.shape, integers.shape[2:], "Conv")["size"]
+    whole = np.repeat(state.scales, len(integers) // channels) * scale
+
+    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
+        source = replace(importer.values[view.value], scale=1.0)
+        operand, weights = emit.repeated(importer, names, view, parts, channels, tensor)
+        q, wide, bias = biased(importer, _bias_name(node), source, weights, whole)
+        return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high), source_scale=1.0)
 
     return Pending(finish, (1, len(integers), *size), (node.name,))
 
@@ -124,7 +152,10 @@ def _gemm(importer: Importer, node: NodeProto) -> Pending | None:
     return Pending(finish, (*view.shape[:-1], len(parts[0])), (node.name,))
 
 
-def _max_pool(importer: Importer, node: NodeProto) -> View | None:
+def _max_pool(importer: Importer, node: NodeProto) -> View | ByChannel | None:
+    state = importer.floats.get(node.input[0])
+    if isinstance(state, ByChannel):
+        return replace(state, view=emit.max_pool(importer, node, state.view, attributes(node)))
     view = importer.view(node.input[0])
     return None if view is None else emit.max_pool(importer, node, view, attributes(node))
 
@@ -232,7 +263,7 @@ def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:
     return Pending(finish, concat_shape(views), (node.name,))
 
 
-FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | Pending | None]] = {
+FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | ByChannel | Pending | None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,

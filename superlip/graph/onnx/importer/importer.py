@@ -16,7 +16,7 @@ from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
 from superlip.graph.onnx.views import View, first_impossible, last_move, layout_nodes
 
-from .states import Hosted, ModelInput, Params, Pending, Unsupported
+from .states import ByChannel, Hosted, ModelInput, Params, Pending, Unsupported
 from .tables import float_table
 from .weights import Quantized, real_constant
 
@@ -45,7 +45,7 @@ class Importer:
         self.inputs: dict[str, ModelInput] = {}
         self.consts = constants(model.graph)
         self.views: dict[str, View] = {}
-        self.floats: dict[str, View | Pending] = {}
+        self.floats: dict[str, View | Pending | ByChannel] = {}
         self.dq_consts: dict[str, Quantized] = {}
         self.values: dict[str, ir.Value] = {}
         self.nodes: list[ir.Node] = []
@@ -82,16 +82,27 @@ class Importer:
         """Quantization of a view."""
         return Params.of(self.values[view.value])
 
-    def params(self, scale_name: str, zero_point: str, is_unsigned: bool = True) -> Params:
-        """Params from a scale and zero point operand, by name; without a zero point it is 0, of a type that is told."""
+    def params(self, scale_name: str, zero_point: str, is_unsigned: bool = True, *, by_channel: bool = False) -> Params:
+        """Params from a scale and zero point operand, by name; without a zero point it is 0, of a type that is told.
+
+        ``by_channel``: there may be a scale for each channel, and zero points that are all the same.
+        """
         scale = self.const(scale_name)
+        zero = self.const(zero_point) if zero_point else np.zeros((), self.element.own_type(is_unsigned))
+        if not by_channel or scale is None or zero is None or scale.ndim != 1 or scale.size == 1:
+            return self._params(scale, zero)
+        if zero.size not in (1, scale.size) or (zero != zero.reshape(-1)[0]).any():
+            raise Unsupported("zero points of an activation that differ by channel: words have one")
+        self._params(scale.min(), zero.reshape(-1)[0])
+        return replace(self._params(scale.max(), zero.reshape(-1)[0]), by_channel=tuple(scale))
+
+    def _params(self, scale: NDArray | None, zero: NDArray | None) -> Params:
         if scale is None or scale.size != 1:
             raise Unsupported("the scale of an activation must be one constant number")
         if scale.dtype != np.float32:
             raise Unsupported(f"the scale of an activation must be float32, not {scale.dtype}; export as float32")
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise Unsupported(f"the scale of an activation must be a positive number, not {scale.reshape(())}")
-        zero = self.const(zero_point) if zero_point else np.zeros((), self.element.own_type(is_unsigned))
         if zero is None or zero.size != 1:
             raise Unsupported("the zero point of an activation must be one constant number")
         if zero.dtype not in self.element.types:
@@ -103,21 +114,21 @@ class Importer:
             np.float32(scale.reshape(())), own - self.element.own_offset(is_unsigned), is_unsigned, self.element
         )
 
-    def params_made(self, node: NodeProto) -> Params:
+    def params_made(self, node: NodeProto, *, by_channel: bool = False) -> Params:
         """Params that a QuantizeLinear gives its result: the type of its zero point, or the one it names."""
         zero_point = node.input[2] if len(node.input) > 2 else ""
         named = attributes(node).get("output_dtype", TensorProto.UNDEFINED)
         is_unsigned = named != tensor_type(self.element.dtype)
-        params = self.params(node.input[1], zero_point, is_unsigned)
+        params = self.params(node.input[1], zero_point, is_unsigned, by_channel=by_channel)
         if named and params.is_unsigned != is_unsigned:
             kind = self.element.own_type(is_unsigned)
             raise Unsupported(f"output_dtype is {kind} and the zero point is not: keep one type")
         return params
 
     def params_taken(self, node: NodeProto, is_unsigned: bool) -> Params:
-        """Params that a DequantizeLinear gives its operand."""
+        """Params that a DequantizeLinear gives its operand; there may be a scale for each channel."""
         zero_point = node.input[2] if len(node.input) > 2 else ""
-        return self.params(node.input[1], zero_point, is_unsigned)
+        return self.params(node.input[1], zero_point, is_unsigned, by_channel=True)
 
     def clip_range(self, node: NodeProto) -> tuple[float, float]:
         """(low, high), real numbers, of Relu or Clip."""

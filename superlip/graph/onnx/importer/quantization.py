@@ -13,7 +13,7 @@ from .importer import Importer
 from .interpolation import is_interpolation
 from .layout import moved
 from .model_input import input_view, set_input
-from .states import Params, Pending, Unsupported
+from .states import ByChannel, Params, Pending, Unsupported
 from .weights import Quantized
 
 __all__ = ["dequantize", "quantize"]
@@ -33,13 +33,32 @@ def dequantize(importer: Importer, node: NodeProto) -> None:
     if view is None:
         return  # of an operator that the host runs on integers, such as QLinearSoftmax
     params = importer.params_taken(node, importer.params_of(view).is_unsigned)
-    importer.floats[output] = importer.reinterpret(view, params, output, (node.name,))
+    if not params.by_channel:
+        importer.floats[output] = importer.reinterpret(view, params, output, (node.name,))
+    elif _is_along_channels(importer, node, view, params):
+        scales = np.array(params.by_channel, np.float32)
+        importer.floats[output] = ByChannel(view, scales)
+
+
+def _is_along_channels(importer: Importer, node: NodeProto, view: View, params: Params) -> bool:
+    """Whether there is a scale for each channel of an image as it lies, and its zero point is that of its integers."""
+    rank, channels = len(view.shape), importer.values[view.value].shape[0]
+    is_image = rank in (3, 4) and attributes(node).get("axis", 1) % rank == 1 and view.index is None
+    same = (params.zero_point, params.is_unsigned)
+    taken = importer.params_of(view)
+    return is_image and len(params.by_channel) == channels and same == (taken.zero_point, taken.is_unsigned)
 
 
 def _is_unsigned(importer: Importer, node: NodeProto) -> bool:
-    """Whether a DequantizeLinear takes unsigned integers: what its zero point is."""
+    """Whether a DequantizeLinear takes unsigned integers: what its zero point is, or what gives them says."""
     zero_point = importer.const(node.input[2]) if len(node.input) > 2 else None
-    return zero_point is None or zero_point.dtype.kind == "u"
+    if zero_point is not None:
+        return zero_point.dtype.kind == "u"
+    maker = importer.producers.get(node.input[0])
+    while maker is not None and maker.op_type in LAYOUT_OPS:
+        maker = importer.producers.get(maker.input[0])
+    is_made = maker is not None and maker.op_type == "QuantizeLinear"
+    return not is_made or importer.params_made(maker, by_channel=True).is_unsigned
 
 
 def _quantized_constant(importer: Importer, node: NodeProto) -> Quantized:
@@ -63,10 +82,12 @@ def _quantized_constant(importer: Importer, node: NodeProto) -> Quantized:
 def quantize(importer: Importer, node: NodeProto) -> None:
     """Give QuantizeLinear's result a view: of the input, of what is known already, or of a node that is made now."""
     source, output = node.input[0], node.output[0]
-    params = importer.params_made(node)
-    importer.done(node, "folded", "scale and zero point")
     taken = importer.inputs.get(source)
-    if taken is None:
+    params = importer.params_made(node, by_channel=taken is None)
+    importer.done(node, "folded", "scale and zero point")
+    if params.by_channel:
+        importer.views[output] = _quantized_by_channel(importer, source, params, output, node)
+    elif taken is None:
         importer.views[output] = _quantized(importer, source, params, output, node)
     elif taken.value is None:
         set_input(importer, taken, output, params)
@@ -78,6 +99,33 @@ def quantize(importer: Importer, node: NodeProto) -> None:
             importer.notes.append(f"input {source!r} is quantized twice; the second time from the first result")
 
 
+def _quantized_by_channel(importer: Importer, source: str, params: Params, output: str, node: NodeProto) -> View:
+    """View of the float tensor ``source`` with a scale for each channel: of a convolution, or of what has one already.
+
+    Its value has the largest of the scales; only those that take it as `ByChannel` know the others.
+    """
+    state = importer.floats.get(source)
+    why = "a scale for each channel of an activation"
+    if isinstance(state, View | ByChannel):
+        view = state if isinstance(state, View) else state.view
+        if len(view.shape) not in (3, 4) or attributes(node).get("axis", 1) % len(view.shape) != 1:
+            raise Unsupported(f"{why}, along another axis")
+        if isinstance(state, ByChannel) and tuple(state.scales) == params.by_channel:
+            return view
+        scales = None if isinstance(state, View) else state.scales
+        return emit.rescaled(importer, (node.name,), view, scales, params, output)
+    if not isinstance(state, Pending) or state.chain is not None:
+        raise Unsupported(f"{why}: only of a convolution's result, or of one that is quantized")
+    operators = [importer.by_name[name].op_type for name in state.names]
+    if operators[0] != "Conv" or not set(operators[1:]) <= {"Relu", "Clip"}:
+        raise Unsupported(f"{why}: only of a convolution's result, or of one that is quantized")
+    if any(np.isfinite(bound) and bound != 0 for bound in state.clip):
+        raise Unsupported(f"{why}: a Clip ends at another number in each")
+    if attributes(node).get("axis", 1) % len(state.shape) != 1 or len(params.by_channel) != state.shape[1]:
+        raise Unsupported(f"{why}, along another axis")
+    return state.finish(params, output, *params.bounds(state.clip), state.names)
+
+
 def _quantized(importer: Importer, source: str, params: Params, output: str, node: NodeProto) -> View:
     """View of the float tensor ``source`` quantized as ``params``, for the model's tensor ``output``.
 
@@ -86,6 +134,8 @@ def _quantized(importer: Importer, source: str, params: Params, output: str, nod
     state = importer.floats.get(source)
     if isinstance(state, View):
         return importer.requantize(state, params, output, (node.name,))
+    if isinstance(state, ByChannel):
+        return emit.rescaled(importer, (node.name,), state.view, state.scales, params, output)
     if isinstance(state, Pending):
         try:
             return state.finish(params, output, *params.bounds(state.clip), state.names)

@@ -13,7 +13,7 @@ from superlip.graph.images import ImageInput
 from superlip.graph.onnx.functions import clip_together
 from superlip.graph.onnx.views import View
 
-__all__ = ["Hosted", "ModelInput", "Params", "Pending", "Unhostable", "Unsupported"]
+__all__ = ["ByChannel", "Hosted", "ModelInput", "Params", "Pending", "Unhostable", "Unsupported"]
 
 
 class Unsupported(Exception):
@@ -59,12 +59,16 @@ class Hosted:
 
 @dataclass(frozen=True)
 class Params:
-    """Scale, zero point, whether the model's own numbers are unsigned, and the type of ours."""
+    """Scale, zero point, whether the model's own numbers are unsigned, and the type of ours.
+
+    ``by_channel`` has a scale for each channel where a convolution is to give such a result: ``scale`` is the largest.
+    """
 
     scale: np.float32
     zero_point: int
     is_unsigned: bool = False
     element: ElementType = INT8
+    by_channel: tuple[np.float32, ...] = ()
 
     @classmethod
     def of(cls, value: ir.Value) -> "Params":
@@ -84,6 +88,14 @@ class Params:
     def bounds(self, clip: tuple[float, float]) -> tuple[int, int]:
         """(low, high) in elements of a clip by two real numbers."""
         return self.bound(clip[0]), self.bound(clip[1])
+
+
+@dataclass(frozen=True, eq=False)
+class ByChannel:
+    """A dequantized tensor with a scale for each channel, float32, shape (C,): of integers that are ``view``."""
+
+    view: View
+    scales: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from .layout import layout
 from .model_input import join_inputs, take_inputs
 from .qoperator_ops import QOPERATOR_OPS
 from .quantization import dequantize, quantize
-from .states import Pending, Unhostable, Unsupported
+from .states import ByChannel, Pending, Unhostable, Unsupported
 
 __all__ = ["import_model"]
 
@@ -204,7 +204,7 @@ def _node(importer: Importer, node: NodeProto) -> None:
 
 
 def _float_op(
-    importer: Importer, node: NodeProto, function: Callable[[Importer, NodeProto], View | Pending | None]
+    importer: Importer, node: NodeProto, function: Callable[[Importer, NodeProto], View | ByChannel | Pending | None]
 ) -> None:
     """Take a node of a float model; where its operands are none of ours, the host alone knows it, if anybody asks."""
     state = function(importer, node)

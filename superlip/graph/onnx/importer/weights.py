@@ -162,13 +162,13 @@ def fold_zero_point(bias: NDArray | None, weights: NDArray, zero_point: int) -> 
 
 
 def channel_scale(
-    source: float | np.float32, weight_scale: ArrayLike, result: float | np.float32, channels: int
+    source: float | np.float32, weight_scale: ArrayLike, result: ArrayLike, channels: int
 ) -> NDArray[np.float32]:
-    """float32 of input scale * weight scale / output scale, in ONNX Runtime's order."""
+    """float32 of input scale * weight scale / output scale, one or one a channel, in ONNX Runtime's order."""
     if not (np.asarray(weight_scale) > 0).all():
         raise Unsupported("the scales of its weights must be positive numbers")
     with np.errstate(over="ignore", under="ignore"):
-        scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.float32(result)
+        scale = np.float32(source) * np.asarray(weight_scale, np.float32).reshape(-1) / np.asarray(result, np.float32)
     return np.broadcast_to(usable_scale(scale), (channels,)).copy()
 
 
