@@ -18,15 +18,22 @@ _MARK = "superlip mutant"
 _OUTPUTS = {"$dff": "Q", "$dffe": "Q", "$sdff": "Q", "$sdffe": "Q", "$sdffce": "Q", "$mem_v2": "RD_DATA"}
 """Cells with state, and the port that shows it."""
 _REGISTER = re.compile(r"state_\S+\.Q")
+_SELECTED = re.compile(
+    rf"^  cell \$eq \S+\n(?:    .*\n)*?    connect \\A \\{SELECT}\n    connect \\B \d+'([01]+)\n"
+    r"    connect \\Y (.*)\n  end\n",
+    re.MULTILINE,
+)
+"""The cell that says whether a mutant is selected."""
 _CELL = re.compile(r"^  cell (\$\w+) (\S+)\n((?:    .*\n)*)  end\n", re.MULTILINE)
 
 
 def equivalent(rtlil, numbers, *, seconds=60):
     """Which mutants are the component itself, proved for all time.
 
-    The miter takes registers and memories apart: both sides are given the same inputs and the same content of all of
-    them, whether it can be reached or not, and must give the same outputs and the same next content. So where the proof
-    succeeds no test of any length sees the mutant. Where it fails the mutant may still be out of reach.
+    The miter takes registers and memories apart, but for what nothing reads: both sides are given the same inputs and
+    the same content of all of them, whether it can be reached or not, and must give the same outputs and the same next
+    content. So where the proof succeeds no test of any length sees the mutant. Where it fails the mutant may still be
+    out of reach.
 
     Parameters
     ----------
@@ -46,7 +53,7 @@ def equivalent(rtlil, numbers, *, seconds=60):
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _write_cut(rtlil, folder)
+        _write_cut(rtlil, folder, numbers)
         check = ["hierarchy -top miter", "opt -fast", f"sat -timeout {seconds} -prove trigger 0 miter"]
         return _proved(folder, numbers, check, seconds)
 
@@ -79,35 +86,47 @@ def unreached(rtlil, numbers, *, cycles=CYCLES, seconds=30):
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        cut = _write_cut(rtlil, folder)
-        (folder / "running.il").write_text(_running(cut))
+        _write_cut(rtlil, folder, numbers)
         check = [
             "read_rtlil running.il", "hierarchy -check -top running", "flatten", "opt -fast",
             f"sat -seq {cycles + 1} -set-at 1 in_rst 1 -prove-skip 1 -timeout {seconds} -prove trigger 0 running",
         ]  # fmt: skip
         found: set[int] = set()
         for number in numbers:
+            (folder / "running.il").write_text(_running((folder / f"cut-{number}.il").read_text()))
             with contextlib.suppress(YosysError):
                 found |= _proved(folder, [number], check, seconds)
         return found
 
 
-def _write_cut(rtlil, folder):
-    """``cut.il``: the flat netlist without its state; returns its text."""
-    (folder / "mutated.il").write_text(rtlil)
-    flat = ["read_rtlil mutated.il", f"hierarchy -top {TOP}", "flatten", "dffunmap", "write_rtlil flat.il"]
-    run_yosys(flat, folder)
-    cut = _cut((folder / "flat.il").read_text())
-    (folder / "cut.il").write_text(cut)
-    return cut
+def _write_cut(rtlil, folder, numbers):
+    """``cut-NUMBER.il`` of each mutant: the flat netlist with it alone, without its state and what nothing reads."""
+    script = []
+    for number in numbers:
+        (folder / f"alone-{number}.il").write_text(_alone(rtlil, number))
+        bits = ["flatten", "dffunmap", "opt_expr", "splitcells", "opt_clean"]  # bit by bit: others of a word are read
+        script += [f"read_rtlil alone-{number}.il", f"hierarchy -top {TOP}", *bits, f"write_rtlil flat-{number}.il"]
+        script += ["design -reset"]
+    run_yosys(script, folder, timeout=60 + 30 * len(numbers))
+    for number in numbers:
+        (folder / f"cut-{number}.il").write_text(_cut((folder / f"flat-{number}.il").read_text()))
+
+
+def _alone(rtlil, number):
+    """A mutated netlist in which the others are never selected."""
+
+    def never(match):
+        return match[0] if int(match[1], 2) == number else f"  connect {match[2]} 1'0\n"
+
+    return _SELECTED.sub(never, rtlil)
 
 
 def _proved(folder, numbers, check, seconds):
-    """Of which of the mutants in ``cut.il`` the commands, given the module ``miter``, prove what they are to prove."""
-    script = ["read_rtlil cut.il", "design -save cut"]
+    """Of which of the mutants in ``cut-NUMBER.il`` the commands, given the module ``miter``, prove what they shall."""
+    script = []
     for number in numbers:
         script += [
-            "design -load cut", *_side("gold", 0), *_side("gate", number), f"delete {TOP}",
+            "design -reset", f"read_rtlil cut-{number}.il", *_side("gold", 0), *_side("gate", number), f"delete {TOP}",
             "miter -equiv -flatten -make_outputs gold gate miter", "delete gold gate", f"log {_MARK} {number}", *check,
         ]  # fmt: skip
     said = run_yosys(script, folder, timeout=60 + 2 * seconds * len(numbers))

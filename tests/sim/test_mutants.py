@@ -1,9 +1,13 @@
 """Mutants: a testbench kills those that it looks at, the others live; what nothing can tell is proved equal."""
 
 import json
+import re
 import sys
 
 import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from proofs import NEEDS_TOOLS
 
 from superlip.rtl.axi import ReadMux
@@ -171,6 +175,31 @@ def test_a_mutant_of_a_memory_is_not_called_equivalent(mine):
     netlist = plant(netlist_of(load_testbench(mine).Inner, load_testbench(mine).build()), 120, 1)
     stored = [mutant.number for mutant in netlist.mutants if "stored[" in str(mutant)]
     assert stored and not equivalent(netlist.rtlil, stored)
+
+
+class Unread(wiring.Component):
+    """Shows the lower half of what it keeps."""
+
+    d: In(8)
+    take: In(1)
+    q: Out(4)
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal(8)
+        with m.If(self.take):
+            m.d.sync += kept.eq(self.d)
+        m.d.comb += self.q.eq(kept)
+        return m
+
+
+def test_a_mutant_of_what_nothing_reads_is_equivalent():
+    """Though the register's content differs."""
+    netlist = plant(netlist_of(Unread, Unread()), 60, 1)
+    bits = {m.number: str(m) for m in netlist.mutants if re.search(r" (d|kept)\[", str(m))}
+    unread = {number for number, what in bits.items() if int(what[-2]) >= 4}
+    assert {"d", "kept"} == {bits[number].split()[1][:-3] for number in unread}
+    assert equivalent(netlist.rtlil, list(bits)) == unread
 
 
 def test_a_component_that_is_not_there(mine):
