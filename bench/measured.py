@@ -21,7 +21,7 @@ from superlip.run.accuracy import judge, onnxruntime_quantized
 from superlip.run.simulate import compare, simulate
 from superlip.sim.cluster import SimulationError
 
-__all__ = ["BOARDS", "OnBoards", "Row", "measure"]
+__all__ = ["BOARDS", "OnBoards", "Row", "loading", "measure"]
 
 BOARDS = 1, 2
 
@@ -102,6 +102,18 @@ def measure(network: Network, folder: Path, simulator=None) -> Row:
         macs, share.accelerated_macs / max(1, macs), quality(ours), theirs,
         {str(boards): run for boards, (run, _) in runs.items()},
     )  # fmt: skip
+
+
+def loading(network: Network, folder: Path) -> tuple[float, float]:
+    """(seconds of a core, MB beside the weights) of loading a network, best in a process of its own.
+
+    Raises
+    ------
+    ModelError
+        If it can't be loaded.
+    """
+    loaded = _load(network.path(folder), calibrate=network.images(0), input_shape=network.input_shape)
+    return loaded.seconds, loaded.megabytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,20 +5,23 @@ are made here where the packages of the extra ``exporters`` are installed. Each 
 of a printed page, and run on others by the golden, which the boards equal bit by bit. Says for each where it runs, what
 the host does, the cycles of one image on one board and on two, and how far its outputs are from the float model as
 given, beside those of ONNX Runtime's own quantizer. ``--rtl``: simulates the boards on one image, and compares every
-bit. Writes docs/networks.json and, of that, docs/networks.md: rows of networks that were not asked for stay.
+bit. ``--loading``: measures loading alone, each network's in a process of its own. Writes docs/networks.json and, of
+that, docs/networks.md: rows of networks that were not asked for stay.
 """
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import exported
 from brought import Network
-from measured import BOARDS, Row, measure
+from measured import BOARDS, Row, loading, measure
 from pictures import IMAGENET
 
 from superlip.boards import load_target
@@ -123,24 +126,51 @@ def _bits(row):
     return f"{differ:,} differ" if differ else "equal" if len(run) == len(BOARDS) else "equal on one"
 
 
+def _kept(path: Path) -> dict[str, Row]:
+    rows = json.loads(path.read_text()) if path.is_file() else {}
+    return {name: Row.from_dict(row) for name, row in rows.items()}
+
+
+def _write(path: Path, rows: dict[str, Row]) -> None:
+    """The rows, and the page that is made of them."""
+    ordered = {name: asdict(rows[name]) for name in NETWORKS if name in rows}
+    path.write_text(json.dumps(ordered, indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown(rows))
+
+
+def _measure_loading(arguments: argparse.Namespace) -> None:
+    """Loading of the networks that are asked for, in their rows where they have one, and on the terminal."""
+    for name in arguments.networks:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+            try:
+                seconds, megabytes = fresh.submit(loading, NETWORKS[name], arguments.packages).result()
+            except (ValueError, ImportError, subprocess.CalledProcessError) as error:
+                print(f"{name}: {str(error).splitlines()[0]}", flush=True)
+                continue
+        print(f"{name}: {seconds:.1f} s, {megabytes:.0f} MB", flush=True)
+        kept = _kept(arguments.json)
+        if name in kept and not kept[name].failure:
+            _write(arguments.json, kept | {name: replace(kept[name], seconds=seconds, megabytes=megabytes)})
+
+
 def main() -> int:
     """Measure the networks that are asked for, and write what is known of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--rtl", action="store_true", help="simulate one image on one board and on two")
+    parser.add_argument("--loading", action="store_true", help="measure loading alone")
     parser.add_argument("--packages", type=Path, default=Path("packages"), help="folder of what is downloaded and made")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "networks.json", metavar="FILE")
     arguments = parser.parse_args()
+    if arguments.loading:
+        _measure_loading(arguments)
+        return 0
     simulator = Simulator.build(load_target("zcu102"), note=print) if arguments.rtl else None
     measured = {}
     for name in arguments.networks:
         measured[name] = measure(NETWORKS[name], arguments.packages, simulator)
         print(measured[name], file=sys.stderr, flush=True)
-        kept = json.loads(arguments.json.read_text()) if arguments.json.is_file() else {}
-        kept[name] = asdict(measured[name])
-        arguments.json.write_text(json.dumps({name: kept[name] for name in NETWORKS if name in kept}, indent=1) + "\n")
-        text = markdown({name: Row.from_dict(row) for name, row in kept.items()})
-        arguments.json.with_suffix(".md").write_text(text)
+        _write(arguments.json, _kept(arguments.json) | {name: measured[name]})
     return int(not all(row.is_equal for row in measured.values()))
 
 

@@ -10,10 +10,15 @@ from onnx import TensorProto, helper, numpy_helper
 from superlip.element import INT8
 from superlip.graph.onnx.onnxtools import constants
 
-__all__ = ["with_uint8_products"]
+__all__ = ["has_products", "with_uint8_products"]
 
 _OPERANDS = {"QLinearConv": (0, 2, 3, 5, 7), "QLinearMatMul": (0, 2, 3, 5, 7), "QGemm": (0, 2, 3, 5, 8)}
 """Positions of the operand, its zero point, the weights, their zero point and the result's zero point."""
+
+
+def has_products(model: bytes) -> bool:
+    """Whether a serialized model may hold products of integers: those that do name their operator."""
+    return any(op.encode() in model for op in _OPERANDS)
 
 
 def with_uint8_products(model: bytes) -> bytes | None:
@@ -28,7 +33,7 @@ def with_uint8_products(model: bytes) -> bytes | None:
     -------
     bytes, or None where it has no such product
     """
-    if not any(op.encode() in model for op in _OPERANDS):
+    if not has_products(model):
         return None
     changed = onnx.load_from_string(model)
     graph = changed.graph

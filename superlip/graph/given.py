@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 
+from .apart import Weights, whole
 from .errors import one_line
 from .images import ImageInput, parts_of
 from .session import open_session
@@ -29,17 +30,25 @@ class Given:
 
     Parameters
     ----------
-    model : bytes
+    light : bytes
         Serialized ONNX model, as the file had it; with made-up weights where it came without any.
     input : str
         Its image input.
     parts : tuple of ImageInput
         Its inputs, where it has several: an image is all of them, flat.
+    weights : dict of str to ndarray
+        Numbers of the constants that ``light`` has by name only (``apart.py``).
     """
 
-    model: bytes = field(repr=False)
+    light: bytes = field(repr=False)
     input: str
     parts: tuple[ImageInput, ...] = ()
+    weights: Weights = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> bytes:
+        """Serialized ONNX model with all its numbers."""
+        return whole(self.light, self.weights) if self.weights else self.light
 
     @cached_property
     def kind(self) -> str:
@@ -51,7 +60,7 @@ class Given:
 
     @cached_property
     def _graph(self):
-        return onnx.load_from_string(self.model).graph
+        return onnx.load_from_string(self.light).graph
 
     @property
     def _inputs(self):
@@ -120,13 +129,13 @@ class Given:
         return [a[0] if a.ndim and a.shape[0] == batch else a for a in results]
 
     def _session(self, names):
-        model = self.model
+        model = self.light
         if set(names) - set(self.outputs):
             more = onnx.load_from_string(model)
             present = {o.name for o in more.graph.output}
             more.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
             model = more.SerializeToString()
-        return open_session(model, is_optimized=False)
+        return open_session(model, is_optimized=False, weights=self.weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from superlip.golden import agree, quantize_input, run
 from superlip.golden.agreement import decibels
 from superlip.golden.loss import find_loss
 from superlip.graph.onnx import equalize as equalization
-from superlip.graph.onnx.calibrate import run_tensors
 from superlip.graph.onnx.equalize import equalize, observe_channels
 from superlip.graph.onnx.rewrite import prepare
+from superlip.graph.onnx.stretches import run_tensors
 
 SHAPE = (3, 16, 16)
 
@@ -48,7 +48,7 @@ def prepared_copy(model):
 
 def outputs(prepared, images):
     found = []
-    run_tensors(prepared.model, sorted(prepared.outputs), images, lambda _, array: found.append(array))
+    run_tensors(prepared.model, sorted(prepared.outputs), images, lambda _, array: found.append(array), prepared.consts)
     return np.stack(found)
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from onnx import helper
 from onnx_models import model
 
+from superlip.graph.apart import skeleton
 from superlip.graph.errors import ModelError
-from superlip.graph.onnx.validate.sizes import check_sizes, inferred, skeleton
+from superlip.graph.onnx.validate.sizes import check_sizes, inferred
 
 
 def expanded(*target):
@@ -38,10 +39,3 @@ def test_results_that_are_too_large_together():
 def test_a_result_without_elements():
     with pytest.raises(ModelError, match="Expand 'e': its result 'y' has no elements"):
         check_sizes(expanded(3), {"y": (3, 0)})
-
-
-def test_large_constants_are_left_out_of_the_skeleton():
-    constants = {"small": np.zeros(1024, np.float32), "large": np.zeros((5, 1000), np.float32)}
-    light = skeleton(model([], {"x": (np.float32, [1])}, [], constants))
-    assert [t.name for t in light.graph.initializer] == ["small"]
-    assert inferred(light)["large"] == (5, 1000)

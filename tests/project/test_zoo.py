@@ -1,6 +1,7 @@
 """The bench of networks that people bring: what it feeds them, what it writes, and, slowly, some of it."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -79,6 +80,9 @@ def test_networks_of_a_package(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "n.md").read_text()
     assert "MTCNN O-Net" in text and "not taken" not in text and text.count("| equal |") == 2
+    done = subprocess.run([*command, "--networks", "mtcnn_o", "--loading"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and re.fullmatch(r"mtcnn_o: \d\.\d s, \d+ MB\n", done.stdout)
+    assert (tmp_path / "n.md").read_text().count("| equal |") == 2
 
 
 @pytest.mark.slow

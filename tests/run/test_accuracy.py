@@ -62,6 +62,6 @@ def test_a_graph_of_ones_own_is_nothing_to_quantize():
 
 
 def test_its_quantizer_may_fail(net):
-    broken = dataclasses.replace(net, given=dataclasses.replace(net.given, model=b"\x08\x01"))
+    broken = dataclasses.replace(net, given=dataclasses.replace(net.given, light=b"\x08\x01"))
     with pytest.raises(ModelError, match="ONNX Runtime's quantizer can't take the model"):
         onnxruntime_quantized(broken, net.calibration[:1])

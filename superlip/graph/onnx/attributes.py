@@ -14,6 +14,7 @@ import onnx
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from superlip.element import INT8
+from superlip.graph.apart import is_apart
 
 from .onnxtools import attributes, constant_value, operator, opset, tensor_type
 
@@ -260,7 +261,7 @@ def _trains(node, graph, opsets):
 def _constant(graph, name):
     """Value of a constant of the graph, or None."""
     for initializer in graph.initializer:
-        if initializer.name == name:
+        if initializer.name == name and not is_apart(initializer):
             return numpy_helper.to_array(initializer)
     makers = [n for n in graph.node if n.op_type == "Constant" and name in n.output]
     return constant_value(makers[0]) if makers else None

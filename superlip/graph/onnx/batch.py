@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, numpy_helper
 
+from superlip.graph.apart import skeleton
 from superlip.graph.errors import ModelError, one_line
 
 from .onnxtools import constants, static_shape
@@ -105,6 +106,6 @@ def _has_batch(node, shapes, batch):
 
 
 def _shapes(model, *, strict):
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=strict).graph
+    graph = onnx.shape_inference.infer_shapes(skeleton(model), data_prop=True, strict_mode=strict).graph
     shapes = {info.name: static_shape(info) for info in (*graph.input, *graph.value_info, *graph.output)}
     return {name: shape for name, shape in shapes.items() if shape and None not in shape}

@@ -42,15 +42,12 @@ class Channels:
             self._visit(node)
         for name in prepared.outputs:
             self._fix(name)
-        self.of = {name: self._roots(classes) for name, classes in self.of.items()}
+        roots = np.asarray(self._parents)
+        while not np.array_equal(roots, roots[roots]):
+            roots = roots[roots]
+        self.of = {name: roots[classes] for name, classes in self.of.items()}
 
     # ---- sets
-
-    def _roots(self, classes):
-        parents = np.asarray(self._parents)
-        while not np.array_equal(parents, parents[parents]):
-            parents = parents[parents]
-        return parents[classes]
 
     def _root(self, one):
         while self._parents[one] != one:
@@ -72,7 +69,7 @@ class Channels:
         return np.arange(begin, begin + count)
 
     def _is_fixed(self, name):
-        return name not in self.of or not self._roots(self.of[name]).any()
+        return name not in self.of or all(self._root(one) == FIXED for one in self.of[name])
 
     # ---- nodes
 

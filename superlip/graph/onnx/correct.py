@@ -5,12 +5,14 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from .calibrate import run_tensors
+from superlip.graph.apart import tensors_of
+
 from .onnxtools import attributes
 from .quantize import activation_params, quantize_weights
 from .rewrite import Prepared
+from .stretches import run_tensors
 
 __all__ = ["bias_shifts"]
 
@@ -50,13 +52,13 @@ def bias_shifts(
     layers = [u.node for u in units if u.kind == "integer" and u.op in ("Conv", "Gemm") and u.sources[0] in params]
     if not layers:
         return {}
-    model = _with_errors(prepared, layers, params)
+    model, weights = _with_errors(prepared, layers, params)
     sums: dict[str, NDArray] = {}
 
     def add(name, array):
         sums[name] = sums.get(name, 0.0) + array.reshape(-1).astype(np.float64)
 
-    run_tensors(model, [_error(node) for node in layers], images, add)
+    run_tensors(model, [_error(node) for node in layers], images, add, weights)
     return {node.name: (sums[_error(node)] / len(images)).astype(np.float32) for node in layers}
 
 
@@ -65,13 +67,14 @@ def _error(node):
 
 
 def _with_errors(prepared, layers, params):
-    """The float model that also gives each layer's mean error by channel."""
+    """The float model that also gives each layer's mean error by channel, and its constants."""
     model = onnx.ModelProto.FromString(prepared.model.SerializeToString())
     graph = model.graph
     del graph.output[:]
+    more: dict[str, NDArray] = {}
 
     def constant(name, array):
-        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        more[name] = np.asarray(array)
         return name
 
     for node in layers:
@@ -94,4 +97,5 @@ def _with_errors(prepared, layers, params):
             ),
         ])  # fmt: skip
         graph.output.append(onnx.ValueInfoProto(name=_error(node)))
-    return model
+    graph.initializer.extend(tensors_of(more))
+    return model, prepared.consts | more

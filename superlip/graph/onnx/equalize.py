@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibrate import run_tensors
 from .channels import FIXED, Channels, weights_by_output
+from .precise import row_blocks, scaled
 from .rewrite import Prepared
 from .scales import LARGEST
+from .stretches import run_tensors
 from .units import find_units
 
 __all__ = ["Statistics", "equalize", "observe_channels"]
@@ -57,11 +58,13 @@ def observe_channels(
 
     def see(name, array):
         by_channel = np.moveaxis(array, 1, 0).reshape(array.shape[1], -1)
-        peaks[name] = np.maximum(peaks.get(name, 0.0), np.abs(by_channel).max(axis=1))
-        powers[name] = powers.get(name, 0.0) + np.square(by_channel, dtype=np.float64).mean(axis=1)
+        peak = np.maximum(by_channel.max(axis=1), -by_channel.min(axis=1))
+        power = [np.square(by_channel[rows], dtype=np.float64).mean(axis=1) for rows in row_blocks(by_channel)]
+        peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+        powers[name] = powers.get(name, 0.0) + np.concatenate(power)
         counts[name] = by_channel.shape[1] * len(images)
 
-    run_tensors(prepared.model, names, images, see)
+    run_tensors(prepared.model, names, images, see, prepared.consts)
     return {n: Statistics(peaks[n].astype(np.float64), powers[n] / len(images), counts[n]) for n in names}
 
 
@@ -225,8 +228,7 @@ def _apply(prepared: Prepared, channels: Channels, scales: NDArray) -> None:
         weights, index = weights_by_output(node, prepared.consts)
         factors = (1 if taken is None else taken[index]) / given[:, None]
         shape = prepared.consts[node.input[1]].shape
-        changed = (weights * factors[:, :, None]).astype(np.float32).reshape(shape)
-        node.input[1] = prepared.constant(f"{node.name}/equalized", changed)
+        node.input[1] = prepared.constant(f"{node.name}/equalized", scaled(weights, factors[:, :, None]).reshape(shape))
         if len(node.input) > 2 and node.input[2]:
             bias = prepared.consts[node.input[2]]
             changed = (bias / given.reshape(bias.shape)).astype(np.float32)

@@ -7,6 +7,7 @@ operands. They are cut off, and the network begins behind them.
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from superlip.graph.apart import Weights, skeleton
 from superlip.graph.given import Front, Given
 from superlip.graph.images import ImageInput
 
@@ -19,13 +20,17 @@ __all__ = ["cut_front"]
 _OPS = ELEMENTWISE | LAYOUT_OPS | {"Cast", "BatchNormalization"}
 
 
-def cut_front(model: ModelProto, *, is_quantized: bool) -> tuple[Front, list[str]] | None:
+def cut_front(
+    model: ModelProto, *, is_quantized: bool, weights: Weights | None = None
+) -> tuple[Front, list[str]] | None:
     """Cut off what comes in front of the first QuantizeLinear, or of a float model whose input has another type.
 
     Parameters
     ----------
     model : ModelProto
         Normalized and validated; changed in place.
+    weights : dict of str to ndarray, optional
+        Numbers of the constants that the model has by name only.
 
     Returns
     -------
@@ -36,19 +41,21 @@ def cut_front(model: ModelProto, *, is_quantized: bool) -> tuple[Front, list[str
         return None
     info = graph.input[0]
     is_float = info.type.tensor_type.elem_type == TensorProto.FLOAT
-    nodes, last, readers = _chain(model, info.name)
+    nodes, last, readers = _chain(model, info.name, weights)
     if is_quantized != is_float or not nodes or all(node.op_type in LAYOUT_OPS for node in nodes):
         return None
     if is_quantized and {node.op_type for node in readers} != {"QuantizeLinear"}:
         return None
-    found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    found = onnx.shape_inference.infer_shapes(skeleton(model), data_prop=True).graph.value_info
     kinds = {value.name: value.type.tensor_type.elem_type for value in found}
     sizes = shapes(model)
     if kinds.get(last) != TensorProto.FLOAT or last not in sizes or sizes[last][:1] != (1,):
         return None
     dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
     takes = ImageInput(info.name, fixed_shape(info)[1:], dtype)
-    front = Front(Given(_model_of(model, nodes, last), info.name), takes, last)
+    taken = {name for node in nodes for name in node.input}
+    own = {name: array for name, array in (weights or {}).items() if name in taken}
+    front = Front(Given(_model_of(model, nodes, last), info.name, weights=own), takes, last)
     inside = {node.name for node in nodes}
     kept = [node for node in graph.node if node.name not in inside]
     del graph.node[:], graph.input[:]
@@ -57,9 +64,9 @@ def cut_front(model: ModelProto, *, is_quantized: bool) -> tuple[Front, list[str
     return front, [node.name for node in nodes]
 
 
-def _chain(model: ModelProto, name: str) -> tuple[list[NodeProto], str, list[NodeProto]]:
+def _chain(model: ModelProto, name: str, weights: Weights | None) -> tuple[list[NodeProto], str, list[NodeProto]]:
     """Nodes in a row from a tensor on, each alone with what is before it; the last one's result, and who takes that."""
-    known = constants(model.graph)
+    known = constants(model.graph, weights)
     outputs = {info.name for info in model.graph.output}
     nodes: list[NodeProto] = []
     while True:

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
+from superlip.graph.apart import Weights, take_apart, whole
 from superlip.graph.errors import ModelError, one_line
 from superlip.graph.given import Given
 from superlip.graph.images import ImageInput, input_of, read_images
@@ -30,7 +31,7 @@ from .quantize import quantize as quantize_model
 from .randomize import random_images, randomizer
 from .rewrite import Prepared, prepare, turn_quantized
 from .trifles import trifles
-from .validate import check_tensors, validate, why_it_does_not_run
+from .validate import check_tensors, make_plain, validate, why_it_does_not_run
 
 __all__ = ["load"]
 
@@ -92,21 +93,22 @@ class Loader:
         self.calibrate = calibrate
         self.random_weights = random_weights
         if isinstance(path, onnx.ModelProto):
-            self.model = onnx.ModelProto.FromString(path.SerializeToString())
+            self.model, self.weights = read_whole(path)
             self.name = path.graph.name or "model"
         else:
-            self.model = read_model(path)
+            self.model, self.weights = read_whole(read_model(path))
             self.name = Path(path).stem
-        check_tensors(self.model)
         set_input_shapes(self.model, input_shape)
         name_nodes(self.model.graph)  # ONNX Runtime takes no name twice
-        self.reference = self.model.SerializeToString()
+        self.reference: tuple[bytes, Weights] = self.model.SerializeToString(), dict(self.weights)
         self.normalized = normalize(self.model)
         self.model, self.refused = self.normalized.model, dict(self.normalized.refused)
-        is_half = not is_quantized(self.model) and widen(self.model)
+        is_half = not is_quantized(self.model) and widen(self.model, self.weights)
         self.notes = ["the model is in half precision: it is quantized from float32"] if is_half else []
-        validate(self.model, self.name, self.refused)
-        cut = None if self.refused else cut_front(self.model, is_quantized=is_quantized(self.model))
+        validate(self.model, self.name, self.refused, self.weights)
+        cut = None
+        if not self.refused:
+            cut = cut_front(self.model, is_quantized=is_quantized(self.model), weights=self.weights)
         self.front, self.in_front = cut or (None, [])
         self.behind: dict[str, str] = {}
         self.prepared: Prepared | None = None
@@ -158,25 +160,26 @@ class Loader:
             raise ModelError(f"{self.name} needs more memory than there is: {one_line(error)}") from error
         except Exception as error:
             # Anything else is a mistake in the model, which ONNX Runtime can name, or one of ours, which must be seen.
-            refused = why_it_does_not_run(self.reference)
+            refused = why_it_does_not_run(whole(*self.reference))
             if refused is None:
                 raise
             raise ModelError(f"{self.name} can't be run by ONNX Runtime either: {refused}") from error
 
     def _import(self):
         model, prepared, ranges, shifts = self.model, None, {}, {}
+        weights: Weights = self.weights
         if not is_quantized(model):
             model, self.behind = in_front(model, self.refused) if self.refused else (model, {})
             prepared, images = self._prepare(model)
             self.prepared, self.images = prepared, images
             ranges, shifts = self._observe(prepared, images if self.front is None else self.front(images))
         else:
-            model, self.fate = turn_quantized(model)
-        hosted = {}
+            model, weights, self.fate = turn_quantized(model, weights)
+        hosted, known = {}, {}
         while True:
             if prepared is not None:
-                model = quantize_model(prepared, ranges, hosted, shifts)
-            graph, self.importer = import_model(model, self.name, self.refused, hosted)
+                model, weights = quantize_model(prepared, ranges, hosted, shifts, known)
+            graph, self.importer = import_model(model, self.name, self.refused, hosted, weights)
             more = _for_host(self.importer, prepared, self.refused, hosted)
             if not more and graph is not None:
                 own = model.graph.node if prepared is None else prepared.nodes
@@ -198,9 +201,9 @@ class Loader:
         if options.calibration == "auto":
             options = choose_calibration(prepared, images, options)
             self.notes.append(f"calibration by {options.calibration}: the best on every fourth calibration image")
-        ranges = observe_ranges(prepared.model, images)
+        ranges = observe_ranges(prepared.model, images, prepared.consts)
         if options.calibration != "minmax":
-            ranges = chosen_ranges(prepared.model, images, ranges, options)
+            ranges = chosen_ranges(prepared.model, images, ranges, options, prepared.consts)
         return ranges, bias_shifts(prepared, ranges, images) if options.correct_bias else {}
 
     def _remember(self, graph):
@@ -208,7 +211,8 @@ class Loader:
         graph.front = self.front
         if self.front is not None:
             graph.notes.append("what comes before the image is quantized is the host's work on each image")
-        graph.given = Given(self.reference, input_of(graph).name, input_of(graph).parts)
+        light, weights = self.reference
+        graph.given = Given(light, input_of(graph).name, input_of(graph).parts, weights)
         graph.has_random_weights = self.has_random_weights
         graph.calibration = self.images
         graph.channel_scales = self.scaled
@@ -240,10 +244,19 @@ class Loader:
                 f"random_weights=SEED to try a graph without weights"
             )
         model = upgrade(model)
-        prepared = prepare(model, randomize=None if self.random_weights is None else randomizer(self.random_weights))
+        randomize = None if self.random_weights is None else randomizer(self.random_weights)
+        prepared = prepare(model, randomize=randomize, weights=self.weights)
         if prepared.randomized is not None:
             self.reference, self.has_random_weights = prepared.randomized, True
         return prepared, images
+
+
+def read_whole(model: ModelProto) -> tuple[ModelProto, dict[str, NDArray]]:
+    """A model without the numbers of its large constants, and these; the model given stays as it is."""
+    check_tensors(model)
+    light, weights = take_apart(model)
+    make_plain(light.graph, weights)
+    return light, weights
 
 
 def read_model(path: str | PathLike[str]) -> ModelProto:

@@ -8,11 +8,12 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
+from superlip.graph.apart import Weights, is_apart, skeleton
 from superlip.graph.errors import ModelError
 
 __all__ = [
-    "attributes", "constant_value", "constants", "fixed_shape", "label", "name_nodes", "operator", "opset",
-    "reshape_model", "shapes", "small_model", "static_shape", "tensor_type",
+    "attributes", "constant_value", "constants", "fixed_shape", "initializers", "label", "name_nodes", "operator",
+    "opset", "reshape_model", "shapes", "small_model", "static_shape", "tensor_type",
 ]  # fmt: skip
 
 
@@ -31,13 +32,23 @@ def label(node: NodeProto) -> str:
     return f"{node.op_type} {(node.name or ', '.join(node.output))!r}"
 
 
-def constants(graph: GraphProto) -> dict[str, NDArray]:
-    """Initializers and Constant nodes of a graph, as numpy arrays by name."""
-    found = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+def constants(graph: GraphProto, weights: Weights | None = None) -> dict[str, NDArray]:
+    """Initializers and Constant nodes of a graph, as numpy arrays by name.
+
+    ``weights`` has the numbers of those that the graph has by name only; without it these are left out.
+    """
+    found = initializers(graph, weights)
     for node in graph.node:
         if node.op_type == "Constant":
             found[node.output[0]] = constant_value(node)
     return found
+
+
+def initializers(graph: GraphProto, weights: Weights | None = None) -> dict[str, NDArray]:
+    """Initializers of a graph, as numpy arrays by name; ``weights`` as for ``constants``."""
+    known = weights or {}
+    present = [tensor for tensor in graph.initializer if tensor.name in known or not is_apart(tensor)]
+    return {i.name: known[i.name] if is_apart(i) else numpy_helper.to_array(i) for i in present}
 
 
 def constant_value(node: NodeProto) -> NDArray:
@@ -78,10 +89,10 @@ def fixed_shape(value_info: ValueInfoProto) -> tuple[int, ...]:
 def shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
     """Static shapes by tensor name, by ONNX shape inference; tensors without one are left out."""
     try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        graph = onnx.shape_inference.infer_shapes(skeleton(model), data_prop=True).graph
     except Exception:  # what onnx raises on an inconsistent model is not documented; the caller reports missing shapes
         graph = model.graph
-    found = {i.name: tuple(i.dims) for i in graph.initializer}
+    found = {i.name: tuple(i.dims) for i in model.graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         shape = static_shape(info)
         if shape is not None and None not in shape:
@@ -112,7 +123,7 @@ def small_model(
     nodes: Sequence[NodeProto],
     inputs: Sequence[tuple[str, int, Sequence[int]]],
     outputs: Sequence[str | ValueInfoProto],
-    initializers: dict[str, NDArray],
+    constants: dict[str, NDArray],
     opsets: dict[str, int],
     ir_version: int = 10,
 ) -> bytes:
@@ -123,7 +134,7 @@ def small_model(
     nodes : list of NodeProto
     inputs : list of (name, tensor type, shape)
     outputs : list of name or ValueInfoProto
-    initializers : dict of str to ndarray
+    constants : dict of str to ndarray
     opsets : dict of str to int
     """
     graph = helper.make_graph(
@@ -131,7 +142,7 @@ def small_model(
         "part",
         [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs],
         [onnx.ValueInfoProto(name=o) if isinstance(o, str) else o for o in outputs],
-        [numpy_helper.from_array(a, name) for name, a in initializers.items()],
+        [numpy_helper.from_array(a, name) for name, a in constants.items()],
     )
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return helper.make_model(graph, opset_imports=imports, ir_version=ir_version).SerializeToString()

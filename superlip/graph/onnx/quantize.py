@@ -6,19 +6,21 @@ poolings and host operations. Every node of the model is in the result, or in ``
 activation is left out only where the integers saturate exactly where it does.
 """
 
-import functools
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from superlip.element import INT8
+from superlip.graph.apart import Weights
 from superlip.graph.ir import integers_of
 
 from .functions import ELEMENTWISE, affine_factors
 from .importer.weights import LARGEST_BIAS
 from .onnxtools import attributes
+from .precise import row_blocks
 from .reach import reach_of
 from .rewrite import Prepared
 from .scales import LARGEST, Params, choose_params
@@ -40,9 +42,12 @@ _ELEMENT = INT8
 
 
 def activation_params(
-    prepared: Prepared, ranges: Mapping[str, tuple[float, float]], hosted: Collection[str] = ()
+    prepared: Prepared,
+    ranges: Mapping[str, tuple[float, float]],
+    hosted: Collection[str] = (),
+    known: dict[Any, Any] | None = None,
 ) -> tuple[list[Unit], dict[str, Params], set[str]]:
-    """How a prepared model's nodes and tensors are quantized.
+    """How a prepared model's nodes and tensors are quantized; ``known`` as for ``quantize``.
 
     Returns
     -------
@@ -50,7 +55,15 @@ def activation_params(
     """
     units = find_units(prepared, hosted)
     inputs = [info.name for info in prepared.model.graph.input]
-    return units, *choose_params(units, ranges, inputs, prepared.outputs, functools.partial(reach_of, prepared))
+    known = {} if known is None else known
+
+    def reach(unit, span, result):
+        key = unit.output, tuple(node.name for node in unit.members), span, result
+        if key not in known:
+            known[key] = reach_of(prepared, unit, span, result)
+        return known[key]
+
+    return units, *choose_params(units, ranges, inputs, prepared.outputs, reach)
 
 
 def quantize(
@@ -58,7 +71,8 @@ def quantize(
     ranges: Mapping[str, tuple[float, float]],
     hosted: Collection[str] = (),
     shifts: Mapping[str, NDArray] | None = None,
-) -> ModelProto:
+    known: dict[Any, Any] | None = None,
+) -> tuple[ModelProto, Weights]:
     """Quantize a prepared float model.
 
     Parameters
@@ -71,14 +85,16 @@ def quantize(
         Of nodes that the host is to run, in floating point.
     shifts : dict of str to ndarray, optional
         What is added to the biases of Conv and Gemm on the accelerator, by the node's name.
+    known : dict, optional
+        What has been computed for the same model, ranges and shifts, with other nodes on the host; it learns the rest.
 
     Returns
     -------
     ModelProto: unsigned activations, signed weights with one scale an output channel. A tensor keeps its name where it
     is an integer; the integers of an output of the model have the name that ``ir.integers_of`` gives them.
-
+    dict of str to ndarray: its constants, of which it has the large ones by name only
     """
-    return _Writer(prepared, ranges, hosted, shifts or {}).model()
+    return _Writer(prepared, ranges, hosted, shifts or {}, {} if known is None else known).model()
 
 
 def _wanted(units):
@@ -102,21 +118,21 @@ def _for_host(units):
 class _Writer:
     """Writes the quantized model: a tensor is there as integers, as floats, or as both."""
 
-    def __init__(self, prepared, ranges, hosted, shifts):
+    def __init__(self, prepared, ranges, hosted, shifts, known):
         self.prepared = prepared
         prepared.taken_in = {}
         prepared.between = set()
         self.consts, self.outputs = prepared.consts, prepared.outputs
         self.inputs = [info.name for info in prepared.model.graph.input]
-        self.shifts = shifts
-        self.units, self.params, self.saturated = activation_params(prepared, ranges, hosted)
+        self.shifts, self.known = shifts, known
+        self.units, self.params, self.saturated = activation_params(prepared, ranges, hosted, known)
         self.wanted = _wanted(self.units)
         self.for_host = _for_host(self.units)
         self.makers = {o: n.name for n in prepared.nodes for o in n.output}
         self.integers, self.floats, self.reals = {}, {}, {}
         self.nodes, self.initializers = [], {}
 
-    def model(self) -> ModelProto:
+    def model(self) -> tuple[ModelProto, Weights]:
         for name in self.inputs:
             self._write_input(name)
         for unit in self.units:
@@ -125,7 +141,7 @@ class _Writer:
             self.as_float(name)
         used = {i for n in self.nodes for i in n.input}
         self.initializers |= {name: self.consts[name] for name in used if name in self.consts}
-        return self.prepared.with_nodes(self.nodes, self.initializers, {MICROSOFT: 1})
+        return self.prepared.with_nodes(self.nodes, self.initializers, {MICROSOFT: 1}), self.initializers
 
     # ---- a tensor's two forms
 
@@ -320,7 +336,9 @@ class _Writer:
         if node.name in self.shifts:
             bias = self.shifts[node.name] + (0 if bias is None else bias)
         source = self.params[node.input[0]].scale
-        q, scale, q_bias = quantize_weights(rows, bias, source)
+        if (node.name, source) not in self.known:
+            self.known[node.name, source] = quantize_weights(rows, bias, source)
+        q, scale, q_bias = self.known[node.name, source]
         operands = [
             *self._quantized(node.input[0]),
             self._constant(f"{node.name}/weights_{_ELEMENT}", q.T if node.op_type == "MatMul" else q),
@@ -354,8 +372,8 @@ def quantize_weights(
     -------
     (elements shape (M, ...), float32 shape (M,), int32 shape (M,) or None)
     """
-    flat = weights.reshape(len(weights), -1).astype(np.float64)
-    peak = np.abs(flat).max(axis=1, initial=0.0)
+    flat = weights.reshape(len(weights), -1)
+    peak = np.maximum(flat.max(axis=1, initial=0.0), -flat.min(axis=1, initial=0.0)).astype(np.float64)
     scale = peak / _ELEMENT.high
     if bias is not None:
         # a scale so small that the bias leaves int32 gives way; without weights it is the bias's alone
@@ -364,12 +382,15 @@ def quantize_weights(
         scale[peak == 0] = size[peak == 0] / (1 << 20)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     scale = np.where(scale * float(source) < np.finfo(np.float32).tiny, 1.0 / _ELEMENT.high, scale).astype(np.float32)
-    along = (-1, *(1 for _ in weights.shape[1:]))
-    q = np.clip(np.rint(weights / scale.reshape(along)), -_ELEMENT.high, _ELEMENT.high).astype(_ELEMENT.dtype)
+    along = scale.reshape(-1, *(1 for _ in weights.shape[1:]))
+    q = np.empty(weights.shape, _ELEMENT.dtype)
+    for rows in row_blocks(weights):
+        steps = weights[rows] / along[rows]
+        q[rows] = np.clip(np.rint(steps, out=steps), -_ELEMENT.high, _ELEMENT.high, out=steps)
     if bias is None:
         return q, scale, None
-    steps = np.rint(bias.astype(np.float64) / (float(source) * scale.astype(np.float64)))
-    return q, scale, np.clip(steps, -(2**31 - 1), 2**31 - 1).astype(np.int32)
+    bias_steps = np.rint(bias.astype(np.float64) / (float(source) * scale.astype(np.float64)))
+    return q, scale, np.clip(bias_steps, -(2**31 - 1), 2**31 - 1).astype(np.int32)
 
 
 def _copy(node):

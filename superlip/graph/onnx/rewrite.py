@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from superlip.graph.apart import Weights, tensors_of
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.session import open_session
 
 from .channels_first import put_channels_first
 from .functions import BOOLEAN, ELEMENTWISE, affine_factors, norm_factors
-from .onnxtools import attributes, constant_value, name_nodes, opset, shapes, small_model
+from .onnxtools import attributes, constant_value, initializers, name_nodes, opset, shapes, small_model
 from .pointwise import pointwise
+from .precise import scaled
 from .transposed import block_convolution
 
 __all__ = ["Prepared", "prepare", "turn_quantized"]
@@ -33,7 +35,7 @@ class Prepared:
     nodes, in order, that the importer turns into one table: nothing is rounded between them.
     """
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, weights: Weights | None = None) -> None:
         self.model = model
         self.graph = model.graph
         self.opsets = opset(model)
@@ -43,8 +45,8 @@ class Prepared:
         self.between: set[str] = set()
         self.functions: list[list[NodeProto]] = []
         self.notes: list[str] = []
-        self.randomized: bytes | None = None  # the model with made-up weights, before anything else was rewritten
-        self.consts: dict[str, NDArray] = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
+        self.randomized: tuple[bytes, Weights] | None = None  # with made-up weights, before anything else is rewritten
+        self.consts: dict[str, NDArray] = initializers(self.graph, weights)
         self.outputs = {o.name for o in self.graph.output}
         self.inputs = {i.name for i in self.graph.input} - self.consts.keys()
         self.shapes = shapes(model)
@@ -96,21 +98,24 @@ class Prepared:
                     node.input[i] = new
 
     def finish(self) -> None:
-        """The model with the rewritten nodes, in place."""
+        """The model with the rewritten nodes, in place; constants that nothing takes any more are forgotten."""
         used = {name for node in self.nodes for name in node.input} | self.outputs
-        constants = {name: array for name, array in self.consts.items() if name in used}
-        self.model = self.with_nodes(self.nodes, constants, {})
+        self.consts = {name: array for name, array in self.consts.items() if name in used}
+        self.model = self.with_nodes(self.nodes, self.consts, {})
         self.graph = self.model.graph
 
     def with_nodes(
         self, nodes: Iterable[NodeProto], constants: Mapping[str, ArrayLike], domains: dict[str, int]
     ) -> ModelProto:
-        """A model of the same inputs and outputs with these nodes, and opset imports of more domains."""
+        """A model of the same inputs and outputs with these nodes, and opset imports of more domains.
+
+        It has large constants by name only: ``constants`` has their numbers (``apart.py``).
+        """
         model = onnx.ModelProto(ir_version=max(self.model.ir_version, 8), producer_name="superlip")
         model.opset_import.extend(helper.make_opsetid(d, v) for d, v in ({"": 17} | self.opsets | domains).items())
         model.graph.name = self.graph.name
         model.graph.node.extend(nodes)
-        model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items())
+        model.graph.initializer.extend(tensors_of(constants))
         model.graph.input.extend(i for i in self.graph.input if i.name in self.inputs)
         model.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in self.graph.output)
         return model
@@ -264,9 +269,8 @@ class Prepared:
             return False
         bias = self.consts[maker.input[2]].reshape(-1) if has_bias else np.zeros(m, np.float32)
         scale, shift = (np.broadcast_to(a.astype(np.float64), (m,)) for a in (scale, shift))
-        scaled = weights * scale.reshape(-1, *([1] * (weights.ndim - 1)))
         names = (
-            self.constant(f"{maker.name}/weights", scaled.astype(np.float32)),
+            self.constant(f"{maker.name}/weights", scaled(weights, scale.reshape(-1, *([1] * (weights.ndim - 1))))),
             self.constant(f"{maker.name}/bias", (bias * scale + shift).astype(np.float32)),
         )
         operands = [maker.input[0], *names]
@@ -489,13 +493,20 @@ _SIMPLER = {
 }  # fmt: skip
 
 
-def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None = None) -> Prepared:
+def prepare(
+    model: ModelProto,
+    *,
+    randomize: Callable[[Prepared], bool] | None = None,
+    weights: Weights | None = None,
+) -> Prepared:
     """Rewrite a float model in place.
 
     Parameters
     ----------
     model : ModelProto
         With static shapes.
+    weights : dict of str to ndarray, optional
+        Numbers of the constants that the model has by name only.
     randomize : function of (Prepared) or None
         Called when constants are folded, before weights are used.
 
@@ -504,10 +515,10 @@ def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None =
     Prepared
         Its ``model`` is the rewritten one.
     """
-    state = Prepared(model)
+    state = Prepared(model, weights)
     state.fold_constants()
     if randomize is not None and randomize(state):
-        state.randomized = state.with_nodes(state.nodes, state.consts, {}).SerializeToString()
+        state.randomized = state.with_nodes(state.nodes, state.consts, {}).SerializeToString(), dict(state.consts)
     put_channels_first(state)
     state.simplify()
     state.find_functions()
@@ -517,22 +528,28 @@ def prepare(model: ModelProto, *, randomize: Callable[[Prepared], bool] | None =
     return state
 
 
-def turn_quantized(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, str]]]:
+def turn_quantized(model: ModelProto, weights: Weights) -> tuple[ModelProto, Weights, dict[str, tuple[str, str]]]:
     """A quantized model with channels first where that leaves fewer Transposes (``channels_first.py``).
+
+    Parameters
+    ----------
+    model : ModelProto
+    weights : dict of str to ndarray
+        Numbers of the constants that it has by name only.
 
     Returns
     -------
-    (ModelProto, dict of str to (verdict, why): what became of the nodes that are gone)
+    (ModelProto, its weights, dict of str to (verdict, why): what became of the nodes that are gone)
     """
     if all(node.op_type != "Transpose" for node in model.graph.node):
-        return model, {}
-    state = Prepared(model)
+        return model, weights, {}
+    state = Prepared(model, weights)
     for node in list(state.nodes):
         if node.op_type == "Constant":
             state.consts[node.output[0]] = constant_value(node)
             state.shapes[node.output[0]] = state.consts[node.output[0]].shape
             state.remove(node, "folded", "constant")
     if not put_channels_first(state):
-        return model, {}
+        return model, weights, {}
     state.finish()
-    return state.model, state.fate
+    return state.model, state.consts, state.fate

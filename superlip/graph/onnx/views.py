@@ -237,8 +237,9 @@ def layout_nodes(view: View, source: ir.Shape) -> list[Step]:
     """
     target = image_shape(view.shape)
     count = int(np.prod(source))
-    index = view.numbers().reshape(target)
-    if index.size == count and (index.reshape(-1) == np.arange(count)).all():
+    is_whole = view.index is None and int(np.prod(view.shape)) == count
+    index = view.numbers().reshape(target) if not is_whole else np.empty(0)
+    if is_whole or (index.size == count and (index.reshape(-1) == np.arange(count)).all()):
         return [] if target == tuple(source) else [(ir.Reshape, {}, target)]
     steps: list[Step] = []
     inside: NDArray[np.bool_] = np.asarray(index >= 0)

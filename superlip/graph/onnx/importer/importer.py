@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from superlip.element import INT8
 from superlip.graph import ir
+from superlip.graph.apart import Weights
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
@@ -37,13 +38,14 @@ class Importer:
         name: str,
         refused: dict[str, str] | None = None,
         hosted: dict[str, str] | None = None,
+        weights: Weights | None = None,
     ):
         self.model = model
         self.name = name
         self.element = INT8
         self.opsets = opset(model)
         self.inputs: dict[str, ModelInput] = {}
-        self.consts = constants(model.graph)
+        self.consts = constants(model.graph, weights)
         self.views: dict[str, View] = {}
         self.floats: dict[str, View | Pending | ByChannel] = {}
         self.dq_consts: dict[str, Quantized] = {}

@@ -37,6 +37,17 @@ def float_table(
     -------
     ndarray of elements, shape (patterns,)
     """
+    if not nodes:
+        return _change_of_scale(source[1], result[1])
+    return _float_table(nodes, operands, source, result, opsets)
+
+
+@functools.lru_cache(maxsize=4096)
+def _change_of_scale(source: Params, result: Params) -> NDArray:
+    return _float_table((), {}, ("superlip_x", source), ("", result), {})
+
+
+def _float_table(nodes, operands, source, result, opsets):
     element = source[1].element
     scales = {
         "superlip_in_scale": source[1].scale,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from onnx import ModelProto, NodeProto
 
 from superlip.graph import ir
+from superlip.graph.apart import Weights, whole
 from superlip.graph.errors import ModelError, node_line
 from superlip.graph.onnx.hostable import why_not_on_host
 from superlip.graph.onnx.onnxtools import constant_value, name_nodes, operator, small_model
@@ -26,7 +27,11 @@ __all__ = ["import_model"]
 
 
 def import_model(
-    model: ModelProto, name: str, refused: dict[str, str] | None = None, hosted: dict[str, str] | None = None
+    model: ModelProto,
+    name: str,
+    refused: dict[str, str] | None = None,
+    hosted: dict[str, str] | None = None,
+    weights: Weights | None = None,
 ) -> tuple[ir.Graph | None, Importer]:
     """Import a quantized model.
 
@@ -36,25 +41,27 @@ def import_model(
         Why nodes are refused beforehand.
     hosted : dict of node name to str
         Why the host is to run nodes that look as if the accelerator could.
+    weights : dict of str to ndarray
+        Numbers of the constants that the model has by name only.
 
     Returns
     -------
     (ir.Graph or None, Importer)
         None where nodes are unsupported: the importer's ``unsupported`` says which.
     """
-    importer = Importer(model, name, refused, hosted)
+    importer = Importer(model, name, refused, hosted, weights)
     outputs = _run(importer)
     if importer.unsupported:
         return None, importer
-    whole, parts = join_inputs(importer)
+    source, parts = join_inputs(importer)
     taken = next(iter(importer.inputs.values()))
     graph = ir.Graph(
         name=name,
         values=importer.values,
         nodes=importer.nodes,
-        input=whole,
+        input=source,
         outputs=[value for _, value in outputs],
-        model=model.SerializeToString(),
+        model=whole(model, weights or {}),
         notes=list(importer.notes),
         onnx_input="" if parts else taken.name,
         onnx_input_shape=() if parts else taken.shape[1:],

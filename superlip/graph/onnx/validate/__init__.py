@@ -6,6 +6,6 @@ integers, before anything of that size is made: a model of a few bytes may ask f
 
 from .model import validate
 from .runtime import why_it_does_not_run
-from .tensors import LARGEST_TENSOR, check_tensors
+from .tensors import LARGEST_TENSOR, check_tensors, make_plain
 
-__all__ = ["LARGEST_TENSOR", "check_tensors", "validate", "why_it_does_not_run"]
+__all__ = ["LARGEST_TENSOR", "check_tensors", "make_plain", "validate", "why_it_does_not_run"]

@@ -3,38 +3,20 @@
 import math
 
 import onnx
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.onnxtools import label, static_shape
 
 from .tensors import LARGEST_TENSOR, too_large
 
-__all__ = ["Shapes", "check_sizes", "inferred", "skeleton"]
+__all__ = ["Shapes", "check_sizes", "inferred"]
 
 Shapes = dict[str, tuple[int | None, ...]]
 """By tensor name; sizes that are no int are unknown."""
 
 LARGEST_SUM = 1 << 29
 """Elements of all tensors that are made of one image: 2 GiB in float32, when their ranges are measured."""
-_SMALL = 1024
-"""Constants up to this many elements may be shapes, axes or scales, which decide over the shapes of others."""
-
-
-def skeleton(model: ModelProto) -> ModelProto:
-    """The model without large constants: they become inputs of the same shape."""
-    graph = model.graph
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    light.graph.name = graph.name or "model"
-    light.graph.node.extend(graph.node)
-    light.graph.input.extend(graph.input)
-    light.graph.output.extend(graph.output)
-    for tensor in graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            light.graph.initializer.append(tensor)
-        else:
-            light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    return light
 
 
 def inferred(light: ModelProto) -> Shapes:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
+from superlip.graph.apart import Weights, is_apart
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.onnxtools import label
 
 from .graph import check_kinds
 
-__all__ = ["LARGEST_TENSOR", "check_tensors", "constants_of", "too_large"]
+__all__ = ["LARGEST_TENSOR", "check_tensors", "constants_of", "make_plain", "too_large"]
 
 LARGEST_TENSOR = 1 << 28
 """Elements of the largest tensor that is accepted: 1 GiB in float32."""
@@ -26,7 +27,7 @@ _HALF_BYTES = (TensorProto.UINT4, TensorProto.INT4)
 
 
 def check_tensors(model: ModelProto) -> None:
-    """Refuse constants whose shape, type and data don't agree, and what is no tensor; sparse constants become dense.
+    """Refuse constants whose shape, type and data don't agree, and what is no tensor.
 
     Raises
     ------
@@ -39,9 +40,21 @@ def check_tensors(model: ModelProto) -> None:
             raise ModelError(f"opset {entry.version} of the domain {entry.domain!r} is none")
     for where, tensor in _tensors(model):
         _check_tensor(tensor, where)
-    _make_dense(model.graph)
-    _shape_zero_points(model.graph)
     check_kinds(model.graph)
+
+
+def make_plain(graph: GraphProto, weights: dict[str, NDArray] | None = None) -> None:
+    """Sparse constants as dense ones, and zero points in the shape of their scales, in place.
+
+    ``weights`` has the numbers of those that the graph has by name only.
+
+    Raises
+    ------
+    ModelError
+        If a sparse constant's indices don't fit it.
+    """
+    _make_dense(graph)
+    _shape_zero_points(graph, weights or {})
 
 
 def _texts(model):
@@ -129,7 +142,7 @@ def _make_dense(graph):
     del graph.sparse_initializer[:]
 
 
-def _shape_zero_points(graph):
+def _shape_zero_points(graph, weights):
     """Zero points in the shape of their scales, in place: ONNX Runtime takes another one, if it never looks at it."""
     found = _constant_tensors(graph)
     for node in graph.node:
@@ -137,6 +150,8 @@ def _shape_zero_points(graph):
             scale, zero = (found.get(name) for name in node.input[1:3])
             if scale is not None and zero is not None and math.prod(scale.dims) == math.prod(zero.dims):
                 zero.dims[:] = scale.dims
+                if is_apart(zero):
+                    weights[zero.name] = weights[zero.name].reshape(scale.dims)
 
 
 def _constant_tensors(graph):
@@ -148,10 +163,11 @@ def _constant_tensors(graph):
     return found
 
 
-def constants_of(graph: GraphProto) -> dict[str, NDArray]:
-    """Constants by name, as numpy arrays."""
-    tensors = _constant_tensors(graph)
-    found = {name: numpy_helper.to_array(t) for name, t in tensors.items() if t.data_type != TensorProto.STRING}
+def constants_of(graph: GraphProto, weights: Weights | None = None) -> dict[str, NDArray]:
+    """Constants by name, as numpy arrays; ``weights`` has those that the graph has by name only."""
+    tensors = {name: t for name, t in _constant_tensors(graph).items() if t.data_type != TensorProto.STRING}
+    found = {name: numpy_helper.to_array(t) for name, t in tensors.items() if not is_apart(t)}
+    found |= weights or {}
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
             numbers = (a for a in node.attribute if a.name in ("value_float", "value_floats"))
