@@ -46,6 +46,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "the highest bit of a post's counter, which is 6 or 7: with any other the frame is an error, and not posted",
     ),
     (
+        "LinkPort",
+        r"const1 words__valid\[0\]",
+        "whether the buffer has a word: all of a frame's are in it before the first is written, one in each cycle",
+    ),
+    (
         "Load",
         r"const0 \$procmux\$328\.Y\[2\]",
         "bit 2 of the error's code, which is 0 in all that Load has: ADDRESS 1, OPERAND 2, AXI_READ 3, REGION 11",
@@ -89,6 +94,32 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "2**-62, and any int32 times that is less than a half, with the hidden bit and without",
     ),
     (
+        "Store",
+        r"cnot1 w_port__data\[105\] fifo.py:162",
+        "a bit of a plane's stride, changed where a row has 2**14 words or more: such a row is outside, and no plane "
+        "comes after it",
+    ),
+    (
+        "Store",
+        r"inv \$procmux\$522\.B\[0\]",
+        "what a reset leaves in the ring of last bursts, where nothing is read before it is written",
+    ),
+    (
+        "Store",
+        r"const0 \$procmux\$390\.B\[3\]",
+        "more than 8 copies whose words wait to be read: DRAM's side takes four ahead of what has been checked",
+    ),
+    (
+        "Store",
+        r"\[[67]\] store.py:100",
+        "a bit of the beats left of a burst, 0 as a burst has 16 at most",
+    ),
+    (
+        "Store",
+        r"checked\[\d+\] store.py:263",
+        "changed where 4,096 checked words are in no burst yet: five rows of 768 at most, and what the FIFOs hold",
+    ),
+    (
         "Vector",
         r"const0 dest_(rows|groups)\[(1[1-9]|20)\]",
         "a bit that is 0 in each address of the 1,536 words: a row begins at the address of its first result, and "
@@ -103,6 +134,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Vector",
         r"const0 \S*lane_(first|last)\[[3-7]\]",
         "a lane that does not exist: lane_first <= lane_last < tm = 8, or the instruction is refused without a step",
+    ),
+    (
+        "Send",
+        r"const1 frames__words__valid\[0\]",
+        "whether the buffer has a word: all of a frame's are in it before its header is sent, one in each cycle",
     ),
     (
         "Send",

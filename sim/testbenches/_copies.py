@@ -29,6 +29,7 @@ __all__ = [
     "CopyTestbench",
     "bad_answers",
     "fast_bodies",
+    "many_rows",
     "misplace",
     "short_rows",
     "slow_ports",
@@ -307,6 +308,15 @@ def short_rows(count):
     """Copies whose rows are a burst each, of one word."""
     row = {"memory": 0, "local": 9, "local_stride1": 1, "dram": 7, "dram_stride1": 3}
     return [row | {"count0": 1, "count1": 5, "count2": 1}] * count
+
+
+def many_rows():
+    """Copies of more rows, and planes, than others have: up to 9 bits of either, and one of 14 bits of rows."""
+    apart = {"count0": 1, "memory": 0, "local": 2, "local_stride1": 1, "local_stride2": 7, "dram": 5, "dram_stride1": 2}
+    both = [{"count1": 1 << bit | 1, "count2": 2} for bit in range(4, 9)]
+    both += [{"count1": 2, "count2": 1 << bit | 1} for bit in range(4, 7)]
+    same = {"count0": 1, "count1": (1 << 13) + 3, "count2": 1, "memory": 1, "local": 4, "local_stride1": 0, "dram": 9}
+    return [*(apart | {"dram_stride2": 29} | counts for counts in both), same]
 
 
 def misplace(rng, body, size, kind, attempt):

@@ -20,6 +20,7 @@ from superlip.sim.testbenches._copies import (
     CopyTestbench,
     bad_answers,
     fast_bodies,
+    many_rows,
     misplace,
     short_rows,
     slow_ports,
@@ -255,6 +256,16 @@ async def rows_of_a_word(dut):
     speed = len(taken) / (taken[-1] - taken[0] + 1)
     dut._log.info("%.3f words a cycle", speed)
     assert speed >= 0.95 or testbench.config.axi_outstanding < 8
+
+
+@cocotb.test()
+async def rows_to_the_last(dut):
+    """Copies of very many rows and planes, apart in DRAM, to their end."""
+    testbench = Testbench(dut)
+    await testbench.start(latency=1)
+    await testbench.send(bodies := many_rows())
+    await testbench.finish(len(bodies), cycles=100_000)
+    testbench.check(bodies)
 
 
 @cocotb.test()

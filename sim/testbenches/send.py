@@ -269,12 +269,12 @@ async def many_short_frames(dut):
 
 @cocotb.test()
 async def long_copies(dut):
-    """Many words, rows and planes."""
+    """Many words (each bit of their number alone), rows and planes."""
     testbench = Testbench(dut)
     await testbench.begin()
     r, config = testbench.rng, testbench.config
-    most = min(700, config.weight_words)
-    shapes = [[r.randint(most // 2, most), 1, 1], [1, r.randint(258, 300), 1], [1, 1, r.randint(258, 300)]]
+    words = [1 << bit for bit in range(min(1024, config.weight_words).bit_length())]
+    shapes = [*([count, 1, 1] for count in words), [1, r.randint(258, 300), 1], [1, 1, r.randint(258, 300)]]
     await run_program(testbench, [random_copy(r, config, shape) for shape in shapes])
 
 
