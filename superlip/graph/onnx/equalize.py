@@ -192,7 +192,7 @@ class _Noise:
     """Noise that rounding is expected to make in the layers that take some tensors, of their results' own power."""
 
     def __init__(self, tensors, seen, rounded, layers, prepared):
-        self.tensors = [(tensors[name], seen[name].peak) for name in tensors.keys() & rounded]
+        self.tensors = [(classes, seen[name].peak) for name, classes in tensors.items() if name in rounded]
         self.layers = []
         for node in layers:
             weights, index = _some_outputs(node, prepared)

@@ -137,9 +137,9 @@ class _Writer:
             self._write_input(name)
         for unit in self.units:
             self._write(unit)
-        for name in dict.fromkeys(self.outputs):
+        for name in dict.fromkeys(info.name for info in self.prepared.graph.output):
             self.as_float(name)
-        used = {i for n in self.nodes for i in n.input}
+        used = dict.fromkeys(i for n in self.nodes for i in n.input)
         self.initializers |= {name: self.consts[name] for name in used if name in self.consts}
         return self.prepared.with_nodes(self.nodes, self.initializers, {MICROSOFT: 1}), self.initializers
 
