@@ -277,3 +277,13 @@ def random_branches(rng, *, ops=12, channels=24):
         if name != x and net.values[name].shape == net.values[x].shape:
             x = net.add(x, name)
     return net.graph(x), net.image()
+
+
+def wide_and_narrow(rng, pairs, *, channels=512, host=False):
+    """Many output channels on few pixels: parameters are most of what a board holds. ``host``: it works in between."""
+    net = Builder(rng, (8, 3, 3))
+    x = "image"
+    for number in range(pairs):
+        y = net.conv(net.conv(x, channels, (1, 1)), 8, (1, 1), table=number % 3 == 1)
+        x = net.table(net.add(x, net.host(y) if host and number == pairs // 2 else y))
+    return net.graph(x), net.image()

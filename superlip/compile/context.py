@@ -1,6 +1,7 @@
 """What the emitters share and none of them changes."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from superlip.rtl.isa import Region
 
 from .dram import DramImage
 from .program import DRAM, Access
-from .weights import tile_words
+from .weights import parameter_blocks, tile_words
 
 __all__ = ["Context", "DramPlaces", "make_context"]
 
@@ -35,6 +36,8 @@ class DramPlaces:
         The number that stands for row 0 of such a storage where hazards are looked for.
     weights : list of dict of BlockKey to int, by board
         Word address of each weight block.
+    parameters : list of dict of int to int, by board
+        By operation whose parameters are loaded for each image: word address of those that the board uses.
     """
 
     images: list[DramImage]
@@ -42,6 +45,7 @@ class DramPlaces:
     regions: dict[str, int]
     region_count: int
     weights: list[dict[BlockKey, int]]
+    parameters: list[dict[int, int]]
 
     def rows(self, name: str, rows: ArrayLike) -> Access:
         """Rows of a storage, as an instruction's access."""
@@ -141,7 +145,24 @@ def make_context(network: Network, plan: Plan, target: Target) -> Context:
     weights = [
         {key: image.place(words[key]) for key in mine.blocks} for image, mine in zip(images, plan.weights, strict=True)
     ]
-    return Context(network, plan, target, DramPlaces(images, base, regions, max(1, count), weights))
+    parameters = [
+        _place_parameters(network, plan, image, buffer.parameters)
+        for image, buffer in zip(images, plan.activations, strict=True)
+    ]
+    return Context(network, plan, target, DramPlaces(images, base, regions, max(1, count), weights, parameters))
+
+
+def _place_parameters(
+    network: Network, plan: Plan, image: DramImage, used: Sequence[Mapping[int, int]]
+) -> dict[int, int]:
+    """Parameter blocks that are loaded for each image, those of an operation as they lie in the buffer."""
+    places = {}
+    for index in plan.streamed:
+        if used[index]:
+            op = network.ops[index]
+            blocks = parameter_blocks(op, plan.tiles[index], op.output.storage.tn)
+            places[index] = image.place(np.concatenate([blocks[key] for key in used[index]]))
+    return places
 
 
 def _stored(network: Network) -> set[str]:

@@ -10,6 +10,7 @@ from .context import Context
 from .convolutions import Convolutions
 from .host_exchange import HostExchange
 from .moves import Moves
+from .parameters import ParameterStream
 from .program_state import ProgramState
 from .stages import Stages
 from .vector import VectorWork
@@ -29,6 +30,7 @@ class _ImagePrograms:
         self.vector = VectorWork(context, self.state, moves, self.stages)
         self.convolutions = Convolutions(context, self.state, self.stages, self.vector)
         self.weights = WeightStream(context, self.state)
+        self.parameters = ParameterStream(context, self.state)
 
     def run(self) -> None:
         """All tasks, in order, in segments: each ends with what the host reads of it and begins with what it wrote."""
@@ -57,6 +59,7 @@ class _ImagePrograms:
         for board, strip in task.strips():
             self.stages.fill(task.op, strip, board)
         self.host.load(task)
+        self.parameters.load(task)
         for step, place in zip(task.weight_steps, blocks, strict=True):
             self.convolutions.emit(step, place)
         for at in task.vector_steps:

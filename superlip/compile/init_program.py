@@ -13,11 +13,13 @@ __all__ = ["emit_init"]
 
 
 def emit_init(context: Context) -> list[int]:
-    """Programs that load parameters, tables and resident weights, once: byte addresses, by board."""
+    """Programs that load the parameters, tables and weights that stay, once: byte addresses, by board."""
     emitter, plan = Emitter(context.config, context.plan.boards), context.plan
+    streamed = set(plan.streamed)
     blocks = [
         (index, key, words)
         for index, (op, tiles) in enumerate(zip(context.network.ops, plan.tiles, strict=True))
+        if index not in streamed
         for key, words in parameter_blocks(op, tiles, context.config.tn).items()
     ]
     for board, image in enumerate(context.dram.images):

@@ -8,7 +8,8 @@ import numpy as np
 from superlip.compile.compiled import Compiled
 from superlip.compile.weights import tile_words
 from superlip.plan.blocks import conv_tiles
-from superlip.rtl.isa import INSTRUCTION_BYTES, PARAM_WORDS, Memory, Opcode, Unit, decode, table_words
+from superlip.rtl.config import DRAM_ADDRESS_BITS
+from superlip.rtl.isa import INSTRUCTION_BYTES, PARAM_WORDS, Memory, Opcode, Region, Unit, decode, table_words
 
 from .programs import BoardPrograms, read_programs, source_name
 
@@ -131,7 +132,10 @@ class _Board:
         programs = read_programs(self.number, board.dram.extents, board.init_program, board.programs)
         loads = [i for i in (*programs.init, *programs.image) if i.opcode is Opcode.LOAD and not i.body["fill"]]
         self.weight_loads = [i for i in loads if i.body["memory"] == Memory.WEIGHT]
-        self.constant_loads = [i for i in programs.init if i in loads and i.body["memory"] == Memory.ACT]
+        constants = Region.WEIGHTS << DRAM_ADDRESS_BITS, (Region.WEIGHTS + 1) << DRAM_ADDRESS_BITS
+        self.constant_loads = [
+            i for i in loads if i.body["memory"] == Memory.ACT and constants[0] <= i.body["dram"] < constants[1]
+        ]
         self.users = _parameter_users(programs, board.written, table_words(self.node.tn))
         self.places = self._blocks()
 
@@ -170,6 +174,8 @@ class _Board:
             if i.body["dram"] <= word < i.body["dram"] + i.body["count0"]:
                 local = i.body["local"] + word - i.body["dram"]
                 for user, group, table in self.users:
+                    if i.tag not in (0, user.tag):  # what is loaded for each image has its operation's tag
+                        continue
                     base = user.body["params"]
                     length = PARAM_WORDS * user.body["load_params"]
                     if base <= local < base + length + table:

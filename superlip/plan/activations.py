@@ -6,6 +6,9 @@ write to small *slots* that STORE empties, and its readers work in *strips* of r
 or three of them, so that one is filled while another is read). Rows of such a storage that another board computes
 arrive in an *inbox*.
 
+VECTOR's parameters lie here, too. They stay where that sends nothing to DRAM, or less than they are; otherwise each
+operation's are loaded for each image, and there while it may run.
+
 Operations overlap (`schedule`), so a place is free only when the operations that may run beside its last reader are
 over, too. Where that leaves too little room, fewer overlap.
 """
@@ -41,7 +44,7 @@ def plan_activations(
     parts : list of list of Part, by op and board
     exchange : Exchange
     parameter_words : list of dict of key to int
-        Words of the parameter blocks of each op, which always stay.
+        Words of the parameter blocks of each op.
 
     Returns
     -------
@@ -58,20 +61,13 @@ def plan_activations(
         for board in range(len(parts[0]))
     ]
     depths = [1] * len(network.ops)
-    in_dram: frozenset[str] = frozenset()
+    in_dram, streamed = _what_goes_to_dram(network, boards, parameter_words)
 
     def tried(depths: list[int], spread: int = 0) -> list[ActivationPlan]:
-        trial = Trial(in_dram, _starts_after(network, depths, in_dram), spread)
+        trial = Trial(in_dram, _starts_after(network, depths, in_dram), spread, streamed)
         return [board.plan(trial) for board in boards]
 
-    while True:
-        try:
-            plans = tried(depths)
-            break
-        except NoRoom as error:
-            if error.spill is None:
-                raise
-            in_dram |= {error.spill}
+    plans = tried(depths)
 
     def accept(changed: list[int], spread: int = 0) -> bool:
         nonlocal depths, plans
@@ -91,6 +87,41 @@ def plan_activations(
     size = config.act_words // config.act_banks
     any(accept(depths, most) for most in (config.act_words, size, size // 2, size // 4, size // 8))
     return plans
+
+
+def _what_goes_to_dram(
+    network: Network, boards: Sequence[BoardBuffer], parameter_words: Sequence[dict[int, int]]
+) -> tuple[frozenset[str], frozenset[int]]:
+    """Storages, and operations whose parameters are streamed: all or none, whichever makes less traffic."""
+    everything = frozenset(index for index, table in enumerate(parameter_words) if table)
+    found: list[tuple[frozenset[str], frozenset[int]]] = []
+    failed: NoRoom | None = None
+    for streamed in (frozenset[int](), everything):
+        try:
+            found.append((_spilled(network, boards, streamed), streamed))
+        except NoRoom as error:
+            failed = failed or error
+        if found and not found[0][0]:
+            break
+    if not found:
+        assert failed is not None
+        raise failed
+    return min(found, key=lambda choice: max(board.traffic(*choice) for board in boards))
+
+
+def _spilled(network: Network, boards: Sequence[BoardBuffer], streamed: frozenset[int]) -> frozenset[str]:
+    """Storages that must go to DRAM, the largest first, where no operations overlap."""
+    in_dram: frozenset[str] = frozenset()
+    while True:
+        trial = Trial(in_dram, _starts_after(network, [1] * len(network.ops), in_dram), streamed=streamed)
+        try:
+            for board in boards:
+                board.plan(trial)
+            return in_dram
+        except NoRoom as error:
+            if error.spill is None:
+                raise
+            in_dram |= {error.spill}
 
 
 def _starts_after(network: Network, depths: Sequence[int], in_dram: frozenset[str]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .network import Network
 from .partition import Exchange, rows_written
 from .timing import word_cycles
 
-__all__ = ["ActivationPlan", "BoardBuffer", "NoRoom", "Trial"]
+__all__ = ["ActivationPlan", "BoardBuffer", "NoRoom", "Trial", "arrival"]
 
 SLOTS = 4
 """Chunks of results of an operation that wait for STORE in the buffer at once."""
@@ -24,6 +25,8 @@ STAGES = 3
 """Strips of an operation that are in the buffer at once, where there is room; at least two."""
 STAGE_SHARE = 16
 """A stage takes that part of the activation buffer, if one chunk's rows need no more."""
+AHEAD = 1
+"""Streamed parameters come so many operations ahead of their own: what hides the latency of DRAM."""
 VECTOR_TASK = 2048
 """Cycles of a task of VECTOR's own, at most: what a convolution's results may have to wait for."""
 
@@ -41,12 +44,13 @@ class Trial:
     """What the boards try together.
 
     ``in_dram`` are names of storages; ``after`` is of `schedule.starts_after`; buffers of up to ``spread`` words are
-    spread over the banks.
+    spread over the banks. ``streamed`` are operations whose parameters are loaded for each image; those of others stay.
     """
 
     in_dram: frozenset[str]
     after: tuple[int, ...]
     spread: int = 0
+    streamed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +60,7 @@ class ActivationPlan:
     Parameters
     ----------
     parameters : list of dict
-        For each operation: key of a parameter block -> word address.
+        For each operation: key of a parameter block -> word address; of those that are streamed what the board uses.
     views : dict of str to View
         Storages that are resident.
     strips : list of list of Strip
@@ -108,6 +112,19 @@ class BoardBuffer:
             for name, (low, high) in self.rows.items()
         }
         self.chunks = [self._chunks(op, part) for op, part in zip(network.ops, parts, strict=True)]
+        self.used_words = [self._used_words(index) for index in range(len(network.ops))]
+
+    def _used_words(self, index: int) -> dict[int, int]:
+        """Words of the parameter blocks that this board's part of an operation takes, by key."""
+        op, part, words = self.network.ops[index], self.parts[index], self.parameter_words[index]
+        if op.is_conv:
+            return {group: count for group, count in words.items() if part.group0 <= group < part.group1}
+        if not words or part.empty:
+            return {}
+        used = {
+            step.params for chunk in self.chunks[index] for step in op.vector.steps(op, part, chunk.row0, chunk.row1)
+        }
+        return {key: count for key, count in words.items() if key in used}
 
     def _rows(self, name: str) -> tuple[int, int]:
         """Rows of a storage that this board holds: (first, end)."""
@@ -134,6 +151,16 @@ class BoardBuffer:
         NoRoom
         """
         return _Attempt(self, trial).run()
+
+    def traffic(self, in_dram: frozenset[str], streamed: frozenset[int]) -> int:
+        """Words that cross DRAM for an image because they are not on chip, about: rows that strips share count once."""
+        lives = self.lives
+        words = sum(sum(self.used_words[index].values()) for index in streamed)
+        for name in in_dram:
+            # What the host writes is loaded once, and what it reads is stored once, in any case.
+            anyway = name in lives.stored or name not in lives.writers
+            words += self.words[name] * (len(lives.users.get(name, ())) + (name in lives.writers) - anyway)
+        return words
 
     def largest(self, first: int, last: int, in_dram: frozenset[str]) -> str | None:
         """The largest storage in the buffer that is alive in steps ``first`` to ``last``; None if there is none."""
@@ -176,14 +203,18 @@ class _Attempt:
             raise NoRoom(str(error), self.board.largest(first, last, self.trial.in_dram)) from None
 
     def _place_parameters(self) -> list[dict[int, int]]:
-        blocks = self.board.parameter_words
-        end = self._place(sum(sum(table.values()) for table in blocks), 0, len(self.network.ops), "parameters")
-        parameters: list[dict[int, int]] = []
-        for table in blocks:
-            parameters.append({})
-            for key, words in table.items():
-                parameters[-1][key] = end
-                end += words
+        """Those that stay, one behind the other; those that are streamed from ``AHEAD`` operations before theirs on."""
+        streamed, ops = self.trial.streamed, self.network.ops
+        blocks = [{} if index in streamed else table for index, table in enumerate(self.board.parameter_words)]
+        base = self._place(sum(sum(table.values()) for table in blocks), 0, len(ops), "parameters")
+        starts = accumulate((sum(table.values()) for table in blocks), initial=base)
+        parameters = [_addresses(table, start) for table, start in zip(blocks, starts, strict=False)]
+        for index in sorted(streamed):
+            table = self.board.used_words[index]
+            if table:
+                name = f"{ops[index].name}: parameters"
+                base = self._place(sum(table.values()), arrival(index) + 1, index + 1, name)
+                parameters[index] = _addresses(table, base)
         return parameters
 
     # -- residents -----------------------------------------------------------------------------------------
@@ -290,6 +321,16 @@ class _Attempt:
             stages[index, name] = [base + size * number for number in range(count)]
             base += size * storage.width * storage.groups // per_row
         return strips
+
+
+def arrival(index: int) -> int:
+    """The operation with whose first task, or a later one's, the streamed parameters of an operation are loaded."""
+    return max(0, index - AHEAD)
+
+
+def _addresses(table: dict[int, int], base: int) -> dict[int, int]:
+    """Where blocks of so many words, by key, lie one behind the other."""
+    return dict(zip(table, accumulate(table.values(), initial=base), strict=False))
 
 
 def _range(held: np.ndarray) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from .activations import plan_activations
 from .allocate import DoesNotFit
 from .bands import Band, bands_of
 from .blocks import Tile, conv_tiles, parameter_words
-from .board_buffer import ActivationPlan
+from .board_buffer import ActivationPlan, arrival
 from .cost import LayerCost
 from .network import Network
 from .partition import Exchange, Split, exchange_of, part_of
@@ -52,6 +52,9 @@ class Plan:
     """Words of each operation's parameter blocks, by key."""
     activations: list[ActivationPlan]
     """The activation buffer, by board."""
+    parameter_loads: dict[int, list[int]]
+    """Operations whose parameters are loaded for each image, by the operation with whose first task, or a later one's,
+    that is done; those of others stay."""
     order: list[Task]
     """All tasks of an image, in the order in which they are emitted."""
     weights: list[WeightPlan]
@@ -85,6 +88,11 @@ class Plan:
     def cycles(self) -> float:
         """Estimated latency of one image."""
         return self.division.cycles
+
+    @property
+    def streamed(self) -> list[int]:
+        """Operations whose parameters are loaded for each image, in order."""
+        return sorted(self.activations[0].trial.streamed)
 
     @property
     def in_dram(self) -> frozenset[str]:
@@ -148,7 +156,10 @@ def _plan(network: Network, division: Division, node: NodeConfig) -> Plan:
     _require_whole_rows(network, tasks, activations)
     weights, loads = plan_weights(tasks, boards, node.weight_words)
     bands = bands_of(network, exchange, activations[0].trial.in_dram)
-    return Plan(division, parts, exchange, tiles, words, activations, tasks, weights, loads, bands)
+    arrivals: dict[int, list[int]] = {}
+    for index in sorted(activations[0].trial.streamed):
+        arrivals.setdefault(arrival(index), []).append(index)
+    return Plan(division, parts, exchange, tiles, words, activations, arrivals, tasks, weights, loads, bands)
 
 
 def _require_whole_rows(network: Network, tasks: Iterable[Task], activations: Sequence[ActivationPlan]) -> None:

@@ -1,14 +1,19 @@
 """A byte of a board's DRAM that is not the compiler's is found, wherever it lies, and named."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Builder
+from nets import Builder, wide_and_narrow
 
 from superlip import api
 from superlip.boards import TARGETS
 from superlip.diagnose.image_check import LIMIT, check_images
+from superlip.ops.params import lane_params
+
+TN = TARGETS["tiny"].node.tn
 
 
 def compiled(boards):
@@ -18,29 +23,53 @@ def compiled(boards):
     return api.plan(graph, boards=boards, node=TARGETS["tiny"]).compiled
 
 
-COMPILED = {boards: compiled(boards) for boards in (1, 2)}
+def streamed():
+    """Its parameters come from DRAM for each image, to places that others have had before."""
+    graph, _ = wide_and_narrow(np.random.default_rng(5), 3, channels=256)
+    small = dataclasses.replace(TARGETS["tiny"].node, act_words=768, act_banks=3, acc_words=64)
+    design = api.plan(graph, boards=2, node=dataclasses.replace(TARGETS["tiny"], node=small))
+    assert design.plan.streamed
+    return design.compiled
 
 
-def contents(boards):
-    return [[(o, bytearray(data)) for o, data in board.dram.extents] for board in COMPILED[boards].boards]
+COMPILED = {1: compiled(1), 2: compiled(2), "streamed": streamed()}
 
 
-@pytest.mark.parametrize("boards", COMPILED)
-def test_nothing_differs_from_itself(boards):
-    assert check_images(COMPILED[boards], contents(boards)) == []
+def contents(which):
+    return [[(o, bytearray(data)) for o, data in board.dram.extents] for board in COMPILED[which].boards]
+
+
+@pytest.mark.parametrize("which", COMPILED)
+def test_nothing_differs_from_itself(which):
+    assert check_images(COMPILED[which], contents(which)) == []
+
+
+def test_a_constant_is_its_own_layer_s_whatever_shares_its_place():
+    """The bias of lane 0 of the first group of each convolution, where parameters take each other's place."""
+    design = COMPILED["streamed"]
+    for op in design.network.ops:
+        if not op.is_conv:
+            continue
+        words = lane_params(np.resize(op.conv.bias[:TN], TN), np.resize(op.conv.scale[:TN], TN)).tobytes()
+        dram = contents("streamed")
+        (data,) = [data for _, data in dram[0] if bytes(data).startswith(words[: 8 * TN])]
+        data[1] ^= 1
+        (found,) = check_images(design, dram)
+        assert found.kind == "constant" and design.network.ops[found.op] is op
+        assert f"requantization constant of layer {op.name}, tile 0, channel 0: bias is" in found.text
 
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_every_flipped_bit_is_found(data):
-    boards = data.draw(st.sampled_from([*COMPILED]))
-    dram = contents(boards)
-    board = data.draw(st.integers(0, boards - 1))
+    which = data.draw(st.sampled_from([*COMPILED]))
+    dram = contents(which)
+    board = data.draw(st.integers(0, len(dram) - 1))
     offset, extent = data.draw(st.sampled_from(dram[board]))
     at = data.draw(st.integers(0, len(extent) - 1))
     extent[at] ^= 1 << data.draw(st.integers(0, 7))
-    found = check_images(COMPILED[boards], dram)
-    image = COMPILED[boards].boards[board]
+    found = check_images(COMPILED[which], dram)
+    image = COMPILED[which].boards[board]
     is_program = offset in (image.init_program, *image.programs)
     if is_program and not found:  # a bit that no instruction has a field for
         return
@@ -49,7 +78,7 @@ def test_every_flipped_bit_is_found(data):
         assert difference.board == board and str(difference).startswith(f"board {board}: ")
         assert (difference.kind == "program") == is_program
         assert offset <= difference.address < offset + len(extent)
-        assert difference.op is None or 0 <= difference.op < len(COMPILED[boards].network.ops)
+        assert difference.op is None or 0 <= difference.op < len(COMPILED[which].network.ops)
 
 
 def test_extents_that_are_missing_short_or_too_many():

@@ -5,9 +5,10 @@ import itertools
 
 import numpy as np
 import pytest
-from nets import Builder, random_branches
+from nets import Builder, random_branches, wide_and_narrow
 
 from superlip.boards import TARGETS
+from superlip.plan.board_buffer import AHEAD
 from superlip.plan.lifetimes import lifetimes_of
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
@@ -71,7 +72,7 @@ def test_what_does_not_fit_goes_to_dram(boards, split):
     network = lower(net.graph(net.conv(net.conv(a, 16, (3, 3), pads=(1, 1, 1, 1)), 8, (1, 1))), 8)
     cramped = node(act_words={1: 1024, 2: 768}[boards], act_banks={1: 1, 2: 3}[boards], acc_words=64)
     plan = make_plan(network, cramped, boards, split=split)
-    assert "image" in plan.in_dram
+    assert "image" in plan.in_dram and plan.streamed == [], "the parameters are few"
     assert make_plan(network, TINY, boards, split=split).in_dram == frozenset()
     for board in plan.activations:
         assert not plan.in_dram & board.views.keys()
@@ -81,6 +82,26 @@ def test_what_does_not_fit_goes_to_dram(boards, split):
             op, storage = network.ops[index], network.storages()[name]
             rows = max(np.diff(op.input_rows(strip.row0, strip.row1))[0] for strip in board.strips[index])
             assert all(b - a >= rows * storage.width * storage.groups for a, b in itertools.pairwise(stages))
+
+
+@pytest.mark.parametrize("act_words, stay", [(4096, True), (1024, False)])
+def test_parameters_stay_where_all_fits(act_words, stay):
+    """Otherwise each operation's are there while it may run, and take the place of others."""
+    network = lower(wide_and_narrow(np.random.default_rng(5), 4, channels=256)[0], 8)
+    plan = make_plan(network, node(act_words=act_words, act_banks=1, acc_words=64), 1)
+    everything = [index for index, table in enumerate(plan.parameter_words) if table]
+    assert plan.streamed == ([] if stay else everything)
+    loads = [(at, index) for at, mine in plan.parameter_loads.items() for index in mine]
+    assert loads == [(max(0, index - AHEAD), index) for index in plan.streamed]
+    (board,) = plan.activations
+    taken = [
+        {at + n for key, at in table.items() for n in range(words[key])}
+        for table, words in zip(board.parameters, plan.parameter_words, strict=True)
+    ]
+    for one, other in itertools.combinations(everything, 2):
+        together = stay or board.trial.after[max(other - 1, 0)] < one
+        assert not together or taken[one].isdisjoint(taken[other]), (one, other)
+    assert stay == (len(set().union(*taken)) == sum(map(len, taken)))
 
 
 def test_more_overlaps_where_there_is_room():

@@ -12,6 +12,7 @@ from superlip.plan.board_buffer import SLOTS, BoardBuffer, NoRoom, Trial
 from superlip.plan.lifetimes import lifetimes_of
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split, exchange_of, part_of
+from superlip.rtl.isa import PARAM_WORDS
 
 NODE = TARGETS["tiny"].node
 
@@ -83,3 +84,13 @@ def test_what_is_in_the_way_is_the_largest_that_is_alive():
     assert caught.value.spill == "conv0.y"
     assert buffer.largest(1, 1, frozenset({"conv0.y"})) == "image"
     assert buffer.largest(2, 2, frozenset({"conv0.y", "conv1.y"})) is None
+
+
+def test_traffic_by_hand():
+    """The image is loaded anyway, an intermediate result is stored and loaded by each reader; parameters are loaded."""
+    buffer = board_buffer(two_convolutions_and_a_sum())
+    assert buffer.traffic(frozenset(), frozenset()) == 0
+    assert buffer.traffic(frozenset({"image"}), frozenset()) == 0
+    assert buffer.traffic(frozenset({"conv0.y"}), frozenset()) == 3 * 64, "for conv1 and the sum"
+    assert buffer.traffic(frozenset({"conv3.y"}), frozenset()) == 0, "the host reads it"
+    assert buffer.traffic(frozenset(), frozenset({0, 2})) == 2 * PARAM_WORDS

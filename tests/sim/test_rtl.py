@@ -7,10 +7,10 @@ import pytest
 from channels_last import keras
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from nets import Builder, random_branches, random_graph
+from nets import Builder, random_branches, random_graph, wide_and_narrow
 from qdq_models import QdqNet
 
-from superlip.api import run
+from superlip.api import plan, run
 from superlip.boards import TARGETS
 from superlip.graph import ir, load
 from superlip.plan.planner import PlanError
@@ -84,6 +84,16 @@ def test_weights_through_the_link():
     x = net.conv(x, 72, (3, 3), pads=(1, 1, 1, 1))
     report = check(net.graph(net.conv(x, 64, (3, 3))), [net.image()], 2)
     assert sum(row.link_bytes for row in report.layers) > 0
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_parameters_that_do_not_fit(boards):
+    """More words of them than the activation buffer has: they come from DRAM, for each image anew."""
+    graph, image = wide_and_narrow(np.random.default_rng(6), 9)
+    design = plan(graph, boards=boards, node=TINY)
+    assert sum(sum(table.values()) for table in design.plan.parameter_words) > TINY.node.act_words
+    assert design.plan.streamed
+    check(design, [image, np.full_like(image, 127)], boards)
 
 
 @pytest.mark.parametrize("boards", [1, 2])
