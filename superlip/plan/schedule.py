@@ -7,7 +7,7 @@ decided once, with a simple model of the two units, and the program is emitted i
 `Emitter` sees to that the order is kept where it matters.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,24 +15,7 @@ from .network import Network
 from .tasks import Task
 from .timing import RESULT_LATENCY
 
-__all__ = ["order", "starts_after"]
-
-
-def starts_after(depths: Sequence[int], barriers: Collection[int] = ()) -> list[int]:
-    """For each operation the last one that must be complete before it begins (-1: none).
-
-    Parameters
-    ----------
-    depths : list of int
-        Operation i may begin before the ``depths[i] - 1`` operations in front of it are complete; 1: none overlaps it.
-    barriers : collection of int
-        Operations that begin after all before them: where the host works in between.
-    """
-    result, floor = [], -1
-    for index, depth in enumerate(depths):
-        floor = max(floor, index - 1 if index in barriers else index - depth)
-        result.append(floor)
-    return result
+__all__ = ["order"]
 
 
 class _Completion:
@@ -82,7 +65,7 @@ def order(network: Network, tasks: Sequence[Sequence[Task]], after: Sequence[int
     tasks : list of list of Task
         Of each operation, in an order in which they can come.
     after : list of int
-        `starts_after`.
+        Of an `Overlap`.
 
     Returns
     -------

@@ -4,30 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from nets import random_branches, random_graph
 
 from superlip.boards import TARGETS
 from superlip.plan.lower import lower
 from superlip.plan.planner import make_plan
-from superlip.plan.schedule import order, starts_after
+from superlip.plan.schedule import order
 from superlip.plan.tasks import tasks_of
 
 TINY = TARGETS["tiny"]
-DEPTHS = st.lists(st.integers(1, 6), min_size=1, max_size=20)
-
-
-@given(DEPTHS, st.sets(st.integers(0, 19)))
-def test_what_must_be_over_before_an_operation_begins(depths, barriers):
-    after = starts_after(depths, barriers)
-    assert len(after) == len(depths)
-    for index, last in enumerate(after):
-        assert -1 <= last < index or index == 0 == last + 1
-        assert last >= index - depths[index], "no more than so many overlap"
-        if index in barriers or depths[index] == 1:
-            assert last == index - 1
-    assert after == sorted(after), "an operation waits for all that one before it waits for"
 
 
 @pytest.mark.parametrize("boards", [1, 2])
