@@ -7,8 +7,10 @@ from onnx import TensorProto, helper
 from onnx_models import FloatNet
 from qdq_models import QdqNet, assert_equal
 
-from superlip import graph
+from superlip import golden, graph
 from superlip.graph import ir
+from superlip.graph.onnx.importer.walk import import_model
+from superlip.graph.session import open_session
 from superlip.plan.lower import lower
 
 SHAPE = (3, 8, 8)
@@ -140,3 +142,31 @@ def test_a_convolution_that_is_not_worth_a_stop(channels):
     verdicts = {row.node: row for row in graph.check(net.model(x))}
     last = [row for row in verdicts.values() if row.op == "Conv"][1]
     assert last.verdict == ("accelerator" if is_kept else "host") and ("1,024 multiplications" in last.why) != is_kept
+
+
+def test_a_node_of_which_one_result_is_there_already():
+    """Of a Split, one part is kept by the host for two of its islands, the other one taken by the first of them."""
+    net = QdqNet(SHAPE)
+    x = net.both(net.op("Conv", net.both("x"), net.weights(6, 3)))
+    a, b = net.op("Split", x, net.const([3, 3], np.int64), outputs=2, axis=1)
+    outputs = [net.op("Mul", net.op("Softmax", a, axis=1), b), net.op("Softmax", b, axis=1)]
+    model, images = net.model(*outputs, opset=17), net.images(3)
+    (split,) = [n.name for n in model.graph.node if n.op_type == "Split"]
+    found, importer = import_model(model, "test", hosted={split: "so that it is there"})
+    assert found is not None, importer.unsupported
+    theirs = open_session(model.SerializeToString(), is_optimized=False)
+    ours = golden.predict_graph(found, images)
+    for position, name in enumerate(found.onnx_outputs):
+        wanted = np.concatenate([theirs.run(None, {"x": image[None]})[position] for image in images])
+        np.testing.assert_allclose(ours[name].reshape(wanted.shape), wanted, atol=1e-6)
+
+
+def test_what_moves_results_of_the_host_stays_there():
+    """A part of a Softmax that the host takes again is no work for the boards, and no stop."""
+    net = QdqNet(SHAPE)
+    x = net.both(net.op("Softmax", net.both(net.op("Conv", net.both("x"), net.weights(6, 3))), axis=1), scale=0.0041)
+    part = net.op("Slice", x, *(net.const([n], np.int64) for n in (1, 5, 1)))
+    model = net.model(net.both(net.op("Softmax", part, axis=1), scale=0.0041))
+    found = assert_equal(model, net.images(3))
+    assert [type(node) for node in found.nodes] == [ir.Conv, ir.Host, ir.Host]
+    assert any(row.op == "Slice" and "moves what the host made" in row.why for row in graph.check(model))

@@ -32,6 +32,7 @@ from .randomize import random_images, randomizer
 from .rewrite import Prepared, prepare, turn_quantized
 from .trifles import trifles
 from .validate import check_tensors, make_plain, validate, why_it_does_not_run
+from .views import LAYOUT_OPS
 
 __all__ = ["load"]
 
@@ -183,7 +184,7 @@ class Loader:
             more = _for_host(self.importer, prepared, self.refused, hosted)
             if not more and graph is not None:
                 own = model.graph.node if prepared is None else prepared.nodes
-                more = trifles(graph, {node.name for node in own} - hosted.keys())
+                more = trifles(graph, {n.name for n in own if n.op_type not in LAYOUT_OPS} - hosted.keys())
             if not more:
                 break
             hosted |= more

@@ -5,6 +5,7 @@ result that somebody takes: the accelerator, quantized, or an output, as it is. 
 its own, whose result stays on the host in the model's own numbers.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,6 +115,7 @@ def _host_node(
         reason=f"{', '.join(dict.fromkeys(n.op_type for n in island.nodes)) or 'QuantizeLinear'} in floating point",
     )  # fmt: skip
     importer.add(host, image, params or Params(np.float32(1), 0), is_float=params is None)
+    importer.of_host.add(result)
     return Hosted(result, tuple(shape), np.dtype(dtype))
 
 
@@ -220,8 +222,18 @@ def _island_of(importer: Importer, tensor: str) -> _Island:
             raise Unhostable(f"the model's input {name!r} is used without being quantized", reader)
         else:
             raise Unhostable(f"nothing gives {name!r}", reader)
-    island.nodes = [n for n in importer.model.graph.node if n.name in wanted]
+    given = island.views.keys() | island.hosted.keys()
+    island.nodes = [_without_results(n, given) for n in importer.model.graph.node if n.name in wanted]
     return island
+
+
+def _without_results(node: NodeProto, given: Collection[str]) -> NodeProto:
+    """A node, or a copy whose results among ``given``, which are there already, have other names."""
+    if not any(name in given for name in node.output):
+        return node
+    copy = type(node).FromString(node.SerializeToString())
+    copy.output[:] = [f"{name}/again" if name in given else name for name in node.output]
+    return copy
 
 
 def _shared(importer: Importer, tensor: str) -> list[str]:
@@ -253,13 +265,15 @@ def _reals(
     (ir.Value, list of NodeProto from its integer tensor ``raw`` to the float tensor ``real`` of ``shape``, constants)
     """
     index: NDArray | None = None
+    of_host = view.value in importer.of_host
     try:
+        if of_host and not _is_in_order(importer, view):
+            raise Unsupported("it moves what the host made")
         value = importer.values[view.value if _is_in_order(importer, view) else importer.materialize(view)]
-    except Unsupported:
+    except Unsupported as error:
         value, index = importer.values[view.value], view.numbers().reshape(shape)
-        importer.verdicts |= dict.fromkeys(
-            view.moves, ("host", "the accelerator does not write this order of elements")
-        )
+        why = str(error) if of_host else "the accelerator does not write this order of elements"
+        importer.verdicts |= dict.fromkeys(view.moves, ("host", why))
     constants = {
         f"{raw}_scale": np.array(value.scale, np.float32),
         f"{raw}_zero": np.array(value.zero_point, value.element.dtype),
