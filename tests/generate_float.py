@@ -266,8 +266,11 @@ def join(net):
     x = net.pick()
     shape = net.shape(x)
     name = net.one("Add", "Add", "Mul", "Concat", "Concat", "Sum", "Sub")
+    axis = net.one(1, 1, 1, *range(1, len(shape)))
     if name == "Concat":
-        fitting = [y for y in net.open if len(net.shape(y)) == len(shape) and net.shape(y)[2:] == shape[2:]]
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        others = [y for y in net.open if len(net.shape(y)) == len(shape)]
+        fitting = [y for y in others if (*net.shape(y)[:axis], *net.shape(y)[axis + 1 :]) == rest]
     else:
         fitting = [y for y in net.open if net.shape(y) == shape and (y != x or net.chance(0.2))]
     if not fitting:
@@ -278,7 +281,7 @@ def join(net):
     if name == "Mul" and net.size(others[0]) > 100:
         return
     if others:
-        net.give(net.op(name, x, *others, **({"axis": 1} if name == "Concat" else {})))
+        net.give(net.op(name, x, *others, **({"axis": axis} if name == "Concat" else {})))
 
 
 def branch(net):

@@ -18,7 +18,7 @@ from .images import ImageInput
 
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part", "InputPart",
-    "Reshape", "Pad", "Resize", "Interleave", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host",
+    "Reshape", "Pad", "Resize", "Interleave", "Stack", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host",
     "Graph", "Elements", "Shape", "integers_of",
 ]  # fmt: skip
 
@@ -245,6 +245,17 @@ class Interleave(Node):
     ``tables[i]`` (elements, one a bit pattern) rescales input i, or is None.
     """
 
+    tables: tuple[np.ndarray | None, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stack(Node):
+    """Rows (axis 1) or columns (axis 2) of the inputs one after the other.
+
+    ``tables[i]`` (elements, one a bit pattern) rescales input i, or is None.
+    """
+
+    axis: int
     tables: tuple[np.ndarray | None, ...]
 
 

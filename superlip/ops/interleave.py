@@ -1,10 +1,10 @@
-"""Rows of several tensors, in turn."""
+"""Rows of several tensors, in turn, and rows or columns of several, one after the other."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import NodeProto, helper
 
 from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import small_model, tensor_type
@@ -13,7 +13,7 @@ from .identity import identity
 from .lowering import Lowering
 from .spec import OpSpec, Tensor, register
 
-__all__ = ["InterleaveSpec"]
+__all__ = ["InterleaveSpec", "StackSpec"]
 
 
 @register(ir.Interleave)
@@ -35,34 +35,75 @@ class InterleaveSpec(OpSpec[ir.Interleave]):
             )
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
-        parts = [
-            x if table is None else source.element.look_up(table, x)
-            for x, source, table in zip(inputs, sources, self.node.tables, strict=True)
-        ]
+        parts = _looked_up(self.node.tables, inputs, sources)
         return np.stack(parts, axis=3).reshape(len(parts[0]), *result.shape)
 
     def host_model(self, values: dict[str, ir.Value]) -> bytes:
-        node, result = self.node, values[self.node.output]
-        kind = tensor_type(result.element.dtype)
+        result = values[self.node.output]
         constants: dict[str, NDArray] = {
-            "patterns": np.array(result.element.patterns, np.int32), "axis": np.array([3], np.int64),
-            "shape": np.array([1, *result.shape], np.int64),
+            "axis": np.array([3], np.int64), "shape": np.array([1, *result.shape], np.int64),
         }  # fmt: skip
-        inputs, nodes, names = [], [], []
-        for number, (name, table) in enumerate(zip(node.inputs, node.tables, strict=True)):
-            source, moved = f"image{number}", f"image{number}"
-            inputs.append((source, kind, [1, *values[name].shape]))
-            if table is not None:
-                moved, constants[f"table{number}"] = f"moved{number}", np.asarray(table)
-                nodes += [
-                    helper.make_node("Cast", [source], [f"wide{number}"], to=tensor_type(np.int32)),
-                    helper.make_node("Mod", [f"wide{number}", "patterns"], [f"pattern{number}"]),
-                    helper.make_node("Gather", [f"table{number}", f"pattern{number}"], [moved]),
-                ]
-            nodes.append(helper.make_node("Unsqueeze", [moved, "axis"], [f"rows{number}"]))
-            names.append(f"rows{number}")
-        nodes += [
-            helper.make_node("Concat", names, ["all"], axis=3),
+        count = len(self.node.inputs)
+        behind = [
+            *(helper.make_node("Unsqueeze", [f"moved{n}", "axis"], [f"rows{n}"]) for n in range(count)),
+            helper.make_node("Concat", [f"rows{n}" for n in range(count)], ["all"], axis=3),
             helper.make_node("Reshape", ["all", "shape"], ["result"]),
         ]
-        return small_model(nodes, inputs, ["result"], constants, {"": 17})
+        return _model(self.node, values, behind, constants)
+
+
+@register(ir.Stack)
+class StackSpec(OpSpec[ir.Stack]):
+    """Each input is an identity convolution, written where it lies."""
+
+    spreads_pixels = True
+
+    def lower(self, lowering: Lowering) -> None:
+        node, dest, first = self.node, lowering.place(self.node.output), 0
+        for number, (name, table) in enumerate(zip(node.inputs, node.tables, strict=True)):
+            source = lowering.place(name)
+            origin = (first, 0) if node.axis == 1 else (0, first)
+            lowering.add(identity(f"{node.name}.{number}", source, dest, table=table, grid=source.size, origin=origin))
+            first += source.size[node.axis - 1]
+
+    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
+        return np.concatenate(_looked_up(self.node.tables, inputs, sources), axis=1 + self.node.axis)
+
+    def host_model(self, values: dict[str, ir.Value]) -> bytes:
+        names = [f"moved{n}" for n in range(len(self.node.inputs))]
+        return _model(self.node, values, [helper.make_node("Concat", names, ["result"], axis=1 + self.node.axis)], {})
+
+
+def _looked_up(
+    tables: Sequence[ir.Elements | None], inputs: Sequence[Tensor], sources: Sequence[ir.Value]
+) -> list[Tensor]:
+    """Operands, each through its table."""
+    return [
+        x if table is None else source.element.look_up(table, x)
+        for x, source, table in zip(inputs, sources, tables, strict=True)
+    ]
+
+
+def _model(
+    node: ir.Interleave | ir.Stack,
+    values: dict[str, ir.Value],
+    behind: Sequence[NodeProto],
+    constants: dict[str, NDArray],
+) -> bytes:
+    """ONNX model that gives ``result``, of operands behind their tables: ``moved0``, ``moved1``, ..."""
+    element = values[node.output].element
+    constants = {"patterns": np.array(element.patterns, np.int32)} | constants
+    inputs, nodes = [], []
+    for number, (name, table) in enumerate(zip(node.inputs, node.tables, strict=True)):
+        source, moved = f"image{number}", f"moved{number}"
+        inputs.append((source, tensor_type(element.dtype), [1, *values[name].shape]))
+        if table is None:
+            nodes.append(helper.make_node("Identity", [source], [moved]))
+            continue
+        constants[f"table{number}"] = np.asarray(table)
+        nodes += [
+            helper.make_node("Cast", [source], [f"wide{number}"], to=tensor_type(np.int32)),
+            helper.make_node("Mod", [f"wide{number}", "patterns"], [f"pattern{number}"]),
+            helper.make_node("Gather", [f"table{number}", f"pattern{number}"], [moved]),
+        ]
+    return small_model([*nodes, *behind], inputs, ["result"], constants, {"": 17})

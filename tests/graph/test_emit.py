@@ -6,10 +6,11 @@ from functional import run_compiled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imported import Quantized
+from onnx_models import FloatNet
 from qdq_models import QdqNet, assert_equal
 
 from superlip import golden
-from superlip.graph import check, ir
+from superlip.graph import check, ir, load
 from superlip.graph.onnx.importer import emit
 from superlip.graph.onnx.importer.importer import Importer
 from superlip.graph.onnx.importer.states import Params, Unsupported
@@ -161,3 +162,37 @@ def test_dilated_poolings_of_the_host(op, attributes, why):
     found = assert_equal(model, net.images(2))
     assert isinstance(found.nodes[-1], ir.Host)
     assert any(row.op == op and row.verdict == "host" and why in row.why for row in check(model))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 6, 5), 2), ((3, 6, 5), -1), ((3, 9), 2), ((3, 6, 5), 1)])
+def test_tensors_are_joined_along_any_axis(shape, axis):
+    """Of several scales, on one board and on two."""
+    net = QdqNet(shape)
+    kernel = (3,) * (len(shape) - 1)
+    integers = [net.const(net.rng.integers(-7, 8, (4, n, *kernel)), np.int8) for n in (3, 3, 4)]
+    weights = [net.dequantize(each, scale=0.0313) for each in integers]
+    pads = {"pads": [1] * 2 * len(kernel)}
+    parts = [
+        net.both(net.op("Conv", net.both("x"), w, **pads), scale=s) for w, s in zip(weights, (0.05, 0.07), strict=False)
+    ]
+    x = net.both(net.op("Concat", *parts, net.both(net.op("Relu", parts[0])), axis=axis), scale=0.061)
+    if axis % (len(shape) + 1) != 1:
+        x = net.both(net.op("Conv", x, weights[2]))
+    model, images = net.model(x), net.images(3)
+    found = assert_equal(model, images)
+    assert not any(isinstance(node, ir.Host) for node in found.nodes)
+    assert any(isinstance(node, ir.Concat if axis == 1 else ir.Stack) for node in found.nodes)
+    for boards in (1, 2):
+        run_compiled(found, golden.quantize_input(found, images[:1])[0], boards, seeds=(0,))
+
+
+def test_reshaped_images_are_joined_by_the_host():
+    """As detectors have it: at the end, with no stop."""
+    net = FloatNet((3, 8, 8))
+    first = net.conv("x", 6, 3)
+    heads = [(first, 64), (net.conv(first, 6, 6, strides=[2, 2]), 16)]
+    parts = [net.op("Reshape", x, net.const([1, 6, size], np.int64)) for x, size in heads]
+    model, images = net.model(net.op("Sigmoid", net.op("Concat", *parts, axis=2))), net.images(3)
+    found = load(model, calibrate=images)
+    assert [type(node) for node in found.nodes] == [ir.Conv, ir.Conv, ir.Host]
+    assert any("behind a reshape" in row.why for row in check(model) if row.op == "Concat")

@@ -1,4 +1,4 @@
-"""Rows of several tensors in turn."""
+"""Rows of several tensors, in turn or one after the other."""
 
 import numpy as np
 import pytest
@@ -45,3 +45,33 @@ def test_the_boards_and_the_host_do_it(boards, count):
         feeds = {info.name: image for info, image in zip(session.get_inputs(), images, strict=True)}
         np.testing.assert_array_equal(session.run(None, feeds)[0], apply(graph.nodes[-3], images, graph.values))
         run_compiled(hosted, net.image(), boards)
+
+
+def one_after_another(net, names, axis, tables):
+    shapes = [list(net.values[name].shape) for name in names]
+    shapes[0][axis] = sum(shape[axis] for shape in shapes)
+    net.nodes.append(ir.Stack(name="stack", inputs=tuple(names), output="stack.y", axis=axis, tables=tables))
+    return net._value("stack.y", tuple(shapes[0]))
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_boards_and_the_host_stack(boards, axis):
+    """Tensors of different sizes, behind a convolution each, and the first of them twice."""
+    net = Builder(np.random.default_rng(axis), (6, 5, 5))
+    kernel = (3, 1) if axis == 1 else (1, 3)
+    a, b = net.conv("image", 11, (1, 1)), net.conv("image", 11, kernel)
+    tables = None, net.rng.integers(-128, 128, 256).astype(np.int8), None
+    stack = one_after_another(net, [a, b, a], axis, tables)
+    graph = net.graph(net.conv(stack, 4, (3, 3), pads=(1, 1, 1, 1)))
+    assert graph.values[stack].shape == ((11, 13, 5) if axis == 1 else (11, 5, 13))
+    run_compiled(graph, net.image(), boards)
+    node = graph.nodes[2]
+    session = open_session(spec_of(node).host_model(graph.values), is_optimized=False)
+    images = [net.rng.integers(-128, 128, (1, *graph.values[name].shape)).astype(np.int8) for name in node.inputs]
+    feeds = {info.name: image for info, image in zip(session.get_inputs(), images, strict=True)}
+    found = apply(node, images, graph.values)
+    np.testing.assert_array_equal(session.run(None, feeds)[0], found)
+    first = images[0].shape[1 + axis]
+    np.testing.assert_array_equal(found.take(range(first), 1 + axis), images[0])
+    run_compiled(moved_by_host(graph, stack), net.image(), boards)

@@ -123,7 +123,7 @@ def test_a_network_with_channels_last(boards):
 
 
 @pytest.mark.parametrize("boards", [1, 2])
-def test_scales_by_channel_dilated_poolings_and_a_constant_tensor(boards):
+def test_scales_by_channel_dilated_poolings_a_constant_tensor_and_columns_joined(boards):
     net = QdqNet((3, 9, 8))
     several = {"scale": (0.03 + 0.01 * np.arange(6)).astype(np.float32), "zero": np.full(6, 30, np.uint8), "axis": 1}
     x = net.op("Conv", net.both("x"), net.weights(6, 3, 3))
@@ -132,6 +132,7 @@ def test_scales_by_channel_dilated_poolings_and_a_constant_tensor(boards):
     x = net.both(net.op("MaxPool", x, kernel_shape=[3, 3], dilations=[2, 2], pads=[2] * 4), scale=0.0571)
     code = net.dequantize(net.const(net.rng.integers(0, 256, (12, 7, 6)), np.uint8), scale=0.0173, zero=np.uint8(120))
     x = net.both(net.op("Add", x, code), scale=0.0631)
+    x = net.both(net.op("Concat", x, net.both(net.op("Relu", x), scale=0.0411), axis=3), scale=0.0631)
     x = net.both(net.op("AveragePool", x, kernel_shape=[2, 2], dilations=[2, 1]), scale=0.0417)
     graph = load(net.model(x))
     report = check(graph, net.images(2), boards)

@@ -26,6 +26,8 @@ __all__ = [
     "View",
     "copies",
     "image_shape",
+    "is_movable",
+    "is_reshaped",
     "joined",
     "last_move",
     "layout_nodes",
@@ -189,6 +191,14 @@ def is_movable(view: View, source: ir.Shape) -> bool:
     except ModelError:
         return False
     return True
+
+
+def is_reshaped(view: View, source: ir.Shape) -> bool:
+    """Whether a view of a value of shape ``source`` mixes its channels, rows and columns anew."""
+    try:
+        return any(kind is ir.Reshape for kind, _, _ in layout_nodes(view, source))
+    except ModelError:
+        return False
 
 
 def last_move(view: View) -> View | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from superlip.graph import ir
-from superlip.graph.onnx.views import LARGEST_STEP, View, image_shape, is_movable, joined
+from superlip.graph.onnx.views import LARGEST_STEP, View, image_shape, is_movable, is_reshaped, joined
 
 from .addition import add_factors
 from .geometry import concat_shape, geometry, two_dimensional_pads, window
@@ -547,14 +547,18 @@ def joined_view(importer: Importer, views: Sequence[View], axis: int, name: str)
     return whole if whole is not None and is_movable(whole, importer.values[whole.value].shape) else None
 
 
-def concat_axis(importer: Importer, views: Sequence[View], axis: int) -> list[str]:
-    """The values of views to be joined along the channels. Unsupported where the axis is another one."""
+def concat_axis(importer: Importer, views: Sequence[View], axis: int) -> tuple[list[str], int]:
+    """The values of views to be joined, and the axis of (C, H, W) along which. Unsupported where there is none."""
     rank = len(views[0].shape)
-    if axis % rank != 1 or views[0].shape[0] != 1:
-        raise Unsupported(f"Concat along axis {axis}: only channels")
-    if len({view.shape[2:] for view in views}) > 1:
+    axis %= rank
+    if rank not in (2, 3, 4) or axis == 0 or views[0].shape[0] != 1:
+        raise Unsupported(f"Concat along axis {axis} of tensors of rank {rank}: only of images")
+    if len({(*view.shape[:axis], *view.shape[axis + 1 :]) for view in views}) > 1:
         raise Unsupported(f"Concat of images of different sizes: {', '.join(str(view.shape) for view in views)}")
-    return [importer.materialize(v) for v in views]
+    along = axis - 1 if rank == 4 or axis == 1 else 2
+    if along and any(is_reshaped(view, importer.values[view.value].shape) for view in views):
+        raise Unsupported(f"Concat along axis {axis} behind a reshape of images: the host joins what it reshapes")
+    return [importer.materialize(view) for view in views], along
 
 
 def concat(
@@ -565,8 +569,12 @@ def concat(
     tensor: str,
     result: Params,
     clip: Clip,
+    along: int,
 ) -> View:
-    """Append a Concat of ``values``, those of ``views``; tables requantize what differs from the result."""
+    """Append what joins ``values``, those of ``views``, along an axis; tables requantize what differs from the result.
+
+    Along channels it is a Concat, else a Stack.
+    """
     tables = []
     for view in views:
         source = importer.params_of(view)
@@ -575,6 +583,11 @@ def concat(
             continue
         table = float_table([], {}, ("x", source), ("", result), importer.opsets)
         tables.append(np.clip(table, *clip).astype(result.element.dtype))
-    images = [importer.values[value].shape for value in values]
-    image = (sum(channels for channels, _, _ in images), *images[0][1:])
-    return importer.emit(ir.Concat, names, values, tensor, image, concat_shape(views), result, tables=tuple(tables))
+    shape = concat_shape(views, along)
+    whole = [importer.values[value].shape for value in values]
+    by_axis = enumerate(zip(*whole, strict=True))
+    channels, rows, cols = (sum(sizes) if axis == along else sizes[0] for axis, sizes in by_axis)
+    image = channels, rows, cols
+    if along:
+        return importer.emit(ir.Stack, names, values, tensor, image, shape, result, axis=along, tables=tuple(tables))
+    return importer.emit(ir.Concat, names, values, tensor, image, shape, result, tables=tuple(tables))

@@ -252,15 +252,16 @@ def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:
     whole = views[0] if len(views) == 1 else emit.joined_view(importer, views, axis, node.name)
     if whole is not None:
         return whole
-    values = emit.concat_axis(importer, views, axis)
+    values, along = emit.concat_axis(importer, views, axis)
     params = [importer.params_of(v) for v in views]
     if all(p == params[0] for p in params):
-        return emit.concat(importer, (node.name,), views, values, node.output[0], params[0], importer.element.bounds)
+        bounds = importer.element.bounds
+        return emit.concat(importer, (node.name,), views, values, node.output[0], params[0], bounds, along)
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        return emit.concat(importer, names, views, values, tensor, params, (low, high))
+        return emit.concat(importer, names, views, values, tensor, params, (low, high), along)
 
-    return Pending(finish, concat_shape(views), (node.name,))
+    return Pending(finish, concat_shape(views, along), (node.name,))
 
 
 FLOAT_OPS: dict[str, Callable[[Importer, NodeProto], View | ByChannel | Pending | None]] = {

@@ -80,10 +80,12 @@ def geometry(attributes: dict[str, Any], shape: Sequence[int], kernel: Sequence[
     }
 
 
-def concat_shape(views: Sequence[View]) -> tuple[int, ...]:
-    """The model's shape of views that are joined along the channels."""
-    batch, _, *rest = views[0].shape
-    return batch, sum(view.shape[1] for view in views), *rest
+def concat_shape(views: Sequence[View], along: int = 0) -> tuple[int, ...]:
+    """The model's shape of views that are joined along the channels (0), rows (1) or columns (2)."""
+    shape = list(views[0].shape)
+    axis = 1 if along == 0 else along + len(shape) - 3
+    shape[axis] = sum(view.shape[axis] for view in views)
+    return tuple(shape)
 
 
 def reduced_shape(op: str, shape: Sequence[int], axes: ArrayLike | None, keepdims: bool) -> tuple[int, ...]:

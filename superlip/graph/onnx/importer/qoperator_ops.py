@@ -227,9 +227,9 @@ def _joined(importer: Importer, node: NodeProto, views: list[View], params: Para
     if whole is not None:
         _give(importer, node, importer.requantize(whole, params, tensor, (node.name,)))
         return
-    values = emit.concat_axis(importer, views, axis)
+    values, along = emit.concat_axis(importer, views, axis)
     _give(importer, node, emit.concat(
-        importer, (node.name,), views, values, tensor, params, importer.element.bounds
+        importer, (node.name,), views, values, tensor, params, importer.element.bounds, along
     ))  # fmt: skip
 
 
