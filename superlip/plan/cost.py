@@ -5,12 +5,13 @@ compute, memory and link - with what that leaves out: halo rows, passes shorter 
 exchange of activations between layers, and the latency with which a layer starts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from superlip.boards import Target
 from superlip.ops.layout import Part, Storage
@@ -40,9 +41,14 @@ class LayerCost:
     dram_bytes: int
     link_bytes: int
 
-    @property
+    @cached_property
     def cycles(self) -> float:
         return max(self.compute, self.vector, self.dram, self.link) + self.start
+
+    @cached_property
+    def score(self) -> float:
+        """What the planner minimizes: cycles, and a little for traffic, which never hides quite as well as hoped."""
+        return self.cycles + TRAFFIC_WEIGHT * (self.dram + self.link)
 
     @property
     def bound(self) -> str:
@@ -64,10 +70,12 @@ class Estimator:
         self.given = network.given()
         self.writers, self.users = network.writers(), network.users()
         self.storages = network.storages()
-        self._related = [self._find_related(index) for index in range(len(network.ops))]
+        self._around = {name: _picker(self._users_and_writers(name)) for name in self.storages}
+        self._before = [[s.name for s in self._given_before(index)] for index in range(len(network.ops))]
+        self._inputs = [sorted({place.storage.name for place in op.inputs}) for op in network.ops]
         self._costs: dict[tuple, LayerCost] = {}
         self._parts: dict[tuple[int, Split], _Parts] = {}
-        self._traffic: dict[tuple, tuple[NDArray[np.int_], NDArray[np.int_]]] = {}
+        self._traffic: dict[tuple, _Traffic] = {}
 
     def parts(self, index: int, split: Split) -> "_Parts":
         """What each board computes of an operation."""
@@ -78,59 +86,83 @@ class Estimator:
             self._parts[index, split] = _Parts(parts, [_weights(op, part) for part in parts], compute, vector)
         return self._parts[index, split]
 
-    def traffic(self, name: str, splits: Sequence[Split]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """Words of a storage that each board sends to each, shape (boards, boards), and that each makes or is given,
-        shape (boards,)."""
-        writers, users = self.writers.get(name, []), self.users.get(name, [])
-        key = name, *(splits[index] for index in (*writers, *users))
+    def traffic(self, name: str, splits: Sequence[Split], names: Sequence[str]) -> "_Traffic":
+        """What of a storage crosses links, and what each board makes or is given; ``names`` are those of ``splits``."""
+        key = name, self._around[name](names)  # strings are hashed faster
         if key not in self._traffic:
             storage = self.storages[name]
+            writers, users = self.writers.get(name, []), self.users.get(name, [])
             produced, needed = storage_masks(
                 self.network, storage, writers, users, splits, self.boards, storage in self.given
             )
-            words = sends(produced, needed).sum(axis=(2, 3)) * storage.width
-            self._traffic[key] = words, produced.sum(axis=(1, 2)) * storage.width
+            sent = sends(produced, needed).sum(axis=(1, 2, 3)) * storage.width
+            held = produced.sum(axis=(1, 2)) * storage.width
+            self._traffic[key] = _Traffic(sent.tolist(), held.tolist(), bool(sent.any()))
         return self._traffic[key]
 
     def estimate(self, splits: Sequence[Split]) -> list[LayerCost]:
         """Cost of every operation, divided by its split."""
-        streamed = _streamed(
+        streamed = self.streamed(splits)
+        names = [split.value for split in splits]
+        return [self.cost(index, splits, names, streamed[index]) for index in range(len(splits))]
+
+    def streamed(self, splits: Sequence[Split]) -> list[tuple[int, ...]]:
+        """Words of weights that boards load for each image, by operation and board."""
+        return _streamed(
             [self.parts(index, split) for index, split in enumerate(splits)], self.target.node, self.boards
         )
-        names = [split.value for split in splits]  # which are hashed faster
-        costs = []
-        for index, related in enumerate(self._related):
-            key = index, tuple(streamed[index]), tuple(names[other] for other in related)
-            if key not in self._costs:
-                self._costs[key] = self._cost(index, splits, streamed[index])
-            costs.append(self._costs[key])
-        return costs
 
-    def _find_related(self, index: int) -> list[int]:
-        """Operations whose splits an operation's cost depends on, beside the weights that are streamed."""
-        op = self.network.ops[index]
-        names = {place.storage.name for place in (*op.inputs, op.output)}
-        names |= {storage.name for storage in self._given_before(index)}
-        return sorted({i for name in names for i in (*self.writers.get(name, ()), *self.users.get(name, ()))})
+    @cached_property
+    def touched(self) -> list[list[str]]:
+        """By operation, the storages of which its split changes the traffic."""
+        return [sorted({p.storage.name for p in (*op.inputs, op.output)}) for op in self.network.ops]
+
+    @cached_property
+    def affected(self) -> list[list[int]]:
+        """By operation, those whose cost its split may change, beside what of weights is streamed."""
+        near: dict[str, set[int]] = {name: set(self._users_and_writers(name)) for name in self.storages}
+        for index, names in enumerate(self._before):
+            for name in names:
+                near[name].add(index)
+        return [sorted(set().union(*(near[name] for name in names))) for names in self.touched]
+
+    def _users_and_writers(self, name: str) -> list[int]:
+        return [*self.writers.get(name, []), *self.users.get(name, [])]
 
     def _given_before(self, index: int) -> list[Storage]:
         """What the host writes before an operation: its exchange comes first."""
         return [storage for storage, position in self.given.items() if position == index]
 
-    def _cost(self, index: int, splits: Sequence[Split], streamed: Sequence[int]) -> LayerCost:
+    def cost(self, index: int, splits: Sequence[Split], names: Sequence[str], streamed: tuple[int, ...]) -> LayerCost:
         """Cost of one operation, of which boards load so many words of weights for each image."""
-        target, share, op = self.target, self.share, self.network.ops[index]
-        tn, parts = target.node.tn, self.parts(index, splits[index])
-        shared = splits[index] is Split.ROWS and share < 1
+        result = self.traffic(self.network.ops[index].output.storage.name, splits, names)
+        before = tuple(self.traffic(name, splits, names) for name in self._before[index])
+        exchanged = any(self.traffic(name, splits, names).crosses for name in self._inputs[index])
+        key = index, names[index], streamed, result, before, exchanged
+        if key not in self._costs:
+            self._costs[key] = self._cost(index, splits[index], streamed, result, before, exchanged)
+        return self._costs[key]
+
+    def _cost(
+        self,
+        index: int,
+        split: Split,
+        streamed: Sequence[int],
+        result: "_Traffic",
+        before: Iterable["_Traffic"],
+        exchanged: bool,
+    ) -> LayerCost:
+        """``before`` is the traffic of what the host writes in front of the operation."""
+        target, share = self.target, self.share
+        tn, parts = target.node.tn, self.parts(index, split)
+        shared = split is Split.ROWS and share < 1
         loaded = [words * (share if shared else 1) * tn for words in streamed]
-        sent = self.traffic(op.output.storage.name, splits)[0].sum(axis=1) * float(tn)
-        for storage in self._given_before(index):
-            words, given = self.traffic(storage.name, splits)
-            sent += words.sum(axis=1) * tn
-            loaded = [bytes_ + int(count) * tn for bytes_, count in zip(loaded, given, strict=True)]
+        sent = [words * float(tn) for words in result.sent]
+        for traffic in before:
+            sent = [bytes_ + words * tn for bytes_, words in zip(sent, traffic.sent, strict=True)]
+            loaded = [bytes_ + words * tn for bytes_, words in zip(loaded, traffic.held, strict=True)]
         if shared:
-            sent += np.array(streamed) * (1 - share) * tn
-        exchanged = any(self.traffic(place.storage.name, splits)[0].any() for place in op.inputs)
+            sent = [bytes_ + words * (1 - share) * tn for bytes_, words in zip(sent, streamed, strict=True)]
         return LayerCost(
             compute=parts.compute,
             vector=parts.vector,
@@ -140,6 +172,20 @@ class Estimator:
             dram_bytes=round(sum(loaded)),
             link_bytes=round(sum(sent)),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Traffic:
+    """Words of a storage: those that each board sends, those that each makes or is given; do any cross a link?"""
+
+    sent: list[int]
+    held: list[int]
+    crosses: bool
+
+
+def _picker(indices: Sequence[int]) -> Callable[[Sequence[str]], Any]:
+    """What takes some elements of a sequence."""
+    return itemgetter(*indices) if indices else len
 
 
 class _Parts(NamedTuple):
@@ -159,7 +205,7 @@ def _weights(op: Op, part: Part) -> int:
     return lanes * op.kernel_passes
 
 
-def _streamed(parts: Sequence[_Parts], node: NodeConfig, boards: int) -> list[list[int]]:
+def _streamed(parts: Sequence[_Parts], node: NodeConfig, boards: int) -> list[tuple[int, ...]]:
     """Words of weights that boards load for each image, by operation and board: a layer stays as a whole or not."""
     result = [[0] * boards for _ in parts]
     for board in range(boards):
@@ -172,7 +218,7 @@ def _streamed(parts: Sequence[_Parts], node: NodeConfig, boards: int) -> list[li
         for index, words, _ in offers:
             if index not in kept:
                 result[index][board] = words
-    return result
+    return [tuple(row) for row in result]
 
 
 def _compute(op: Op, part: Part, node: NodeConfig) -> int:
@@ -195,6 +241,6 @@ def total_cycles(costs: Iterable[LayerCost]) -> float:
     return float(np.sum([cost.cycles for cost in costs]))
 
 
-def score(costs: Sequence[LayerCost]) -> float:
-    """What the planner minimizes: the latency, and a little for traffic, which never hides quite as well as hoped."""
-    return total_cycles(costs) + TRAFFIC_WEIGHT * float(np.sum([cost.dram + cost.link for cost in costs]))
+def score(costs: Iterable[LayerCost]) -> float:
+    """Of a network: see `LayerCost.score`."""
+    return float(np.sum([cost.score for cost in costs]))

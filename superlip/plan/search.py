@@ -8,8 +8,12 @@ from superlip.boards import Target
 from .cost import Estimator, LayerCost, score, total_cycles
 from .network import Network
 from .partition import Split, possible_splits
+from .trials import Trials
 
 __all__ = ["Division", "divide_network"]
+
+LEAST_GAIN = 1e-6
+"""Cycles that a change must save: more than sums are rounded by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,20 +62,16 @@ def _uniform(split: Split, options: Sequence[Sequence[Split]]) -> list[Split]:
 def _search(estimator: Estimator, options: Sequence[Sequence[Split]]) -> list[Split]:
     found = []
     for start in Split:
-        splits = _uniform(start, options)
-        cycles = score(estimator.estimate(splits))
+        trials = Trials(estimator, _uniform(start, options))
         improved = True
         while improved:
             improved = False
             for index, choice in enumerate(options):
                 for other in choice:
-                    if other is splits[index]:
-                        continue
-                    trial = [*splits[:index], other, *splits[index + 1 :]]
-                    new = score(estimator.estimate(trial))
-                    if new < cycles:
-                        splits, cycles, improved = trial, new, True
-        found.append((cycles, splits))
+                    if other is not trials.splits[index] and trials.gain(index, other) > LEAST_GAIN:
+                        trials.change(index, other)
+                        improved = True
+        found.append((score(trials.costs), trials.splits))
     return min(found, key=lambda pair: pair[0])[1]
 
 

@@ -8,6 +8,8 @@ import pytest
 from nets import Builder, random_branches, wide_and_narrow
 
 from superlip.boards import TARGETS
+from superlip.plan import activations
+from superlip.plan.allocate import Allocator
 from superlip.plan.board_buffer import AHEAD
 from superlip.plan.lifetimes import lifetimes_of
 from superlip.plan.lower import lower
@@ -108,6 +110,25 @@ def test_more_overlaps_where_there_is_room():
     network = lower(random_branches(np.random.default_rng(0))[0], 8)
     roomy = make_plan(network, TINY, 1).activations[0].trial.after
     assert any(last < index - 1 for index, last in enumerate(roomy))
+
+
+def test_a_longer_network_takes_no_longer_for_each_operation(monkeypatch):
+    """Blocks alike: each change of one would move all behind it."""
+    placed, place = [], Allocator._place
+    monkeypatch.setattr(Allocator, "_place", lambda self, request: (placed.append(request.key), place(self, request)))
+    monkeypatch.setattr(activations, "MOVES", 10)
+    counts = {}
+    for blocks in (10, 40):
+        net = Builder(np.random.default_rng(0), (16, 8, 8))
+        x = net.conv("image", 32, (1, 1))
+        for _ in range(blocks):
+            y = net.conv(net.conv(x, 16, (1, 1)), 16, (3, 3), pads=(1, 1, 1, 1))
+            x = net.add(x, net.conv(y, 32, (1, 1)))
+        network = lower(net.graph(x), 8)
+        placed.clear()
+        make_plan(network, node(act_words=1024, act_banks=1), 1)
+        counts[blocks] = len(placed) / len(network.ops)
+    assert counts[40] < 1.5 * counts[10], counts
 
 
 def test_what_fits_in_no_way_is_refused_by_name():
