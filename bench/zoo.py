@@ -75,7 +75,7 @@ _ABOUT = (
     "that the boards compute is compared with the golden (*bits*); in brackets what the planner promises. The host's "
     "time is in none of them. *MACs* are those of the network, and the part of them that is the accelerator's; *stops* "
     "are those of the boards in the middle of an image. *Loading* is what `superlip check` takes with the calibration "
-    "images: seconds of a core, and memory beside the weights."
+    "images: seconds of a core, and memory beside the weights; by `--loading`, each in a process of its own."
 )
 _EXPORTED = (
     "Weights are random (no package ships them), batch norms have the statistics of the calibration photographs; "
