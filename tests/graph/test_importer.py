@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imported import SCALE, Quantized
 from onnx import TensorProto
+from qdq_models import QdqNet, assert_equal
 
 from superlip.graph import ir
 from superlip.graph.onnx.importer.importer import Importer
@@ -79,3 +80,15 @@ def test_the_type_that_quantize_linear_names():
     net.op("QuantizeLinear", "x", "s", "z", output_dtype=TensorProto.UINT8)
     with pytest.raises(Unsupported, match="output_dtype is uint8 and the zero point is not"):
         Importer(net.model("n0.0"), "test").params_made(net.nodes[0])
+
+
+def test_a_function_of_what_is_moved_in_two_steps():
+    """The accelerator has the movements one by one, and not together: the function is of what both give."""
+    net = QdqNet((4, 5, 10))
+    part = net.op("Slice", net.both("x"), *(net.const([n], np.int64) for n in (3, 4, 1)))
+    scales = net.const([1.0, 1.0, 1.0, 2.0])
+    given = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    wide = net.op("Resize", part, net.const(np.zeros(0)), scales, **given)
+    x = net.op("Add", net.op("Transpose", wide, perm=[0, 2, 3, 1]), net.const(1.7))
+    graph = assert_equal(net.model(net.both(net.op("Conv", net.both(x), net.weights(4, 5)))), net.images(3))
+    assert any(isinstance(node, ir.Table) for node in graph.nodes)

@@ -7,7 +7,7 @@ that computes needs its operand is the map turned into the fewest nodes of the q
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "last_move",
     "layout_nodes",
     "move",
+    "of_value",
     "progressions",
 ]
 
@@ -171,6 +172,14 @@ def _moved(view, name, index, fill):
     if view.index is None and index.size == view.numbers().size:
         return View(view.value, index.shape, **trace)
     return View(view.value, index.shape, index, view.fill, **trace)
+
+
+def of_value(view: View, value: str, fill: int | None) -> View:
+    """The same movements of another value, whose elements lie as those of the view's; ``fill`` is what was added."""
+    before = view.before
+    if before is not None:
+        before = of_value(before, value, None if before.fill is None else fill)
+    return replace(view, value=value, fill=fill, before=before)
 
 
 def joined(views: Sequence[View], axis: int, name: str) -> View | None:

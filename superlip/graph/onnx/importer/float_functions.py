@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from superlip.graph.onnx.functions import affine_factors, norm_factors
 from superlip.graph.onnx.onnxtools import attributes
-from superlip.graph.onnx.views import View
+from superlip.graph.onnx.views import View, of_value
 
 from . import emit
 from .constant_tensors import constant_tensor, is_tensor
@@ -91,7 +91,7 @@ def _affine_of_constant(
     pending = affine(importer, node, whole, *factors)
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        return replace(view, value=pending.finish(params, f"{tensor}/moved", low, high, names).value)
+        return of_value(view, pending.finish(params, f"{tensor}/moved", low, high, names).value, view.fill)
 
     return replace(pending, finish=finish, shape=view.shape)
 

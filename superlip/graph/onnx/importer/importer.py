@@ -15,7 +15,7 @@ from superlip.graph.apart import Weights
 from superlip.graph.errors import ModelError
 from superlip.graph.onnx.functions import clip_range
 from superlip.graph.onnx.onnxtools import attributes, constants, opset, tensor_type
-from superlip.graph.onnx.views import View, first_impossible, last_move, layout_nodes
+from superlip.graph.onnx.views import View, first_impossible, last_move, layout_nodes, of_value
 
 from .states import ByChannel, Hosted, ModelInput, Params, Pending, Unsupported
 from .tables import float_table
@@ -227,7 +227,7 @@ class Importer:
             value.shape, params, table=table,
         )  # fmt: skip
         fill = None if view.fill is None else int(self.element.look_up(table, self.element.dtype.type(view.fill)))
-        return replace(view, value=result.value, fill=fill)
+        return of_value(view, result.value, fill)
 
     def requantize(self, view: View, params: Params, tensor: str, names: Sequence[str]) -> View:
         """The view with another scale and zero point."""
@@ -248,7 +248,7 @@ class Importer:
             self._reinterpreted[key] = self.emit(
                 ir.Table, names, (value.name,), f"{tensor}/read", value.shape, value.shape, params, table=same
             ).value
-        return replace(view, value=self._reinterpreted[key])
+        return of_value(view, self._reinterpreted[key], view.fill)
 
     def done(self, node: NodeProto, verdict: str = "accelerator", why: str = "") -> None:
         """Record what became of a node of the model."""
