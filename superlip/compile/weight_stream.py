@@ -79,9 +79,12 @@ class WeightStream:
         other loads find their place between them; ``traffic`` are the words of activations that crossed DRAM for it.
         """
         steps, target = self.context.plan.order[number].weight_steps, self.context.target
-        for step, place in zip(steps, self.places.popleft(), strict=True):
-            if place.held is not None:
-                self.boards[step.board].ring.release(place.held)
+        for step, load, place in zip(steps, self.context.plan.loads[number], self.places.popleft(), strict=True):
+            if load is not None and place.held is not None:
+                board, key = self.boards[step.board], (load.key, load.number)
+                board.ring.release(place.held)
+                if place.held.uses <= 0 and key in board.held and board.held[key][1] is place.held:
+                    del board.held[key]
         cycles = max((step.matmul_cycles(target.node.tm) for step in steps), default=0)
         limit = max(board.ring.words for board in self.boards)
         self.credit = max(-limit, min(limit, self.credit + dram_words(cycles, target) - traffic))

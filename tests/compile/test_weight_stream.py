@@ -46,5 +46,10 @@ def test_blocks_are_there_when_they_are_used(boards, split):
             first = at.context.dram.weights[step.board][step.key]
             np.testing.assert_array_equal(held, np.arange(first, first + step.block.words))
         stream.end(number, 0)
+        left = {(step.board, load.key, load.number)
+                for task, mine in zip(at.plan.order[number + 1 :], at.plan.loads[number + 1 :], strict=True)
+                for step, load in zip(task.weight_steps, mine, strict=True) if load}  # fmt: skip
+        for board, held in enumerate(stream.boards):
+            assert {(board, *key) for key in held.held} <= left, "what is used no more is forgotten"
     assert bool(sent) == (split is Split.ROWS), "only weight-shared blocks go over the link"
     assert [board.words_loaded for board in stream.boards] == loaded and all(loaded)
