@@ -61,7 +61,7 @@ LIMITS = {
 }
 """Of every size of a node by itself; ``NodeConfig`` and node files are held against it."""
 
-CHOICES = {"element": (INT8,), "mac": ("packed", "single")}
+CHOICES = {"element": (INT8,), "mac": ("packed", "single"), "depthwise_rows": (0, 16, 32, 64)}
 """What each setting of a node may be that is no size."""
 
 
@@ -89,6 +89,8 @@ class NodeConfig:
     acc_words : int
         Words (``tm`` int32 partial sums each) of the accumulator buffer; it has two banks, one for
         each half of the addresses.
+    depthwise_rows : int
+        Source rows that VECTOR's DEPTHWISE goes down at once; 0: a node without it, whose MATMUL does such layers.
     axi_ports : int
         AXI4 ports to DRAM. Port p carries bytes [p * axi_bytes, (p + 1) * axi_bytes) of each word.
     axi_outstanding : int
@@ -122,6 +124,7 @@ class NodeConfig:
     weight_words: int = 4096
     weight_banks: int = 2
     acc_words: int = 256
+    depthwise_rows: int = 0
     axi_ports: int = 1
     axi_outstanding: int = 4
     axi_burst_beats: int = 64

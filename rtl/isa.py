@@ -23,7 +23,7 @@ from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
     "Unit", "Opcode", "Memory", "Region", "REGION_BITS", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
-    "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode", "decode",
+    "DEPTHWISE_KERNEL", "DEPTHWISE_WORDS", "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode", "decode",
 ]  # fmt: skip
 
 INSTRUCTION_BYTES = 64
@@ -87,6 +87,8 @@ class VectorOp(enum.IntEnum):
     """ACT source and second operand: round_half_even((a - zp_a) * mult_a + (b - zp_b) * mult_b, shift) + zp_out."""
     MUL = 4
     """ACT source and second operand: (a - zp_a) * (b - zp_b), then as REQUANTIZE."""
+    DEPTHWISE = 5
+    """ACT source: sum of weight * x over a 3x3 window, padding holds zp_a, then as REQUANTIZE. Lanes have weights."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,12 @@ FORMATS = {
             Field("groups", 12, "channel groups"),
             Field("rows", 12, "output rows"),
             Field("cols", 12, "output columns"),
-            Field("load_params", 1, "1: read the per-lane parameters at params first (PARAM_WORDS words)"),
+            Field(
+                "load_params",
+                1,
+                "1: read the per-lane parameters at params first (PARAM_WORDS words, and in "
+                "DEPTHWISE DEPTHWISE_WORDS more)",
+            ),
             Field("load_table", 1, "1: read the table first, at params, behind the parameters if these are read too"),
             _address("params", "word address in the activation buffer"),
             Field("use_table", 1, "1: the result (after clip) goes through the table"),
@@ -282,7 +289,8 @@ FORMATS = {
             Field("lane_last", 8, "last lane written"),
             Field("zero_above", 1, "1: lanes above lane_last are written, too, as zeros: they hold no channel"),
         ),
-        "For g, r, c: one word; windows are read kh, kw inside.",
+        "For g, r, c: one word; windows are read kh, kw inside. DEPTHWISE: for g, c, r; the rows of a column of the "
+        "source that any window sees are read one after the other, each pixel once.",
     ),
     Opcode.SEND: Format(
         "SEND",
@@ -313,6 +321,13 @@ PARAM_WORDS = 8
 REQUANTIZE, SUM, MUL: int32 bias, float32 scale (IEEE bits, positive and normal; 0 gives zp_out).
 ADD: int32 mult_a, int32 mult_b (both within 27 bits signed).
 """
+
+
+DEPTHWISE_KERNEL = 3
+"""Rows and columns of DEPTHWISE's window; its strides are 1 or 2."""
+
+DEPTHWISE_WORDS = DEPTHWISE_KERNEL**2
+"""Words behind DEPTHWISE's parameter block: an element for each lane, the weights of (ky, kx) in order."""
 
 
 def table_words(tn):

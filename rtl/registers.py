@@ -73,6 +73,7 @@ _SIZES = (
     ("LINK_BYTES", "link_bytes", "bytes of a link flit"),
     ("FRAME_WORDS", "frame_words", "words of the longest frame"),
     ("FRAME_SLOTS", "frame_slots", "frames that the receiver holds"),
+    ("DEPTHWISE_ROWS", "depthwise_rows", "rows that VECTOR's DEPTHWISE goes down at once; 0: there is none"),
 )
 
 _CONTROL = (

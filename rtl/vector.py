@@ -25,11 +25,12 @@ class Vector(Component):
                    +-> loader: parameters and table of an instruction +
 
     Throughput: one source pixel a cycle, padding included; so one word a cycle in REQUANTIZE, one every two
-    cycles in ADD and MUL. Instructions of at least ``setup.latency`` + 1 steps follow each other without a
+    cycles in ADD and MUL. DEPTHWISE reads each pixel that any of its windows sees once: (rows - 1) * stride_y + 3 times
+    (cols - 1) * stride_x + 3 cycles. Instructions of at least ``setup.latency`` + 1 steps follow each other without a
     gap; shorter ones start every ``setup.latency`` + 1 cycles. One that loads parameters or a table first waits
-    until the results before it have been written, then for PARAM_WORDS cycles, for 64 more with a table, and
-    some ten for the way. A result is written ``latency`` cycles after its last read was accepted, if the write port is
-    ready.
+    until the results before it have been written, then for PARAM_WORDS cycles, for DEPTHWISE_WORDS more with weights,
+    for 64 more with a table, and some ten for the way. A result is written ``latency`` cycles after its last read was
+    accepted, if the write port is ready.
 
     An instruction may read before the one before it has written: a program in which one reads what
     another wrote lets the second wait for the first one's post. Within an instruction, a result may replace the
@@ -37,8 +38,10 @@ class Vector(Component):
 
     Errors are precise: all results before the mistake are written, none after it. OPERAND: op unknown, zero
     groups, rows, cols, kh or kw, lane_last outside [lane_first, tm), a window other than 1x1 in ADD or
-    MUL; the syndrome is the value. ADDRESS: beyond the activation buffer or (source of REQUANTIZE) the
-    accumulators; of a pixel that is not padding, the second operand, the destination, the parameters or the table.
+    MUL, and other than 3x3 in DEPTHWISE, strides there other than 1 and 2, rows (or cols) that see more rows of the
+    source than config.depthwise_rows (columns than 4,095); the syndrome is the value. ADDRESS: beyond the activation
+    buffer or (source of REQUANTIZE) the accumulators; of a pixel that is not padding, the second operand, the
+    destination, the parameters or the table.
 
     Reset drops instructions and results under way and clears the error; parameters and table mean nothing after it.
 
@@ -117,6 +120,7 @@ class Vector(Component):
             self.loader.start.eq(usable & needs_load & ~self.loader.busy & ~self.steps.active & self.results.empty),
             self.loader.address.eq(job.body.params),
             self.loader.load_params.eq(job.body.load_params),
+            self.loader.load_weights.eq(job.body.op == VectorOp.DEPTHWISE),
             self.loader.load_table.eq(job.body.load_table),
             self.steps.jobs.payload.eq(job),
             self.steps.jobs.valid.eq(usable & ~needs_load & ~self.loader.busy),

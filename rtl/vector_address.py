@@ -1,11 +1,11 @@
 """The loops of a VECTOR instruction: from its fields to one source pixel (a step) a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from .config import ADDRESS_BITS
-from .isa import FORMATS, Opcode, VectorOp
+from .isa import DEPTHWISE_KERNEL, FORMATS, Opcode, VectorOp
 from .parameters import Component, check_config
 from .ports import instruction_layout
 from .requantize import ELEMENT
@@ -21,12 +21,20 @@ _WORD_BITS = ADDRESS_BITS + 1
 _COORDINATE = signed(22)
 
 _BODY = FORMATS[Opcode.VECTOR].layout
+_MOST_COLUMNS = (1 << 12) - 1
+"""What ``cols`` holds."""
 _BINARY = (VectorOp.ADD, VectorOp.MUL)
 
 JOB = data.StructLayout(
-    {"body": _BODY, "tag": 16, "start": _SOURCE_BITS, "row_step": ADDRESS_BITS, "bad": 1, "syndrome": 12}
-)
+    {
+        "body": _BODY, "tag": 16, "start": _SOURCE_BITS, "row_step": ADDRESS_BITS, "bad": 1, "syndrome": 12,
+        "skip_y": 1, "skip_x": 1,
+    }
+)  # fmt: skip
 """An instruction with what was computed from it.
+
+In DEPTHWISE, ``cols`` and ``kh`` are the source columns and rows to go through, ``rows``, ``kw`` and ``stride_x``
+are 1, and of the rows and columns in which a window ends each second one counts where ``skip_y``, ``skip_x``.
 
 ``start``: address of kernel position (0, 0) of output (0, 0); ``row_step``: words from output row to output row in the
 source; ``bad``: it can't run (OPERAND), ``syndrome`` is the value.
@@ -36,14 +44,16 @@ STEP = data.StructLayout(
     {
         "present": 1, "second": 1, "first": 1, "last": 1, "final": 1, "bad": 1, "syndrome": 32,
         "addr": ADDRESS_BITS, "dest": ADDRESS_BITS, "tag": 16, "lane_first": 8, "lane_last": 8, "zero_above": 1,
-        "op": 3, "zp": ELEMENT, "zp_out": ELEMENT, "low": ELEMENT, "high": ELEMENT, "shift": 6, "use_table": 1,
+        "op": 3, "row": 6, "zp": ELEMENT, "zp_out": ELEMENT, "low": ELEMENT, "high": ELEMENT, "shift": 6,
+        "use_table": 1,
     }
 )  # fmt: skip
 """One source pixel.
 
 ``present``: it must be read, at ``addr``; else it is padding. ``second``: it is of the second operand. ``first``,
 ``last``: of its result, which goes to ``dest``; ``final``: of the instruction. ``bad``: an address, ``syndrome``, is
-outside its memory. ``zp``: the zero point of this operand. The rest as in the instruction.
+outside its memory. ``zp``: the zero point of this operand. ``row``: of DEPTHWISE, counted from the first that is read
+of the column. The rest as in the instruction.
 """
 
 
@@ -66,7 +76,7 @@ class VectorSetup(Component):
 
     def __init__(self, config):
         check_config(config)
-        self.tm = config.tm
+        self.tm, self.depthwise_rows = config.tm, config.depthwise_rows
         super().__init__(
             {"instr": In(stream.Signature(instruction_layout(Opcode.VECTOR))), "jobs": Out(stream.Signature(JOB))}
         )
@@ -98,6 +108,8 @@ class VectorSetup(Component):
             with m.Case(add):
                 self._check(m, body, job)
                 m.d.sync += [job.start.eq(body.source + offset), state.eq(ready)]
+                if self.depthwise_rows:
+                    self._walk(m, body, job)
             with m.Case(ready), m.If(self.jobs.ready):
                 m.d.sync += state.eq(empty)
         return m
@@ -106,8 +118,9 @@ class VectorSetup(Component):
         """OPERAND errors, in the order of ``vector_model.operand_error``."""
         zero = Cat(~body[name].any() for name in ("groups", "rows", "cols", "kh", "kw")).any()
         window = (body.op != VectorOp.ADD) & (body.op != VectorOp.MUL)
+        last = VectorOp.DEPTHWISE if self.depthwise_rows else VectorOp.MUL
         m.d.sync += job.bad.eq(1)
-        with m.If(body.op > max(VectorOp)):
+        with m.If(body.op > last):
             m.d.sync += job.syndrome.eq(body.op)
         with m.Elif(zero):
             m.d.sync += job.syndrome.eq(0)
@@ -117,14 +130,45 @@ class VectorSetup(Component):
             m.d.sync += job.syndrome.eq(body.kh)
         with m.Elif(~window & (body.kw != 1)):
             m.d.sync += job.syndrome.eq(body.kw)
+        if self.depthwise_rows:
+            depthwise = body.op == VectorOp.DEPTHWISE
+            for name in ("kh", "kw"):
+                with m.Elif(depthwise & (body[name] != DEPTHWISE_KERNEL)):
+                    m.d.sync += job.syndrome.eq(body[name])
+            for name in ("stride_y", "stride_x"):
+                with m.Elif(depthwise & (body[name] != 1) & (body[name] != 2)):
+                    m.d.sync += job.syndrome.eq(body[name])
+            for name, stride, most in (("rows", "stride_y", self.depthwise_rows), ("cols", "stride_x", _MOST_COLUMNS)):
+                with m.Elif(depthwise & (_walked(body[name], body[stride]) > most)):
+                    m.d.sync += job.syndrome.eq(body[name])
         with m.Else():
             m.d.sync += job.bad.eq(0)
+
+    def _walk(self, m, body, job):
+        """DEPTHWISE: the loops are those of the pixels that are read."""
+        with m.If(body.op == VectorOp.DEPTHWISE):
+            m.d.sync += [
+                job.body.kh.eq(_walked(body.rows, body.stride_y)),
+                job.body.cols.eq(_walked(body.cols, body.stride_x)),
+                job.body.rows.eq(1),
+                job.body.kw.eq(1),
+                job.body.stride_x.eq(1),
+                job.skip_y.eq(body.stride_y[1]),
+                job.skip_x.eq(body.stride_x[1]),
+            ]
+
+
+def _walked(results, stride):
+    """Rows, or columns, that windows of three see for so many results: (results - 1) * stride + 3; stride 1 or 2."""
+    return Mux(stride[1], Cat(Const(1, 1), results), results + 2)
 
 
 class VectorSteps(Component):
     """Runs the loops ``g, r, c, kh, kw`` of jobs, one step a cycle, jobs without a gap between them.
 
-    ADD and MUL make two steps a result: the first operand, then the second. Latency ``latency`` cycles from a job to
+    ADD and MUL make two steps a result: the first operand, then the second. DEPTHWISE makes a step of each pixel that
+    any window sees, column by column; those with which a window is complete are ``last``. Latency ``latency`` cycles
+    from a job to
     its first step. A step that is ``bad`` must not be taken: nothing comes after it. For each pixel there are only
     adders.
 
@@ -145,7 +189,11 @@ class VectorSteps(Component):
 
     def __init__(self, config):
         check_config(config)
-        self.act_words, self.acc_words = config.act_words, config.acc_words
+        self.act_words, self.acc_words, self.has_depthwise = (
+            config.act_words,
+            config.acc_words,
+            config.depthwise_rows > 0,
+        )
         super().__init__({"jobs": In(stream.Signature(JOB)), "steps": Out(stream.Signature(STEP)), "active": Out(1)})
 
     @property
@@ -176,12 +224,13 @@ class VectorSteps(Component):
             with m.If(advance):
                 m.d.sync += second.eq(binary & ~second)
 
-        self._place(m, loops, job, second, step)
+        depthwise, row_ends, column_ends = self._windows(m, loops, job, step)
+        self._place(m, loops, job, second, step, depthwise & row_ends, ~depthwise | column_ends)
         m.d.comb += [
             step.second.eq(second),
             # MUL has its product only with the second operand: what the first one gives is overwritten.
-            step.first.eq(~loops.in_window & (second == (body.op == VectorOp.MUL))),
-            step.last.eq(loops.at_end(loops.WINDOW) & (second == binary)),
+            step.first.eq((~loops.in_window | depthwise) & (second == (body.op == VectorOp.MUL))),
+            step.last.eq(Mux(depthwise, row_ends & column_ends, loops.at_end(loops.WINDOW)) & (second == binary)),
             step.final.eq(loops.finished & (second == binary)),
             step.zp.eq(Mux(body.op == VectorOp.MAX, 0, Mux(second, body.zp_b, body.zp_a))),
             step.tag.eq(job.tag),
@@ -196,8 +245,23 @@ class VectorSteps(Component):
             m.d.sync += self.steps.valid.eq(0)
         return m
 
-    def _place(self, m, loops, job, second, step):
-        """Addresses, whether there is a pixel, and whether a memory ends before it."""
+    def _windows(self, m, loops, job, step):
+        """Whether it is DEPTHWISE, and whether windows end in this row, and in this column, of what is read."""
+        if not self.has_depthwise:
+            return Const(0), Const(0), Const(0)
+        row = loops.counter("row", len(step.row), 0, {"kh": 1}, 0)
+        column = loops.counter("column", len(job.body.cols), 0, {"cols": 1}, 0)
+        m.d.comb += step.row.eq(row)
+        # Before the third one no window is complete.
+        ends = [at[1:].any() & ~(skip & at[0]) for at, skip in ((row, job.skip_y), (column, job.skip_x))]
+        return job.body.op == VectorOp.DEPTHWISE, *ends
+
+    def _place(self, m, loops, job, second, step, down, right):
+        """Addresses, whether there is a pixel, and whether a memory ends before it.
+
+        ``down``, ``right``: results of the next row are in the next one of the destination, those of the next column
+        in its next column.
+        """
         body, new = job.body, self.jobs.payload
         address = loops.counter(
             "source", _SOURCE_BITS, new.start,
@@ -208,10 +272,10 @@ class VectorSteps(Component):
         address_b = loops.counter(
             "source_b", _WORD_BITS, new.body.source_b, {"cols": 1, "rows": body.pitch_b, "groups": body.plane_b}
         )
-        dest = loops.counter(
-            "dest", _WORD_BITS, new.body.dest,
-            {"cols": body.dest_step, "rows": body.dest_pitch, "groups": body.dest_plane},
-        )  # fmt: skip
+        steps = {"cols": body.dest_step, "rows": body.dest_pitch, "groups": body.dest_plane}
+        if self.has_depthwise:
+            steps |= {"kh": Mux(down, body.dest_pitch, 0), "cols": Mux(right, body.dest_step, 0)}
+        dest = loops.counter("dest", _WORD_BITS, new.body.dest, steps)
         # As unsigned numbers, so that negative ones are too large.
         inside = (y.as_unsigned() < body.height) & (x.as_unsigned() < body.width)
         read = Signal(_SOURCE_BITS)

@@ -6,15 +6,16 @@ from amaranth.lib.wiring import In, Out
 
 from superlip.element import INT8
 
-from .isa import PARAM_WORDS, VectorOp
+from .isa import DEPTHWISE_WORDS, PARAM_WORDS, VectorOp
 from .parameters import Component, check_config
 from .requantize import ACC_BITS, REQUANTIZE_CONTROL
 from .vector_address import STEP
+from .vector_window import WindowSums
 
 __all__ = ["PARAM_WRITE", "VectorLanes"]
 
-PARAM_WRITE = data.StructLayout({"valid": 1, "index": range(PARAM_WORDS)})
-"""``act`` is word ``index`` of a parameter block."""
+PARAM_WRITE = data.StructLayout({"valid": 1, "index": range(PARAM_WORDS + DEPTHWISE_WORDS)})
+"""``act`` is word ``index`` of a parameter block, and of the weights behind it."""
 
 _MULT_BITS = 27
 _MAX_NEUTRAL = INT8.low
@@ -27,7 +28,7 @@ class VectorLanes(Component):
     Every operation is a multiply-accumulate of one pixel's x = value - zero point (9 bits): by 1 in SUM, by the
     lane's factors in ADD, by the x before it in MUL. MAX keeps the larger product instead of the sum, and
     REQUANTIZE adds the largest accumulator word of the window (padding is smaller than any) to the bias that sums
-    begin with.
+    begin with. In DEPTHWISE ``WindowSums`` take the x, the pixel itself, and their sum is added to the bias.
 
     Latency ``latency`` cycles from a result's last step; one step a cycle.
 
@@ -56,7 +57,7 @@ class VectorLanes(Component):
 
     def __init__(self, config):
         check_config(config)
-        self.tn = config.tn
+        self.config, self.tn = config, config.tn
         super().__init__(
             {
                 "valid": In(1),
@@ -84,10 +85,25 @@ class VectorLanes(Component):
             with m.If(valid[k]):
                 m.d.sync += steps[k + 1].eq(steps[k])
         self._build_control(m, valid[2], steps[2])
+        windows = self._build_windows(m, valid[1], steps[1])
         for lane in range(self.tn):
             factors = self._build_params(m, lane)
-            self._build_lane(m, lane, valid, steps, factors)
+            self._build_lane(m, lane, valid, steps, factors, windows)
         return m
+
+    def _build_windows(self, m, valid, step):
+        """The sums of windows, where the node has DEPTHWISE."""
+        if not self.config.depthwise_rows:
+            return None
+        m.submodules.windows = windows = WindowSums(self.config)
+        m.d.comb += [
+            windows.valid.eq(valid & (step.op == VectorOp.DEPTHWISE)),
+            windows.row.eq(step.row),
+            windows.load.eq(self.params.valid & (self.params.index >= PARAM_WORDS)),
+            windows.index.eq(self.params.index - PARAM_WORDS),
+            windows.word.eq(self.act),
+        ]
+        return windows
 
     def _build_control(self, m, valid, step):
         """MAX and ADD are exact; MAX is not scaled at all."""
@@ -117,7 +133,7 @@ class VectorLanes(Component):
         m.d.comb += self.scale[lane].eq(second)
         return first, second
 
-    def _build_lane(self, m, lane, valid, steps, factors):
+    def _build_lane(self, m, lane, valid, steps, factors, windows):
         first, second = factors
         step = self.step
         x = Signal(signed(INT8.bits + 1), name=f"x_{lane}", reset_less=True)
@@ -126,10 +142,13 @@ class VectorLanes(Component):
         is_acc = step.op == VectorOp.REQUANTIZE
         sums = Mux(is_acc, Mux(step.present, self.acc[32 * lane :][:32].as_signed(), _ACC_LEAST), 0)
         with m.If(valid[0]):
-            # What leaves a maximum, or else a sum, as it is.
-            neutral = Mux(step.op == VectorOp.MAX, _MAX_NEUTRAL, 0)
+            # What leaves a maximum, or else a sum, as it is; in DEPTHWISE padding is the zero point.
+            neutral, zero = Mux(step.op == VectorOp.MAX, _MAX_NEUTRAL, 0), step.zp
+            if windows is not None:
+                is_pixel = step.op == VectorOp.DEPTHWISE
+                neutral, zero = Mux(is_pixel, step.zp, neutral), Mux(is_pixel, 0, step.zp)
             pixel = self.act[INT8.bits * lane :][: INT8.bits].as_signed()
-            m.d.sync += x.eq(Mux(step.present & ~is_acc, pixel - step.zp, neutral))
+            m.d.sync += x.eq(Mux(step.present & ~is_acc, pixel - zero, neutral))
             with m.If(step.first | (sums > word)):
                 m.d.sync += word.eq(sums)
             with m.If(step.op == VectorOp.ADD):
@@ -146,8 +165,12 @@ class VectorLanes(Component):
 
         total = Signal(signed(ACC_BITS), name=f"total_{lane}", reset_less=True)
         is_max, alone = steps[2].op == VectorOp.MAX, steps[2].first | (steps[2].op == VectorOp.REQUANTIZE)
+        addend = product
+        if windows is not None:
+            m.d.comb += windows.x[lane].eq(x)
+            addend = Mux(steps[2].op == VectorOp.DEPTHWISE, windows.o[lane], product)
         with m.If(valid[2] & ~is_max):
-            m.d.sync += total.eq(Mux(alone, base, total) + product)
+            m.d.sync += total.eq(Mux(alone, base, total) + addend)
         with m.Elif(valid[2] & (steps[2].first | (product[: len(x)].as_signed() > total[: len(x)].as_signed()))):
             m.d.sync += total.eq(product)
         # All but ADD (within 36 bits by its factors' size) are int32, modulo 2**32.

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from superlip.element import INT8
 
 from .config import ADDRESS_BITS
-from .isa import PARAM_WORDS, table_words
+from .isa import DEPTHWISE_WORDS, PARAM_WORDS, table_words
 from .parameters import LANES, Component, check_config
 from .ports import READ_LATENCY, ReadPort
 from .vector_lanes import PARAM_WRITE
@@ -22,9 +22,10 @@ ROWS = INT8.patterns // ROW_BYTES
 
 
 class VectorLoader(Component):
-    """Reads the parameters and the table that an instruction brings.
+    """Reads the parameters, weights and the table that an instruction brings.
 
-    One parameter word a cycle, then one table word every tn / 4 cycles: PARAM_WORDS + 64 cycles for both, and a few.
+    One parameter word or word of weights a cycle, then one table word every tn / 4 cycles: PARAM_WORDS + 64 cycles for
+    parameters and table, and a few.
 
     Reset drops what is being read.
 
@@ -35,7 +36,7 @@ class VectorLoader(Component):
     Members
     -------
     start : In(1)
-        With ``address``, ``load_params``, ``load_table``; at least one of these. Only if not ``busy``.
+        With ``address``, ``load_params``, ``load_weights``, ``load_table``. Only if not ``busy``.
     read : Out(ReadPort(config.word_bits))
         Of the activation buffer. Silent unless ``busy``.
     busy : Out(1)
@@ -46,7 +47,7 @@ class VectorLoader(Component):
         ``addr`` is outside the activation buffer. This state is final.
     addr : Out(ADDRESS_BITS + 1)
     params : Out(PARAM_WRITE)
-        ``read.data`` is a parameter word.
+        ``read.data`` is a word of parameters, or behind these of weights.
     row_valid, row_index, row : Out
         One row of the table to write.
     """
@@ -59,6 +60,7 @@ class VectorLoader(Component):
                 "start": In(1),
                 "address": In(ADDRESS_BITS),
                 "load_params": In(1),
+                "load_weights": In(1),
                 "load_table": In(1),
                 "read": Out(ReadPort(config.word_bits)),
                 "busy": Out(1),
@@ -75,7 +77,7 @@ class VectorLoader(Component):
     def elaborate(self, platform):
         m = Module()
         words, rows_per_word = table_words(self.tn), max(self.tn // ROW_BYTES, 1)
-        params_left, words_left = Signal(range(PARAM_WORDS + 1)), Signal(range(words + 1))
+        params_left, words_left = Signal(range(PARAM_WORDS + DEPTHWISE_WORDS + 1)), Signal(range(words + 1))
         gap = Signal(range(rows_per_word + 1))
         reading = params_left.any() | words_left.any()
         accepted = self.read.valid & self.read.ready
@@ -89,7 +91,8 @@ class VectorLoader(Component):
         with m.If(self.start):
             m.d.sync += [
                 self.addr.eq(self.address),
-                params_left.eq(Mux(self.load_params, PARAM_WORDS, 0)),
+                params_left.eq(Mux(self.load_params, PARAM_WORDS + Mux(self.load_weights, DEPTHWISE_WORDS, 0), 0)),
+                self.params.index.eq(0),
                 words_left.eq(Mux(self.load_table, words, 0)),
             ]
         with m.Elif(accepted):

@@ -105,7 +105,7 @@ class StandIns:
             "superlip_vector_stand_in",
             i_clk=ClockSignal(), i_clear=_clear(m), i_valid=datapath.valid,
             i_act=datapath.act, i_acc=datapath.acc, **flags,
-            i_zp=step.zp, i_zp_out=step.zp_out, i_low=step.low, i_high=step.high,
+            i_row_number=_wide(m, step.row, 8), i_zp=step.zp, i_zp_out=step.zp_out, i_low=step.low, i_high=step.high,
             i_params_valid=datapath.params.valid, i_params_index=_wide(m, datapath.params.index, 8),
             i_row_valid=datapath.row_valid, i_row_index=_wide(m, datapath.row_index, 8), i_row=datapath.row,
             i_ready=ready, o_o=datapath.o,

@@ -549,8 +549,9 @@ def damaged_model(rng):
 FIELDS = {
     "": ["preset", "clock_mhz", "clock_mhz", "max_boards", "name", "node"],
     "node": [
-        "tm", "tn", "act_words", "act_banks", "weight_words", "weight_banks", "acc_words", "axi_ports",
-        "axi_outstanding", "axi_burst_beats", "link_bytes", "frame_words", "frame_slots", "watchdog_cycles", "nothing",
+        "tm", "tn", "act_words", "act_banks", "weight_words", "weight_banks", "acc_words", "depthwise_rows",
+        "axi_ports", "axi_outstanding", "axi_burst_beats", "link_bytes", "frame_words", "frame_slots",
+        "watchdog_cycles", "nothing",
     ],
     "dram": ["bytes_per_cycle", "latency", "burst_overhead", "megabytes", "nothing"],
     "link": ["bytes_per_cycle", "latency", "nothing"],

@@ -16,7 +16,7 @@ def draw_node(seed, *, largest=128):
     while True:
         lanes = choose.choice([size for size in POWERS["tn"] if size <= largest])
         sizes = {"tm": lanes, "tn": lanes, "watchdog_cycles": 100_000}
-        sizes |= {name: choose.choice(choices) for name, choices in CHOICES.items()}
+        sizes |= {name: choose.choice(choices) for name, choices in CHOICES.items() if name != "depthwise_rows"}
         for name, limit in LIMITS.items():
             high = min(limit.high, LARGEST_OUTSIDE.get(name, limit.high))
             if name not in sizes:
@@ -26,6 +26,7 @@ def draw_node(seed, *, largest=128):
                 )
         for memory in ("act", "weight"):
             sizes[f"{memory}_words"] = sizes[f"{memory}_banks"] * choose.choice(POWERS["acc_words"][:6])
+        sizes["depthwise_rows"] = random.Random(f"depthwise {seed}").choice(CHOICES["depthwise_rows"])
         try:
             config = NodeConfig(**sizes)
             config.require_node()

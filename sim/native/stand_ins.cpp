@@ -132,17 +132,23 @@ struct alignas(64) Sums {
 // VECTOR's lanes, requantization and table. A step's arithmetic is done when it enters; its result waits in a queue.
 struct alignas(64) Lanes {
     enum Flag { PRESENT = 1, SECOND = 2, FIRST = 4, LAST = 8, USE_TABLE = 16 };
-    enum Op { REQUANTIZE, MAX, SUM, ADD, MUL };
+    enum Op { REQUANTIZE, MAX, SUM, ADD, MUL, DEPTHWISE };
+    static constexpr int KERNEL = 3, MOST_ROWS = 64;
     struct Step {
-        int flags, op, zp, zp_out, low, high, shift;
+        int flags, op, row, zp, zp_out, low, high, shift;
     };
     int32_t first[TN] = {}, x[TN] = {}, word[TN] = {};
     uint32_t second[TN] = {};
     int64_t total[TN] = {};
     uint8_t table[256] = {};
+    int8_t weights[KERNEL * KERNEL][TN] = {};
+    // Of the column of a window's last pixels: sums of the one and of the two products above, for each kernel column.
+    int32_t one[KERNEL][TN] = {}, two[KERNEL][TN] = {};
+    // By row: sums of the products of the first column of a window, and of the first two.
+    int32_t column_one[MOST_ROWS][TN] = {}, column_two[MOST_ROWS][TN] = {};
     Queue<int8_t, TN> results;
 
-    void archive(superlip::Archive &a) { a(first, x, word, second, total, table, results); }
+    void archive(superlip::Archive &a) { a(first, x, word, second, total, table, weights, one, two, column_one, column_two, results); }
 
     static int64_t wrap36(int64_t v) { return int64_t(uint64_t(v) << 28) >> 28; }
     static int32_t wrap27(uint32_t v) { return int32_t(v << 5) >> 5; }
@@ -151,6 +157,10 @@ struct alignas(64) Lanes {
     void step(const Step &s, const int8_t *act, const int32_t *acc) {
         if (s.op == REQUANTIZE && s.flags & FIRST && s.flags & LAST) {  // most steps
             requantize_one(s, acc);
+            return;
+        }
+        if (s.op == DEPTHWISE) {
+            depthwise(s, act);
             return;
         }
         const bool present = s.flags & PRESENT, is_acc = s.op == REQUANTIZE, is_first = s.flags & FIRST;
@@ -184,6 +194,10 @@ struct alignas(64) Lanes {
     }
 
     void params(int index, const uint32_t *words) {
+        if (index >= 8) {  // the weights behind them
+            std::memcpy(weights[index - 8], words, TN);
+            return;
+        }
         const int count = TN / 8;  // a lane has eight bytes
         for (int i = 0; i < count; ++i) {
             first[index * count + i] = int32_t(words[2 * i]);
@@ -192,6 +206,31 @@ struct alignas(64) Lanes {
     }
 
   private:
+    // A pixel of a column, and the window that ends there.
+    void depthwise(const Step &s, const int8_t *act) {
+        int32_t *line_one = column_one[s.row], *line_two = column_two[s.row];
+        for (int n = 0; n < TN; ++n) {
+            const int32_t pixel = s.flags & PRESENT ? act[n] : s.zp;
+            int32_t sums[KERNEL];
+            for (int k = 0; k < KERNEL; ++k) {
+                sums[k] = two[k][n] + pixel * weights[2 * KERNEL + k][n];
+                two[k][n] = one[k][n] + pixel * weights[KERNEL + k][n];
+                one[k][n] = pixel * weights[k][n];
+            }
+            word[n] = 0;
+            x[n] = pixel;
+            total[n] = int32_t(uint32_t(first[n]) + uint32_t(line_two[n] + sums[2]));
+            line_two[n] = line_one[n] + sums[1];
+            line_one[n] = sums[0];
+        }
+        if (!(s.flags & LAST)) return;
+        int32_t sums[TN];
+        for (int n = 0; n < TN; ++n) sums[n] = int32_t(total[n]);
+        int8_t *out = results.push();
+        scale(s, sums, out);
+        look_up(s, out);
+    }
+
     // A window of one word of sums.
     void requantize_one(const Step &s, const int32_t *acc) {
         int32_t sums[TN];
@@ -291,9 +330,9 @@ void superlip_sums_done(int h) { sums[h].total = sums[h].next; }
 void superlip_sums_take(int h, svBit half, svBitVecVal *data) { std::memcpy(data, sums[h].latched[half].lanes, 4 * TM); }
 
 int superlip_lanes_new() { return lanes.add(); }
-void superlip_lanes_step(int h, const svBitVecVal *act, const svBitVecVal *acc, int flags, int op, int zp, int zp_out, int low,
-                         int high, int shift) {
-    lanes[h].step({flags, op, zp, zp_out, low, high, shift}, bytes(act), words(acc));
+void superlip_lanes_step(int h, const svBitVecVal *act, const svBitVecVal *acc, int flags, int op, int row, int zp, int zp_out,
+                         int low, int high, int shift) {
+    lanes[h].step({flags, op, row, zp, zp_out, low, high, shift}, bytes(act), words(acc));
 }
 void superlip_lanes_params(int h, int index, const svBitVecVal *word) { lanes[h].params(index, word); }
 void superlip_lanes_row(int h, int index, int row) { std::memcpy(lanes[h].table + 4 * index, &row, 4); }

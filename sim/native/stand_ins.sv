@@ -30,7 +30,7 @@ package superlip_stand_ins;
     import "DPI-C" function int superlip_lanes_new();
     import "DPI-C" function void superlip_lanes_step(
         input int h, input bit [8*`SUPERLIP_TN-1:0] act, input bit [32*`SUPERLIP_TM-1:0] acc, input int flags, input int op,
-        input int zp, input int zp_out, input int low, input int high, input int shift);
+        input int row, input int zp, input int zp_out, input int low, input int high, input int shift);
     import "DPI-C" function void superlip_lanes_params(input int h, input int index, input bit [8*`SUPERLIP_TN-1:0] word);
     import "DPI-C" function void superlip_lanes_row(input int h, input int index, input int row);
     import "DPI-C" function void superlip_lanes_take(input int h, output bit [8*`SUPERLIP_TN-1:0] o);
@@ -121,7 +121,7 @@ endmodule
 module superlip_vector_stand_in (
     input clk, input clear,
     input valid, input [8*`SUPERLIP_TN-1:0] act, input [32*`SUPERLIP_TM-1:0] acc,
-    input present, input second, input first, input last, input use_table, input [2:0] op,
+    input present, input second, input first, input last, input use_table, input [2:0] op, input [7:0] row_number,
     input signed [7:0] zp, input signed [7:0] zp_out, input signed [7:0] low, input signed [7:0] high, input [5:0] shift,
     input params_valid, input [7:0] params_index,
     input row_valid, input [7:0] row_index, input [31:0] row,
@@ -138,8 +138,8 @@ module superlip_vector_stand_in (
             o <= word;
         end
         if (valid)
-            superlip_lanes_step(h, act, acc, int'({use_table, last, first, second, present}), int'(op), int'(zp), int'(zp_out),
-                                int'(low), int'(high), int'(shift));
+            superlip_lanes_step(h, act, acc, int'({use_table, last, first, second, present}), int'(op), int'(row_number), int'(zp),
+                                int'(zp_out), int'(low), int'(high), int'(shift));
         if (params_valid) superlip_lanes_params(h, int'(params_index), act);
         if (row_valid) superlip_lanes_row(h, int'(row_index), row);
     end

@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 
 from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import PARAM_WORDS, Opcode, VectorOp, encode, table_words
+from superlip.rtl.isa import DEPTHWISE_WORDS, PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
 from superlip.rtl.vector_model import Fields, Places, VectorState
@@ -16,21 +16,28 @@ from superlip.sim.runner import case, rng
 from superlip.sim.testbenches import requantize
 from superlip.sim.testbenches._streams import start
 
-CASES = {"lanes8": {"lanes": 8}, "lanes16": {"lanes": 16}}
+CASES = {
+    "lanes8": {"lanes": 8, "rows": 16}, "lanes16": {"lanes": 16, "rows": 64}, "plain8": {"lanes": 8, "rows": 0},
+}  # fmt: skip
 
 ACT_WORDS, ACC_WORDS = 1536, 128
 DEST = 768  # sources and parameters below, destinations from here on, but for a few words that are never written
 DEST_END = ACT_WORDS - 16
 VARIANTS = 2
-KINDS = {VectorOp.REQUANTIZE: 0, VectorOp.SUM: 1, VectorOp.MUL: 2, VectorOp.ADD: 3}
+KINDS = {VectorOp.REQUANTIZE: 0, VectorOp.SUM: 1, VectorOp.MUL: 2, VectorOp.ADD: 3, VectorOp.DEPTHWISE: 4}
 
 
-def node(lanes):
-    return NodeConfig(tm=lanes, tn=lanes, act_words=ACT_WORDS, act_banks=3, acc_words=ACC_WORDS)
+def node(lanes, rows):
+    return NodeConfig(tm=lanes, tn=lanes, act_words=ACT_WORDS, act_banks=3, acc_words=ACC_WORDS, depthwise_rows=rows)
 
 
-def build(lanes):
-    return Vector(node(lanes))
+def build(lanes, rows):
+    return Vector(node(lanes, rows))
+
+
+def operations(config):
+    """What VECTOR does in such a node."""
+    return [op for op in VectorOp if config.depthwise_rows or op is not VectorOp.DEPTHWISE]
 
 
 class Memory:
@@ -134,7 +141,7 @@ async def harness(dut, random, *, clock=True):
     generator = np.random.default_rng(random.getrandbits(32))
     act = generator.integers(INT8.low, INT8.high + 1, (ACT_WORDS, lanes)).astype(INT8.dtype)
     acc = generator.integers(-(2**31), 2**31, (ACC_WORDS, lanes)) >> generator.integers(0, 20, (ACC_WORDS, 1))
-    for kind, variant in itertools.product(range(4), range(VARIANTS)):
+    for kind, variant in itertools.product(KINDS.values(), range(VARIANTS)):
         block = act[params_at(lanes, kind, variant) :][:PARAM_WORDS]
         block[:] = random_params(generator, kind, lanes).view(INT8.dtype).reshape(PARAM_WORDS, lanes)
     unit = Harness(dut, random, act, acc.astype(np.int32))
@@ -150,7 +157,7 @@ async def harness(dut, random, *, clock=True):
 
 
 def params_at(lanes, kind, variant):
-    return (kind * VARIANTS + variant) * (PARAM_WORDS + table_words(lanes))
+    return (kind * VARIANTS + variant) * (PARAM_WORDS + DEPTHWISE_WORDS + table_words(lanes))
 
 
 def random_params(generator, kind, lanes):
@@ -160,7 +167,7 @@ def random_params(generator, kind, lanes):
         params[:] = generator.integers(-(2**26), 2**26, (lanes, 2)) >> generator.integers(0, 6, (lanes, 1))
         params[0] = [-(2**26), 2**26 - 1]
         return params
-    exponent = {0: -14.0, 1: -3.0, 2: -9.0}[kind]
+    exponent = {0: -14.0, 1: -3.0, 2: -9.0, 4: -9.0}[kind]
     params[:, 0] = generator.integers(-1000, 1000, lanes)
     params[:, 1] = np.exp2(exponent + generator.uniform(-3, 3, lanes)).astype(np.float32).view(np.int32)
     params[0, 0], params[1, 1], params[2, 1] = 2**31 - 1, 0, np.float32(0.5).view(np.int32)
@@ -177,13 +184,13 @@ def some(random, bits):
 class Program:
     """Random instructions that stay inside the memories; knows which parameters the unit holds by then."""
 
-    def __init__(self, random, lanes):
-        self.random, self.lanes = random, lanes
+    def __init__(self, random, config):
+        self.random, self.config, self.lanes = random, config, config.tn
         self.kind, self.table = None, False
 
     def instruction(self, op=None, **fixed):
         random = self.random
-        op = random.choice(list(VectorOp)) if op is None else op
+        op = random.choice(operations(self.config)) if op is None else op
         body = {
             "op": int(op),
             "groups": random.randint(1, 3),
@@ -212,6 +219,13 @@ class Program:
                 return {"height": 2 * body["rows"], "width": 2 * body["cols"] - 1, "y0": -1, "x0": -1, "kh": 3, "kw": 3,
                         "stride_y": 2, "stride_x": 2}  # fmt: skip
             kh, kw = random.randint(1, 4), random.randint(1, 4)
+        elif op == VectorOp.DEPTHWISE:
+            kh = kw = 3
+            fields = {"stride_y": random.randint(1, 2), "stride_x": random.randint(1, 2), "kh": kh, "kw": kw}
+            if random.random() < 0.3:  # as many rows as there can be
+                body["rows"] = (self.config.depthwise_rows - 3) // fields["stride_y"] + 1
+            return {"height": random.randint(1, 20), "width": random.randint(1, 12), "y0": random.randint(-4, 3),
+                    "x0": random.randint(-4, 3)} | fields  # fmt: skip
         else:
             if random.random() < 0.7:
                 return {"kh": 1, "kw": 1, "height": body["rows"], "width": body["cols"], "stride_y": 1, "stride_x": 1}
@@ -226,7 +240,9 @@ class Program:
         results = body["groups"] * body["rows"] * body["cols"]
         fields = {name: some(random, 12) for name in ("height", "width", "pitch")}
         fields |= {name: some(random, 8) for name in ("stride_y", "stride_x")} | {"kh": 1, "kw": 1}
-        if body["op"] in (VectorOp.MAX, VectorOp.SUM, VectorOp.REQUANTIZE):
+        if body["op"] == VectorOp.DEPTHWISE:
+            fields |= {name: body[name] for name in ("stride_y", "stride_x", "kh", "kw")}
+        elif body["op"] in (VectorOp.MAX, VectorOp.SUM, VectorOp.REQUANTIZE):
             fields[random.choice(("kh", "kw"))] = random.randint(1, max(1, 150 // results))
         for first, size, step, count, kernel in (
             ("y0", "height", "stride_y", "rows", "kh"), ("x0", "width", "stride_x", "cols", "kw"),
@@ -265,7 +281,7 @@ class Program:
     def _places(self, body):
         random, words = self.random, DEST_END - DEST
         step = random.randint(0, 3)
-        pitch = random.randint(0, 40)
+        pitch = random.randint(0, 600 // body["rows"])
         end = (body["cols"] - 1) * step + (body["rows"] - 1) * pitch + 1
         plane = random.randint(0, (words - end) // body["groups"])
         dest = DEST + self._base(words, end + (body["groups"] - 1) * plane)
@@ -305,7 +321,7 @@ async def random_streams(dut):
     """Every operation, back to back, with and without refusals."""
     random, config = rng(), node(**case())
     unit = await harness(dut, random)
-    memory, program, bodies = unit.act.copy(), Program(random, config.tn), []
+    memory, program, bodies = unit.act.copy(), Program(random, config), []
     # The last one: results wait for the write port, so that reads have to wait for room.
     for chance, refuse_write, count in ((0.0, 0.0, 90), (0.3, 0.3, 60), (0.7, 0.7, 20), (0.0, 0.8, 20)):
         unit.refuse(chance)
@@ -315,7 +331,7 @@ async def random_streams(dut):
             unit.send(len(bodies) - 1, bodies[-1])
         await unit.wait(lambda: len(unit.dones) == len(bodies))
         assert unit.error is None
-    assert {body["op"] for body in bodies} == {int(op) for op in VectorOp}
+    assert {body["op"] for body in bodies} == {int(op) for op in operations(config)}
     await unit.wait(lambda: dut.unit__busy.value == 0, 5)
     replay(unit, config, memory, unit.acc_port.words, bodies)
 
@@ -325,12 +341,12 @@ async def throughput(dut):
     """Cycles from the first to the last word, and the latency, are what the docstring promises."""
     random, config = rng(), node(**case())
     unit = await harness(dut, random)
-    memory, program, bodies = unit.act.copy(), Program(random, config.tn), []
+    memory, program, bodies = unit.act.copy(), Program(random, config), []
 
     unloaded = {"load_params": 0, "load_table": 0, "use_table": 0}
 
-    async def run(op, steps, port, **fields):
-        """Two instructions without parameters: ``steps`` cycles each, and no gap between them."""
+    async def run(op, steps, port, first, **fields):
+        """Two instructions without parameters, of ``steps`` cycles, ``first`` for a result; no gap between them."""
         before = len(unit.writes)
         port.accepted.clear()
         for _ in range(2):
@@ -342,10 +358,10 @@ async def throughput(dut):
         cycles = [cycle for cycle, *_ in unit.writes[before:]]
         assert port.accepted[-1] - port.accepted[0] == 2 * steps - 1, fields
         assert cycles[-1] - port.accepted[-1] == build(**case()).latency
-        assert cycles[-1] - cycles[0] == 2 * steps - 2 * steps // len(cycles), fields
+        assert cycles[-1] - cycles[0] == 2 * steps - first, fields
 
     full = {"groups": 1, "rows": 4, "cols": 6, "height": 9, "width": 12, "y0": 0, "x0": 0, "stride_y": 2, "stride_x": 2}
-    for op in (VectorOp.REQUANTIZE, VectorOp.ADD, VectorOp.MUL, VectorOp.SUM, VectorOp.MAX):
+    for op in operations(config):
         program.kind, program.table = None, False
         body = program.instruction(op)  # loads the parameters of the operation
         bodies.append(body)
@@ -355,7 +371,11 @@ async def throughput(dut):
         operands = 2 if op in (VectorOp.ADD, VectorOp.MUL) else 1
         port = unit.acc_port if op == VectorOp.REQUANTIZE else unit.act_port
         shape = full | {"kh": window[0], "kw": window[1]}
-        await run(op, 24 * operands * window[0] * window[1], port, **shape)
+        steps = operands * window[0] * window[1]
+        if op == VectorOp.DEPTHWISE:  # 9 rows and 13 columns, of which windows end in the third ones
+            await run(op, 9 * 13, port, 2 * 9 + 3, **full | {"kh": 3, "kw": 3, "width": 13})
+        else:
+            await run(op, 24 * steps, port, steps, **shape)
     short = [program.instruction(VectorOp.MAX, **full | {"rows": 1, "cols": 1, "kh": 1, "kw": 1}) for _ in range(20)]
     short = [body | unloaded for body in short]
     before = unit.cycle
@@ -364,7 +384,10 @@ async def throughput(dut):
         unit.send(len(bodies) - 1, body)
     await unit.wait(lambda: len(unit.dones) == len(bodies))
     assert unit.cycle - before <= 20 * 4 + 40
-    loads = (({"load_params": 1}, PARAM_WORDS), ({"load_params": 1, "load_table": 1}, PARAM_WORDS + 64))
+    loads = [({"load_params": 1}, PARAM_WORDS), ({"load_params": 1, "load_table": 1}, PARAM_WORDS + 64)]
+    if config.depthwise_rows:
+        fields = {"op": VectorOp.DEPTHWISE, "kh": 3, "kw": 3, "stride_y": 1, "stride_x": 1, "load_params": 1}
+        loads.append((fields, PARAM_WORDS + DEPTHWISE_WORDS))
     for load, cycles in loads:
         at = params_at(config.tn, KINDS[VectorOp.SUM], 0)
         pair = [body | unloaded, body | unloaded | load | {"params": at}]
@@ -373,7 +396,8 @@ async def throughput(dut):
             unit.send(len(bodies) - 1, body)
         await unit.wait(lambda: len(unit.dones) == len(bodies))
         gap = unit.writes[-1][0] - unit.dones[-2]
-        assert cycles < gap <= cycles + build(**case()).latency + 12, gap
+        first = 3 * 3 if load.get("op") == VectorOp.DEPTHWISE else 1  # steps of the second one, a single result
+        assert cycles + first <= gap <= cycles + first + build(**case()).latency + 12, gap
     assert unit.stalled == 0
     replay(unit, config, memory, unit.acc_port.words, bodies)
 
@@ -487,7 +511,7 @@ async def errors(dut):
     window = {"groups": 2, "rows": 3, "cols": 4, "height": 4, "width": 4, "y0": 0, "x0": 0,
               "kh": 1, "kw": 1, "stride_y": 1, "stride_x": 1}  # fmt: skip
     mistakes = [
-        {"groups": 0}, {"rows": 0}, {"cols": 0}, {"kh": 0}, {"kw": 0}, {"op": 5}, {"op": 7},
+        {"groups": 0}, {"rows": 0}, {"cols": 0}, {"kh": 0}, {"kw": 0}, {"op": len(operations(config))}, {"op": 7},
         {"lane_last": config.tm}, {"lane_first": 4, "lane_last": 3}, {"op": VectorOp.ADD, "kh": 2},
         {"op": VectorOp.MUL, "kw": 3}, {"source": ACT_WORDS - 6}, {"plane": far}, {"dest": ACT_WORDS - 3},
         {"dest": far, "source": far}, {"dest_plane": far}, {"op": VectorOp.ADD, "source_b": ACT_WORDS - 3},
@@ -496,13 +520,24 @@ async def errors(dut):
         {"y0": -2, "source": ACT_WORDS - 2}, {"source": far, "pitch": 4095, "height": 4095, "y0": 4000},
         {"groups": 9, "rows": 1, "cols": 1, "plane": far, "y0": 1, "x0": 3, "source": far},
     ]  # fmt: skip
+    if config.depthwise_rows:
+        mistakes += [
+            {"op": VectorOp.DEPTHWISE, "kh": 3, "kw": 3} | mistake for mistake in (
+                {"kh": 4}, {"kw": 2}, {"stride_y": 3}, {"stride_x": 4}, {"stride_y": 0}, {"stride_x": 255},
+                {"rows": config.depthwise_rows - 1}, {"rows": config.depthwise_rows // 2, "stride_y": 2},
+                {"cols": 4094}, {"cols": 2048, "stride_x": 2}, {"source": ACT_WORDS - 6}, {"dest": ACT_WORDS - 3},
+                {"source": ACT_WORDS - 16, "pitch": 5, "y0": -1, "x0": -2, "height": 5, "stride_x": 2},
+                {"dest": ACT_WORDS - 16, "stride_y": 2, "dest_pitch": 3, "dest_step": 7, "dest_plane": 0},
+                {"load_params": 1, "params": ACT_WORDS - PARAM_WORDS - DEPTHWISE_WORDS + 1},
+            )
+        ]  # fmt: skip
     for number, mistake in enumerate(mistakes):
         unit = await harness(dut, random, clock=number == 0)
         unit.refuse(random.choice([0.0, 0.4]))
-        memory, program, bodies = unit.act.copy(), Program(random, config.tn), []
+        memory, program, bodies = unit.act.copy(), Program(random, config), []
         for _ in range(3):
             bodies.append(program.instruction())
-        if mistake.get("op") in list(VectorOp):  # its parameters
+        if mistake.get("op") in operations(config):  # its parameters
             bodies.append(program.instruction(mistake["op"]))
         bad = program.instruction(VectorOp.MAX, **window) | {"use_table": 0, "load_params": 0, "load_table": 0}
         bad |= {"lane_first": 0, "lane_last": config.tn - 1, "dest_step": 1} | mistake
@@ -556,7 +591,7 @@ async def halt(dut):
     """No write starts while another part of the node has failed."""
     random = rng()
     unit = await harness(dut, random)
-    program = Program(random, case()["lanes"])
+    program = Program(random, node(**case()))
     for tag in range(8):
         unit.send(tag, program.instruction(VectorOp.REQUANTIZE, rows=4, cols=6))
     await unit.wait(lambda: len(unit.writes) >= 10)

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "rtl.vector_model": ("sim/testbenches/vector.py", "held against the RTL there, and in tests/rtl/test_vector.py"),
     "rtl.vector_output": ("sim/testbenches/vector.py", "a part of VECTOR"),
     "rtl.vector_table": ("sim/testbenches/vector.py", "a part of VECTOR"),
+    "rtl.vector_window": ("sim/testbenches/vector.py", "a part of VECTOR"),
 }
 
 

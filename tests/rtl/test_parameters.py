@@ -26,9 +26,10 @@ from superlip.rtl.requantize import Requantize
 
 RIGHT = {
     # What each parameter is in the components that have one of this name.
-    "config": NodeConfig(), "latency": 11, "beat_bytes": 8, "data_bytes": 8, "burst_beats": 16, "count_bits": 16,
-    "ports": 2, "registers": registers(), "layout": local_copy_layout(Opcode.LOAD), "opcode": Opcode.LOAD, "depth": 4,
-    "bits": 10, "wait_bits": 6, "swap_cycles": 4, "outstanding": 4, "unit": Unit.FEED, "counter_bits": 10,
+    "config": NodeConfig(depthwise_rows=16), "latency": 11, "beat_bytes": 8, "data_bytes": 8, "burst_beats": 16,
+    "count_bits": 16, "ports": 2, "registers": registers(), "layout": local_copy_layout(Opcode.LOAD),
+    "opcode": Opcode.LOAD, "depth": 4, "bits": 10, "wait_bits": 6, "swap_cycles": 4, "outstanding": 4,
+    "unit": Unit.FEED, "counter_bits": 10,
     "in_flight": 8, "width": 8, "flit_bytes": 8, "slots": 4, "announce_cycles": 64, "words": 64, "banks": 2, "lanes": 8,
     "readers": 2, "writers": 2, "patience": 16, "shape": 8, "tm": 8, "tn": 8, "mac": "packed", "word_bits": 64,
 }  # fmt: skip

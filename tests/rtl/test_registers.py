@@ -34,6 +34,7 @@ def test_every_size_of_a_node_can_be_read():
         "tm": 16, "tn": 32, "act_words": 8192, "act_banks": 8, "weight_words": 16384, "weight_banks": 16,
         "acc_words": 512, "axi_ports": 2, "axi_outstanding": 8, "axi_burst_beats": 17, "queue_depth": 32,
         "link_bytes": 16, "frame_words": 64, "frame_slots": 2, "watchdog_cycles": 7, "mac": "single",
+        "depthwise_rows": 64,
     }  # fmt: skip
     one = {name for name, choices in CHOICES.items() if len(choices) == 1}  # nothing to tell apart
     assert changed.keys() == {f.name for f in dataclasses.fields(NodeConfig)} - one

@@ -4,20 +4,24 @@ import numpy as np
 import pytest
 
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import VectorOp
+from superlip.rtl.isa import DEPTHWISE_WORDS, PARAM_WORDS, VectorOp
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
 from superlip.rtl.vector_model import VectorState
 from superlip.rtl.vector_output import ResultQueue
+from superlip.rtl.vector_window import WindowSums
 
 CONFIG = NodeConfig()
 ONE = {"groups": 1, "rows": 1, "cols": 1, "kh": 1, "kw": 1, "height": 1, "width": 1, "low": -128, "high": 127,
        "lane_last": 7, "dest": 9}  # fmt: skip
 
 
-def run(act, state=None, **fields):
+WITH_DEPTHWISE = NodeConfig(depthwise_rows=16)
+
+
+def run(act, state=None, *, config=CONFIG, **fields):
     acc = np.zeros((CONFIG.acc_words, CONFIG.tm), np.int32)
-    return Vector.model(CONFIG, act, acc, state or VectorState(), ONE | fields)
+    return Vector.model(config, act, acc, state or VectorState(), ONE | fields)
 
 
 def test_unequal_tiles():
@@ -28,6 +32,27 @@ def test_unequal_tiles():
 def test_queue_depth():
     with pytest.raises(ValueError, match="depth must be a power of two from 2 to 65,536, not 12"):
         ResultQueue(64, 12)
+
+
+def test_a_node_without_depthwise():
+    with pytest.raises(ValueError, match="depthwise_rows must be a power of two, not 0"):
+        WindowSums(CONFIG)
+    act = np.zeros((CONFIG.act_words, CONFIG.tn), np.int8)
+    window = {"op": VectorOp.DEPTHWISE, "kh": 3, "kw": 3, "stride_y": 1, "stride_x": 1}
+    assert run(act, **window) == (UnitError.OPERAND, VectorOp.DEPTHWISE)
+    with pytest.raises(ValueError, match="weights, but none was loaded"):
+        run(act, VectorState(params=np.zeros((8, 2), np.int32)), config=WITH_DEPTHWISE, **window)
+
+
+def test_the_largest_window():
+    """Nine products of -128 and -128, padding included, scaled to 9 * 2**14 * 2**-11."""
+    act = np.full((CONFIG.act_words, CONFIG.tn), -128, np.int8)
+    scale = np.full((CONFIG.tn, 2), [0, np.float32(2**-11).view(np.int32)], np.int32)
+    act[20 : 20 + PARAM_WORDS] = scale.view(np.int8).reshape(PARAM_WORDS, -1)
+    assert DEPTHWISE_WORDS == 9
+    fields = {"kh": 3, "kw": 3, "stride_y": 2, "stride_x": 2, "zp_a": -128, "load_params": 1, "params": 20}
+    assert run(act, config=WITH_DEPTHWISE, op=VectorOp.DEPTHWISE, **fields) == (UnitError.NONE, 0)
+    assert (act[9] == 72).all()
 
 
 def test_window_of_padding_alone():
