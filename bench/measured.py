@@ -141,7 +141,8 @@ def _load(path, **given):
 
 def _on_boards(graph, quantized, expected, boards, simulator):
     """(what the boards do, the network as planned, or as imported where it could not be planned)."""
-    network = lower(graph, load_target("zcu102").node.tn)
+    node = load_target("zcu102").node
+    network = lower(graph, node.tn, depthwise=node.depthwise_rows > 0)
     try:
         design = api.plan(graph, boards=boards)
         network, planned = design.network, round(design.plan.cycles)

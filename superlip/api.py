@@ -138,7 +138,7 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     """
     target = _target(node)
     while True:
-        network = lower(graph, target.node.tn)
+        network = lower(graph, target.node.tn, depthwise=target.node.depthwise_rows > 0)
         try:
             chosen = make_plan(network, target, boards)
             break

@@ -30,7 +30,7 @@ def run_image(cluster, compiled, image, seed):
 
 def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
-    network = lower(graph, target.node.tn)
+    network = lower(graph, target.node.tn, depthwise=target.node.depthwise_rows > 0)
     plan = make_plan(network, target, boards, split=split)
     compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])

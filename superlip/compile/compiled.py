@@ -21,7 +21,7 @@ __all__ = ["BoardImage", "Compiled", "Piece", "Written"]
 
 @dataclass(frozen=True)
 class Written:
-    """What one VECTOR instruction writes: rows and columns of one group, row by row.
+    """What one VECTOR instruction writes: rows and columns of one group, row by row, or column by column.
 
     Row i is ``row0 + i * row_step``; lanes [lane0, lane1).
     """
@@ -36,11 +36,13 @@ class Written:
     cols: int
     lane0: int
     lane1: int
+    by_columns: bool = False
 
     def places(self) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """Rows and columns written, as index arrays of shape (rows, 1) and (cols,)."""
+        """Rows and columns written, as index arrays of shape (rows, 1) and (cols,), or (rows,) and (cols, 1)."""
         rows = self.row0 + np.arange(self.rows) * self.row_step
-        return rows[:, None], self.col0 + np.arange(self.cols) * self.col_step
+        cols = self.col0 + np.arange(self.cols) * self.col_step
+        return (rows, cols[:, None]) if self.by_columns else (rows[:, None], cols)
 
 
 @dataclass(frozen=True, eq=False)

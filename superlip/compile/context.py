@@ -77,6 +77,12 @@ class Context:
         return self.network.storages()
 
     @cached_property
+    def made_by_columns(self) -> frozenset[str]:
+        """Storages that only operations write that do a channel group after the other, in blocks of many rows."""
+        writers = self.network.writers()
+        return frozenset(n for n, mine in writers.items() if all(self.network.ops[i].spec.by_columns for i in mine))
+
+    @cached_property
     def given(self) -> dict[str, int]:
         """Storages that the host writes -> position at which it does."""
         return {storage.name: position for storage, position in self.network.given().items()}

@@ -47,11 +47,22 @@ class Convolutions:
                     reads=[Access(Memory.WEIGHT, np.arange(address, address + count))],
                     weights=address, sets=count // block.rows, rows=block.rows,
                 )  # fmt: skip
-            self._matmul(step, chunk, acc, sums)
+            for n0, n1 in self._portions(step):
+                self._matmul(step, chunk, acc, sums, n0, n1)
             if step.last:
                 self._requantize(step, chunk, acc, sums)
 
-    def _matmul(self, step: WeightStep, chunk: Chunk, acc: int, sums: Access) -> None:
+    def _portions(self, step: WeightStep) -> list[tuple[int, int]]:
+        """N-tiles [n0, n1) of each MATMUL. Where VECTOR makes them in large blocks, the first tile takes them one by
+        one: those that are there already while others come."""
+        op, block = self.context.network.ops[step.op], step.block
+        first = step.tile.group == self.context.plan.parts[step.op][step.board].group0
+        if first and op.inputs[0].storage.name in self.context.made_by_columns:
+            return [(n, n + 1) for n in range(block.n0, block.n1)]
+        return [(block.n0, block.n1)]
+
+    def _matmul(self, step: WeightStep, chunk: Chunk, acc: int, sums: Access, n0: int, n1: int) -> None:
+        """For n-tiles [n0, n1) of the step's block."""
         op, block = self.context.network.ops[step.op], step.block
         source = self.stages.source(op.inputs[0], step.board)
         _, (sy, sx), (top, left, *_), (dy, dx) = op.window
@@ -59,15 +70,15 @@ class Convolutions:
         row0, row1, col0, col1 = op.sums(chunk.row0, chunk.row1, chunk.col0, chunk.col1)
         self.state.emitter.emit(
             step.board, Opcode.MATMUL, tag=step.op + 1, writes=[sums],
-            reads=[Access(Memory.ACT, source.region(block.n0, block.n1, low, high))],
-            act=source.address(block.n0, source.row0), plane=source.plane, pitch=source.width,
+            reads=[Access(Memory.ACT, source.region(n0, n1, low, high))],
+            act=source.address(n0, source.row0), plane=source.plane, pitch=source.width,
             # Rows that are not held are rows outside the image: the height ends where the image ends.
             height=source.rows, width=source.width,
             y0=row0 * sy - top + block.ky0 * dy - source.row0, x0=col0 * sx - left,
             stride_y=sy, stride_x=sx, kh=block.ky1 - block.ky0, kw=block.columns,
             fold=block.fold.bit_length() - 1, dilation_y=dy, dilation_x=dx * block.fold,
-            n_tiles=block.n1 - block.n0,
-            rows=row1 - row0, cols=col1 - col0, acc=acc, accumulate=int(not step.first),
+            n_tiles=n1 - n0,
+            rows=row1 - row0, cols=col1 - col0, acc=acc, accumulate=int(not step.first or n0 > block.n0),
             zero_point=op.zero_points[0],
         )  # fmt: skip
 

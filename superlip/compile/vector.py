@@ -75,7 +75,9 @@ class VectorWork:
         rows = origin_y + np.arange(chunk.row0, chunk.row1) * step_y
         cols = origin_x + np.arange(chunk.col0, chunk.col1) * step_x
         addresses = dest.address(group, rows[:, None], cols).ravel()
-        written = Written(index, group, int(rows[0]), step_y, len(rows), int(cols[0]), step_x, len(cols), *lanes)
+        written = Written(
+            index, group, int(rows[0]), step_y, len(rows), int(cols[0]), step_x, len(cols), *lanes, op.spec.by_columns
+        )
         self.state.emitter.emit(
             board, Opcode.VECTOR, tag=tag, reads=reads, writes=[Access(Memory.ACT, addresses)], note=written,
             dest=int(addresses[0]), dest_pitch=dest.width * step_y, dest_step=step_x, groups=1,

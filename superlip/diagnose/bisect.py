@@ -20,6 +20,7 @@ from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
 from superlip.rtl.config import DRAM_ADDRESS_BITS
 from superlip.rtl.isa import Memory, Opcode, Region, Unit, VectorOp
+from superlip.rtl.vector_model import Fields, Places
 from superlip.run.images import DataError
 from superlip.run.simulate import simulate
 from superlip.run.verify import TraceChecker
@@ -439,15 +440,11 @@ def _addresses(programs: BoardPrograms, tn: int):
     """Of every word that VECTOR writes in an image: number of the instruction, address, (first, last lane)."""
     numbers, addresses, lanes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
     for i in programs.of(Unit.VECTOR):
-        body = i.body
-        groups, rows, cols = (np.arange(body[name]) for name in ("groups", "rows", "cols"))
-        grid = (
-            groups[:, None, None] * body["dest_plane"] + rows[:, None] * body["dest_pitch"] + cols * body["dest_step"]
-        )
-        addresses.append(body["dest"] + grid.ravel())
-        numbers.append(np.full(grid.size, i.number))
+        body, dest = i.body, Places(None, Fields(i.body)).dest
+        addresses.append(dest)
+        numbers.append(np.full(len(dest), i.number))
         last = tn - 1 if body["zero_above"] else body["lane_last"]
-        lanes.append(np.tile([body["lane_first"], last], (grid.size, 1)))
+        lanes.append(np.tile([body["lane_first"], last], (len(dest), 1)))
     return np.concatenate(numbers), np.concatenate(addresses), np.concatenate(lanes)
 
 

@@ -9,7 +9,19 @@ from superlip.compile.compiled import Compiled
 from superlip.compile.weights import tile_words
 from superlip.plan.blocks import conv_tiles
 from superlip.rtl.config import DRAM_ADDRESS_BITS
-from superlip.rtl.isa import INSTRUCTION_BYTES, PARAM_WORDS, Memory, Opcode, Region, Unit, decode, table_words
+from superlip.rtl.isa import (
+    DEPTHWISE_KERNEL,
+    DEPTHWISE_WORDS,
+    INSTRUCTION_BYTES,
+    PARAM_WORDS,
+    Memory,
+    Opcode,
+    Region,
+    Unit,
+    VectorOp,
+    decode,
+    table_words,
+)
 
 from .programs import BoardPrograms, read_programs, source_name
 
@@ -173,14 +185,17 @@ class _Board:
         for i in self.constant_loads:
             if i.body["dram"] <= word < i.body["dram"] + i.body["count0"]:
                 local = i.body["local"] + word - i.body["dram"]
-                for user, group, table in self.users:
+                for user, group, weights, table in self.users:
                     if i.tag not in (0, user.tag):  # what is loaded for each image has its operation's tag
                         continue
                     base = user.body["params"]
                     length = PARAM_WORDS * user.body["load_params"]
-                    if base <= local < base + length + table:
-                        entry = (local - base) * self.node.tn + lane
-                        return self._constant(user, group, entry, length, address, values, at)
+                    word = local - base
+                    if length <= word < length + weights:
+                        return self._lane_weight(user, group, word - length, lane, address, values, at)
+                    if 0 <= word < length + weights + table:
+                        entry = word * self.node.tn + lane
+                        return self._constant(user, group, entry, length + weights, address, values, at)
         text = f"byte {int(values[0][at])} instead of {int(values[1][at])} (DRAM {address:#x})"
         return address, ImageDifference(self.number, "data", None, text, address)
 
@@ -221,6 +236,14 @@ class _Board:
             ky, kx = divmod(rest, kw)
         return f"input channel {channel}, kernel ({ky}, {kx})"
 
+    def _lane_weight(self, user, group, tap, lane, address, values, at):
+        """A weight of VECTOR's."""
+        op = self.ops[user.tag - 1]
+        have, want = (int(part[at]) for part in values)
+        where = f"channel {op.channel(group, lane)}, kernel {divmod(tap, DEPTHWISE_KERNEL)}"
+        text = f"weights of layer {op.name} differ at {where}: it is {have}, the model says {want} (DRAM {address:#x})"
+        return address, ImageDifference(self.number, "weights", user.tag - 1, text, address)
+
     def _constant(self, user, group, entry, length, address, values, at):
         """A requantization constant, a factor of an addition, or an entry of a table."""
         number = user.tag - 1
@@ -246,12 +269,14 @@ class _Board:
 
 
 def _parameter_users(programs: BoardPrograms, written, words):
-    """(VECTOR instruction that loads parameters, its group, words of its table: 0 or ``words``), in order."""
+    """(VECTOR instruction that loads parameters, its group, words of its weights, and of its table: 0 or ``words``), in
+    order."""
     users = []
     for instruction, place in zip(programs.of(Unit.VECTOR), written, strict=True):
         body = instruction.body
         if body["load_params"] or body["load_table"]:
-            users.append((instruction, place.group, words * body["load_table"]))
+            weights = DEPTHWISE_WORDS * body["load_params"] if body["op"] == VectorOp.DEPTHWISE else 0
+            users.append((instruction, place.group, weights, words * body["load_table"]))
     return users
 
 

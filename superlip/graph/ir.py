@@ -147,6 +147,11 @@ class Conv(Clipped):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Depthwise(Conv):
+    """A convolution of 3x3 with a filter for each channel, which VECTOR runs."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pool(Clipped):
     """Max or average pooling.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from superlip.element import ElementType
 from superlip.graph import ir
+from superlip.rtl.isa import DEPTHWISE_KERNEL
 
 from .arithmetic import convolve, is_rising, requantize
 from .layout import Part
@@ -102,11 +103,23 @@ class ConvSpec(OpSpec[ir.Conv]):
         weights = np.ascontiguousarray(node.weights.reshape(len(node.weights), -1, 1, 1))
         return replace(node, weights=weights, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1))
 
+    def depthwise(self) -> ir.Node | None:
+        node = self.node
+        filters, channels, *kernel = node.weights.shape
+        plain = channels == 1 and node.groups == filters and node.dilations == (1, 1)
+        if not plain or kernel != [DEPTHWISE_KERNEL] * 2 or not {*node.strides} <= {1, 2}:
+            return None
+        return ir.Depthwise(**{field.name: getattr(node, field.name) for field in fields(node)})
+
     def needs(self, op: Op, part: Part) -> list[Part]:
-        """All channels, whatever the groups."""
-        return [
-            Part(place.first_group, place.end_group, *op.rows_of(place, part.row0, part.row1)) for place in op.inputs
-        ]
+        """All channels of the groups."""
+        (place,), node, dest = op.inputs, self.node, op.output
+        filters = len(node.weights) // node.groups
+        first = max(0, part.group0 * dest.storage.tn - dest.offset) // filters
+        end = (min(dest.channels, part.group1 * dest.storage.tn - dest.offset) - 1) // filters + 1
+        channels = node.weights.shape[1]
+        read = place.part(first * channels, (end - first) * channels)
+        return [Part(read.first_group, read.end_group, *op.rows_of(place, part.row0, part.row1))]
 
     def words_read(self, op: Op) -> int:
         """Sums: those of a window, where a pooling is fused."""

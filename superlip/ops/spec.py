@@ -53,6 +53,8 @@ class OpSpec(ABC, Generic[N]):
     """Whether the result is its operand's elements at other places, written with gaps that later operations fill."""
     works_in_place: ClassVar[bool] = False
     """Whether a result may take the place of an operand's pixel of the same number."""
+    by_columns: ClassVar[bool] = False
+    """Whether VECTOR writes the results of an instruction column by column rather than row by row."""
     constants: ClassVar[tuple[tuple[str, str], tuple[str, str]]] = ("bias", "<i4"), ("scale", "<f4")
     """What a lane's parameters are, of four bytes each: (name, numpy's type)."""
 
@@ -156,6 +158,10 @@ class OpSpec(ABC, Generic[N]):
         """The node for an input whose channels are (n, ky, kx), what its window sees: 1x1. None where there is none."""
         return None
 
+    def depthwise(self) -> ir.Node | None:
+        """Of a convolution: the node that VECTOR runs in its place, where that can; None where it can't."""
+        return None
+
     # -- operations at work ---------------------------------------------------------------------------------------
 
     def needs(self, op: Op, part: Part) -> list[Part]:
@@ -169,6 +175,10 @@ class OpSpec(ABC, Generic[N]):
     def words_read(self, op: Op) -> int:
         """Words that VECTOR reads for one of the result: a pixel of the window, or of an operand, in each."""
         return math.prod(self.window.kernel) * len(op.inputs)
+
+    def block_reads(self, op: Op, rows: int, cols: int) -> int:
+        """Words that VECTOR reads, one a cycle, for so many rows and columns of results in one channel group."""
+        return rows * cols * self.words_read(op)
 
     @property
     def loads(self) -> dict[str, int]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from superlip.element import ElementType
 from superlip.graph import ir
-from superlip.rtl.isa import VectorOp
+from superlip.rtl.config import NodeConfig
+from superlip.rtl.isa import FORMATS, Opcode, VectorOp
 
 from .layout import Part, View
 from .params import Words
@@ -66,6 +67,10 @@ class VectorSpec(OpSpec[N]):
     def params(self, op: Op, tn: int) -> list[Words]:
         """Parameter blocks of the operation, by the index in its steps."""
         return []
+
+    def most_rows(self, config: NodeConfig) -> int:
+        """Rows of results that one instruction can make."""
+        return (1 << FORMATS[Opcode.VECTOR].layout["rows"].width) - 1
 
     def steps(self, op: Op, part: Part, row0: int, row1: int) -> list[VectorStep]:
         """What VECTOR does at once: together, rows [row0, row1) of the part's groups, group by group."""

@@ -238,7 +238,7 @@ class Arrangement:
     def _ask_for_dram(self, name: str) -> None:
         writers = self.lives.writers.get(name, [])
         for index in writers:
-            words = SLOTS * (self.board.config.acc_words // 2)
+            words = SLOTS * self._slot_words(index)
             self._ask((STORED, index, 0), f"{self.ops[index].name}: slots", (words,), index + 1, index + 1)
         low, high = self.board.inbox_rows(name)
         if writers and low < high:
@@ -252,7 +252,6 @@ class Arrangement:
         """Slots by operation, and inboxes by storage."""
         slots: dict[int, list[int]] = {}
         inboxes: dict[str, View] = {}
-        size = self.board.config.acc_words // 2
         for kind, *rest in self.allocator.requests:
             if kind != STORED:
                 continue
@@ -262,8 +261,12 @@ class Arrangement:
                 name = self.ops[index].output.storage.name
                 inboxes[name] = self._view(name, base, *self.board.inbox_rows(name))
             else:
-                slots[index] = [base + size * number for number in range(SLOTS)]
+                slots[index] = [base + self._slot_words(index) * number for number in range(SLOTS)]
         return slots, inboxes
+
+    def _slot_words(self, index: int) -> int:
+        """Words of a slot: for the results of any chunk."""
+        return max([self.board.config.acc_words // 2, *(chunk.results for chunk in self.board.chunks[index])])
 
     def _row_words(self, index: int) -> dict[str, int]:
         """Words of a row of each input that is in DRAM."""

@@ -9,18 +9,15 @@ from superlip.ops.layout import Part, View
 from superlip.ops.operation import Op
 from superlip.rtl.config import NodeConfig
 
-from .chunks import Chunk, Strip, chunks_of
+from .chunks import Chunk, Strip, chunks_of, vector_chunks
 from .lifetimes import Lifetimes
 from .network import Network
 from .partition import Exchange, rows_written
-from .timing import word_cycles
 
 __all__ = ["ActivationPlan", "BoardBuffer", "Trial", "arrival"]
 
 AHEAD = 1
 """Streamed parameters come so many operations ahead of their own: what hides the latency of DRAM."""
-VECTOR_TASK = 2048
-"""Cycles of a task of VECTOR's own, at most: what a convolution's results may have to wait for."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +130,9 @@ class BoardBuffer:
         return _range(held)
 
     def _chunks(self, op: Op, part: Part) -> list[Chunk]:
-        most = self.config.acc_words // 2
         if part.empty:
             return []
-        if op.is_conv:
-            return chunks_of(op, part, most)
-        rows = max(1, min(most, VECTOR_TASK // word_cycles(op)) // op.grid[1])
-        return [Chunk(row, min(row + rows, part.row1), 0, op.grid[1]) for row in range(part.row0, part.row1, rows)]
+        return chunks_of(op, part, self.config.acc_words // 2) if op.is_conv else vector_chunks(op, part, self.config)
 
     def traffic(self, in_dram: frozenset[str], streamed: frozenset[int]) -> int:
         """Words that cross DRAM for an image because they are not on chip, about: rows that strips share count once."""

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 from superlip.ops.layout import Part
 from superlip.ops.operation import Op
+from superlip.rtl.config import NodeConfig
 
 from .allocate import DoesNotFit
 from .partition import divide
-from .timing import pass_pixels
+from .timing import block_cycles, pass_pixels
 
-__all__ = ["Chunk", "Strip", "chunks_of", "strips_of"]
+__all__ = ["Chunk", "Strip", "chunks_of", "strips_of", "vector_chunks"]
+
+VECTOR_TASK = 2048
+"""Cycles of a task of VECTOR's own, at most: what a convolution's results may have to wait for."""
+
+BUFFER_SHARE = 16
+"""Results of a chunk take at most that part of the activation buffer."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,10 @@ class Chunk:
     def results(self) -> int:
         """Pixels of the grid."""
         return (self.row1 - self.row0) * (self.col1 - self.col0)
+
+    def vector_cycles(self, op: Op) -> int:
+        """Cycles that VECTOR takes for it."""
+        return block_cycles(op, self.row1 - self.row0, self.col1 - self.col0)
 
     def sums(self, op: Op) -> int:
         """Accumulators it takes."""
@@ -67,6 +78,19 @@ def chunks_of(op: Op, part: Part, accumulators: int) -> list[Chunk]:
         ranges = _even(0, cols, (accumulators // py - px) // sx + 1)
         return [Chunk(row, row + 1, a, b) for row in range(part.row0, part.row1) for a, b in ranges]
     return [Chunk(a, b, 0, cols) for a, b in _even(part.row0, part.row1, (accumulators // width - py) // sy + 1)]
+
+
+def vector_chunks(op: Op, part: Part, config: NodeConfig) -> list[Chunk]:
+    """Chunks of an operation of VECTOR's own: whole rows, as many as are done in VECTOR_TASK cycles."""
+    cols = op.grid[1]
+    one, two = block_cycles(op, 1, cols), block_cycles(op, 2, cols)
+    rows = min(op.vector.most_rows(config), 1 + max(0, VECTOR_TASK - one) // (two - one))
+    if two < 2 * one:  # each chunk costs more than its results: as few as there can be, also where they go to DRAM
+        most = max(config.acc_words // 2, config.act_words // BUFFER_SHARE)
+        rows = max(1, min(rows, most // cols))
+        return [Chunk(a, b, 0, cols) for a, b in _even(part.row0, part.row1, rows)]
+    rows = max(1, min(rows, config.acc_words // 2 // cols))
+    return [Chunk(row, min(row + rows, part.row1), 0, cols) for row in range(part.row0, part.row1, rows)]
 
 
 def strips_of(chunks: Sequence[Chunk], words: Callable[[int, int], int], limit: int) -> list[Strip]:

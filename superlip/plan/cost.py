@@ -18,6 +18,7 @@ from superlip.ops.layout import Part, Storage
 from superlip.ops.operation import Op
 from superlip.rtl.config import NodeConfig
 
+from .chunks import vector_chunks
 from .network import Network
 from .partition import Split, part_of, sends, storage_masks
 from .residency import Residents
@@ -82,7 +83,7 @@ class Estimator:
         if (index, split) not in self._parts:
             op, node = self.network.ops[index], self.target.node
             parts = [part_of(op, split, board, self.boards) for board in range(self.boards)]
-            compute, vector = max(_compute(op, p, node) for p in parts), max(_vector(op, p) for p in parts)
+            compute, vector = max(_compute(op, p, node) for p in parts), max(_vector(op, p, node) for p in parts)
             self._parts[index, split] = _Parts(parts, [_weights(op, part) for part in parts], compute, vector)
         return self._parts[index, split]
 
@@ -230,10 +231,12 @@ def _compute(op: Op, part: Part, node: NodeConfig) -> int:
     return matmul_cycles((part.group1 - part.group0) * op.kernel_passes, pixels, chunks, node.tm)
 
 
-def _vector(op: Op, part: Part) -> int:
+def _vector(op: Op, part: Part, node: NodeConfig) -> int:
     """Cycles of VECTOR."""
-    groups = part.group1 - part.group0
-    return 0 if part.empty else vector_cycles(op, groups * (part.row1 - part.row0) * op.grid[1], groups)
+    if part.empty:
+        return 0
+    at_once = [part] if op.is_conv else vector_chunks(op, part, node)
+    return vector_cycles(op, [rows.row1 - rows.row0 for rows in at_once], part.group1 - part.group0)
 
 
 def total_cycles(costs: Iterable[LayerCost]) -> float:

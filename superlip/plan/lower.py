@@ -4,6 +4,7 @@ The specification of each operator (``superlip.ops``) says which operations it i
 value lies, and what is done otherwise than the graph says it:
 
 * The first convolution of an image with few channels is folded, and kernel columns share passes (``folding.py``).
+* VECTOR runs depthwise convolutions, where the node has what that takes: MATMUL would use one lane of each column.
 * A maximum pooling is fused into the convolution in front of it where that pays (``pooling.py``).
 * The inputs of a concatenation are written where it lies (``concatenation.py``). Where lanes don't fit, an identity
   convolution moves them; it is exact.
@@ -31,22 +32,22 @@ from .pooling import Fusion, pool_before_concatenation
 __all__ = ["lower"]
 
 
-def lower(graph: ir.Graph, tn: int) -> Network:
-    """Lower a graph for nodes of ``tn`` channels a word.
+def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False) -> Network:
+    """Lower a graph for nodes of ``tn`` channels a word; ``depthwise``: whose VECTOR has DEPTHWISE.
 
     Raises
     ------
     LoweringError
         If a node can't run on the accelerator.
     """
-    return _Lowering(pool_before_concatenation(graph, tn), tn).run()
+    return _Lowering(pool_before_concatenation(graph, tn), tn, depthwise).run()
 
 
 class _Lowering:
     """The `Lowering` that specifications see."""
 
-    def __init__(self, graph: ir.Graph, tn: int) -> None:
-        self.graph, self.tn = graph, tn
+    def __init__(self, graph: ir.Graph, tn: int, depthwise: bool) -> None:
+        self.graph, self.tn, self.depthwise = graph, tn, depthwise
         self.ops: list[Op] = []
         self.places = Places(graph.values, tn)
         self.nodes, self.host = divide_host(graph)
@@ -109,6 +110,10 @@ class _Lowering:
         result = node.output if pool is None else pool.output
         if result in self.tables:
             node = node.through(self.tables[result], sums)
+        by_lanes = spec_of(node).depthwise() if self.depthwise and pool is None else None
+        if by_lanes is not None:
+            self.elementwise(by_lanes)
+            return
         inputs, dest = tuple(self.place(name) for name in node.inputs), self.place(result)
         op = Op(node.name, node, inputs, dest, zero_points, size, macs=macs)
         if pool is not None:
@@ -128,7 +133,8 @@ class _Lowering:
             if source.offset % self.tn != lane:
                 inputs[number] = self.places.storage(f"{name}.moved{len(self.ops)}", name, lane)
                 self.add(identity(f"{node.name}.move", source, inputs[number]))
-        self.add(Op(node.name, node, tuple(inputs), dest, self._zero_points(node), dest.size))
+        macs = spec_of(node).macs(self.graph.values[node.output])
+        self.add(Op(node.name, node, tuple(inputs), dest, self._zero_points(node), dest.size, macs=macs))
 
     def _zero_points(self, node: ir.Node) -> tuple[int, ...]:
         return tuple(self.graph.values[name].zero_point for name in (*node.inputs, node.output))

@@ -17,7 +17,7 @@ from .blocks import Block, Tile, block_limit
 from .board_buffer import ActivationPlan
 from .chunks import Chunk, Strip
 from .network import Network
-from .timing import matmul_cycles, word_cycles
+from .timing import block_cycles, matmul_cycles
 
 __all__ = ["BlockKey", "BoardStep", "Made", "Need", "Task", "WeightStep", "tasks_of"]
 
@@ -160,7 +160,7 @@ def _conv_tasks(index: int, op: Op, queues: list[list[WeightStep]], tm: int) -> 
                     makes.append(Made(group, group + 1, _output_rows(op, chunk.row0, chunk.row1)))
             matmul = max(matmul, step.matmul_cycles(tm))
             if step.last:
-                vector = max(vector, sum(chunk.results for chunk in step.chunks) * word_cycles(op))
+                vector = max(vector, sum(chunk.vector_cycles(op) for chunk in step.chunks))
         tasks.append(Task(index, steps, [], wanted, makes, matmul, vector, bool(unfinished)))
     return tasks
 
@@ -217,7 +217,7 @@ def _vector_tasks(index: int, op: Op, boards: Sequence[tuple[Part, list[Strip]]]
             for place, need in zip(op.inputs, op.needs(step.part), strict=True):
                 wanted.append(Need(place.storage.name, need.group0, need.group1, need.row0, need.row1))
             makes.append(Made(step.group, step.group + 1, _output_rows(op, step.row0, step.row1)))
-            cycles = max(cycles, (step.row1 - step.row0) * (step.col1 - step.col0) * word_cycles(op))
+            cycles = max(cycles, block_cycles(op, step.row1 - step.row0, step.col1 - step.col0))
         tasks.append(Task(index, [], steps, wanted, makes, 0, cycles))
     return tasks
 

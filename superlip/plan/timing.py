@@ -4,13 +4,15 @@ What a unit does in a cycle is the contract of its component in ``rtl``; what DR
 constants are estimates: the simulated RTL has the last word (docs/performance.md).
 """
 
+from collections.abc import Iterable
+
 from superlip.boards import Target
 from superlip.ops.operation import Op
 from superlip.rtl.link.frame import HEADER_BYTES
 
 __all__ = [
-    "RESULT_LATENCY", "dram_cycles", "dram_words", "fusing_pays", "link_cycles", "matmul_cycles",
-    "pass_pixels", "start_cycles", "vector_cycles", "word_cycles",
+    "RESULT_LATENCY", "block_cycles", "dram_cycles", "dram_words", "fusing_pays", "link_cycles", "matmul_cycles",
+    "pass_pixels", "start_cycles", "vector_cycles",
 ]  # fmt: skip
 
 LAYER_START = 30
@@ -49,14 +51,14 @@ def matmul_cycles(sets: int, pixels: int, chunks: int, tm: int) -> int:
     return sets * max(pixels, tm * chunks)
 
 
-def word_cycles(op: Op) -> int:
-    """Cycles that VECTOR takes for a word of the result: it reads one in each."""
-    return op.spec.words_read(op)
+def block_cycles(op: Op, rows: int, cols: int) -> int:
+    """Cycles that VECTOR takes for a block of results in one channel group: it reads a word in each."""
+    return op.spec.block_reads(op, rows, cols)
 
 
-def vector_cycles(op: Op, words: int, groups: int) -> int:
-    """Cycles that VECTOR takes for so many words of the result, in ``groups`` channel groups."""
-    return words * word_cycles(op) + GROUP_START * groups
+def vector_cycles(op: Op, blocks: Iterable[int], groups: int) -> int:
+    """Cycles that VECTOR takes for ``groups`` channel groups of whole rows, so many of them at once."""
+    return groups * (sum(block_cycles(op, rows, op.grid[1]) for rows in blocks) + GROUP_START)
 
 
 def fusing_pays(sums: int, results: int, window: int, passes: int) -> bool:

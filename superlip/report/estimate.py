@@ -48,7 +48,8 @@ class Estimate:
         rows, target, boards = plan_rows(design), design.target, design.plan.boards
         cycles = single = round(design.plan.cycles)
         if boards > 1:
-            single = round(expected_cycles(lower(design.graph, target.node.tn), target, 1))
+            depthwise = target.node.depthwise_rows > 0
+            single = round(expected_cycles(lower(design.graph, target.node.tn, depthwise=depthwise), target, 1))
         warnings = misfits(target)
         if cycles > single:
             warnings.append(f"{boards} boards are slower than one here: sending takes longer than what it saves")

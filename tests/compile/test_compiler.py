@@ -51,6 +51,36 @@ def test_streamed_weights(split):
     assert all(board.weight_words for board in compiled.boards)
 
 
+def with_depthwise(target, rows=16):
+    return dataclasses.replace(target, node=dataclasses.replace(target.node, depthwise_rows=rows))
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.CHANNELS), (2, Split.ROWS), (2, None)])
+@pytest.mark.parametrize("seed", range(6))
+def test_depthwise(seed, boards, split):
+    """What VECTOR runs and what MATMUL does, of several groups, in a concatenation, of a slice, with a table."""
+    rng = np.random.default_rng(seed)
+    net = Builder(rng, (int(rng.integers(3, 10)), int(rng.integers(3, 24)), int(rng.integers(3, 8))))
+    x = net.conv("image", 24, (3, 3), pads=(1, 1, 1, 1))
+    a = net.conv(x, 24, (3, 3), groups=24, pads=tuple(rng.integers(1, 3, 4)), table=True)
+    b = net.conv(net.slice(a, 3, 20), 17, (3, 3), groups=17, pads=(1, 1, 1, 1), strides=tuple(rng.integers(1, 3, 2)))
+    c = net.conv(net.slice(a, 5, 22), 17, (5, 3), groups=17, pads=(2, 1, 2, 1))
+    y = net.concat(net.conv(net.slice(a, 4, 21), 17, (3, 3), groups=17, pads=(1, 1, 1, 1)), c, tables=True)
+    pooled = net.pool(net.conv(a, 24, (3, 3), groups=24, pads=(1, 1, 1, 1)), "max", (2, 2), strides=(2, 2))
+    graph = net.graph(net.conv(y, 9, (1, 1)), net.conv(b, 9, (3, 3), pads=(1, 1, 1, 1)), pooled)
+    run_compiled(graph, net.image(), boards, split=split, target=with_depthwise(TINY))
+
+
+@pytest.mark.parametrize("boards, split", [(1, None), (2, Split.ROWS)])
+def test_depthwise_of_activations_in_dram(boards, split):
+    net = Builder(np.random.default_rng(6), (16, 40, 16))
+    x = net.conv("image", 16, (3, 3), pads=(1, 1, 1, 1))
+    x = net.conv(x, 16, (3, 3), groups=16, pads=(1, 1, 1, 1))
+    x = net.add(x, net.conv(x, 16, (3, 3), groups=16, pads=(1, 1, 1, 1)))
+    compiled = run_compiled(net.graph(x), net.image(), boards, split=split, target=with_depthwise(cramped(1024)))
+    assert compiled
+
+
 def test_wide_rows_and_split_blocks():
     """A row longer than an accumulator bank, and a kernel whose weights fill more than one block."""
     net = Builder(np.random.default_rng(4), (3, 3, 200))

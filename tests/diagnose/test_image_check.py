@@ -19,8 +19,11 @@ TN = TARGETS["tiny"].node.tn
 def compiled(boards):
     net = Builder(np.random.default_rng(9), (9, 7, 6))
     a = net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1), table=True)
-    graph = net.graph(net.add(a, net.pool(a, "max", (3, 3), pads=(1, 1, 1, 1))))
-    return api.plan(graph, boards=boards, node=TARGETS["tiny"]).compiled
+    b = net.conv(a, 12, (3, 3), pads=(1, 1, 1, 1), groups=12, table=True)
+    graph = net.graph(net.add(b, net.pool(a, "max", (3, 3), pads=(1, 1, 1, 1))))
+    tiny = TARGETS["tiny"]
+    node = dataclasses.replace(tiny, node=dataclasses.replace(tiny.node, depthwise_rows=16))
+    return api.plan(graph, boards=boards, node=node).compiled
 
 
 def streamed():
@@ -79,6 +82,23 @@ def test_every_flipped_bit_is_found(data):
         assert (difference.kind == "program") == is_program
         assert offset <= difference.address < offset + len(extent)
         assert difference.op is None or 0 <= difference.op < len(COMPILED[which].network.ops)
+
+
+def test_weights_of_lanes_are_named():
+    """Each of a depthwise layer, in the lane of its channel, and nothing else by their name."""
+    dram, image, named = contents(1), COMPILED[1], {}
+    index, op = next((i, op) for i, op in enumerate(image.network.ops) if op.spec.by_columns)
+    programs = image.boards[0].init_program, *image.boards[0].programs
+    for extent in (extent for offset, extent in dram[0] if offset not in programs):
+        for at in range(len(extent)):
+            extent[at] ^= 1
+            (difference,) = check_images(image, dram)
+            extent[at] ^= 1
+            if difference.kind == "weights" and difference.op == index:
+                named[difference.text.split(" differ at ")[1].split(":")[0]] = extent[at]
+    weights = op.node.weights.view(np.uint8)
+    expected = {f"channel {c}, kernel ({y}, {x})": weights[c, 0, y, x] for c, y, x in np.ndindex(12, 3, 3)}
+    assert expected.items() <= named.items()
 
 
 def test_extents_that_are_missing_short_or_too_many():

@@ -29,8 +29,8 @@ def test_sums_of_a_fused_pooling_are_those_of_its_windows():
     op = lower(net.graph(net.pool(x, "max", (3, 3), strides=(3, 3))), 8).ops[0]
     assert op.pool is not None
     assert timing.pass_pixels(op, 1, 3) == 6 * 9
-    assert timing.word_cycles(op) == 9
-    assert timing.vector_cycles(op, 10, 2) == 90 + 2 * timing.GROUP_START
+    assert timing.block_cycles(op, 2, 3) == 54
+    assert timing.vector_cycles(op, [2, 1], 2) == 2 * (9 * 3 * op.grid[1] + timing.GROUP_START)
 
 
 @pytest.mark.parametrize("pixels, chunks, cycles", [(100, 1, 100), (5, 1, 8), (20, 3, 24), (24, 3, 24)])
@@ -42,7 +42,7 @@ def test_vector_reads_a_word_a_cycle():
     net = Builder(np.random.default_rng(0), (8, 6, 6))
     a = net.add("image", "image")
     graph = net.graph(net.pool(net.table(a), "average", (2, 3)))
-    assert [timing.word_cycles(op) for op in lower(graph, 8).ops] == [2, 1, 6]
+    assert [timing.block_cycles(op, 1, 1) for op in lower(graph, 8).ops] == [2, 1, 6]
 
 
 def test_dram_moves_bytes_at_its_rate():

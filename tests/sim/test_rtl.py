@@ -18,6 +18,7 @@ from superlip.run.images import Images
 from superlip.sim.cluster import Simulator
 
 TINY = TARGETS["tiny"]
+TINY = dataclasses.replace(TINY, node=dataclasses.replace(TINY.node, depthwise_rows=16))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,6 +52,18 @@ def test_random_branches(seed, boards):
         if "do not fit" not in str(error):
             raise
         reject()
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("seed", range(2))
+def test_depthwise(seed, boards):
+    """Between convolutions, which go on meanwhile; with both strides, more rows than are done at once, and a table."""
+    net = Builder(np.random.default_rng(seed), (20, 33, 19))
+    x = net.conv("image", 20, (3, 3), groups=20, pads=(1, 1, 1, 1))
+    net.nodes[0].weights[::3] = -128
+    x = net.conv(net.conv(x, 28, (1, 1)), 28, (3, 3), groups=28, strides=(2, 1), pads=(0, 1, 2, 1), table=True)
+    x = net.conv(net.conv(x, 16, (1, 1)), 16, (3, 3), groups=16, strides=(2, 2), pads=(1, 0, 1, 2))
+    check(net.graph(net.conv(x, 12, (1, 1))), [net.image(), np.full(net.image().shape, -128, np.int8)], boards)
 
 
 def test_largest_sums():

@@ -13,6 +13,7 @@ from superlip.sim.cluster import Flip, Simulator
 from superlip.tools.toolchain import MissingToolError
 
 TINY = TARGETS["tiny"]
+TINY = dataclasses.replace(TINY, node=dataclasses.replace(TINY.node, depthwise_rows=16))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def test_every_kind_of_operation(simulators, boards, seed):
     net = Builder(rng, (9, 12, 11))
     x = net.conv("image", 24, (3, 3), pads=(1, 1, 1, 1), table=True)
     x = net.conv(x, 24, (3, 2), groups=24, pads=(1, 0, 1, 1))
+    x = net.conv(x, 24, (3, 3), groups=24, pads=(1, 1, 1, 1), table=True)
     y = net.conv(x, 24, (1, 1), dilations=(2, 2))
     x = net.add(x, y)
     x = net.pool(x, "max", (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
