@@ -65,6 +65,16 @@ def test_what_nobody_asks_for_cuts_nothing(monkeypatch):
     assert len(parts) == 1
 
 
+@pytest.mark.parametrize("asked", [["n1_0"], []])
+def test_what_comes_behind_all_that_is_asked_for_is_not_run(monkeypatch, asked):
+    monkeypatch.setattr(stretches, "_MOST", 1)
+    net, built = crossing()
+    images, parts, found = net.images(1), opened(monkeypatch), {}
+    run_tensors(built, asked, images, found.__setitem__)
+    assert sorted(found) == asked
+    assert sum(len(part.node) for part in parts) == 2 * len(asked)
+
+
 def test_a_tensor_of_unknown_shape_is_not_cut(monkeypatch):
     monkeypatch.setattr(stretches, "_MOST", 1)
     nodes = [

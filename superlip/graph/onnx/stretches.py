@@ -119,6 +119,8 @@ def _stretches(model: ModelProto, asked: dict[str, None], weights: Weights | Non
     for number, nodes in reversed(list(enumerate(parts))):
         made = {o for node in nodes for o in node.output if o}
         mine = [name for name in asked if name in made or (number == 0 and name in first)]
+        if not mine and made.isdisjoint(taken):
+            continue  # such as the end of a network, of which nothing is asked for
         found.append(_Stretch(model, nodes, mine, set(taken), weights))
         taken = (taken - made) | {i for node in nodes for i in node.input if i}
     return found[::-1]
