@@ -6,7 +6,7 @@ from functional import run_compiled
 from qdq_models import QdqNet, assert_equal
 
 from superlip import golden
-from superlip.graph import check, ir
+from superlip.graph import check, ir, load
 from superlip.plan.lower import lower
 
 SHAPE = (3, 8, 7)
@@ -126,3 +126,16 @@ def test_a_reader_without_a_zero_point_of_what_the_host_quantizes():
     model = net.model(net.both(net.op("Conv", x, net.weights(4, 6))))
     assert_equal(model, net.images(2))
     assert any(row.op == "QuantizeLinear" and row.verdict == "host" for row in check(model))
+
+
+def test_integers_that_are_an_output_say_that_their_scale_is_not_the_only_one():
+    """They are the model's; real numbers that are made of them with one scale are not."""
+    net = QdqNet(SHAPE)
+    given = {"scale": scales(4), "zero": np.full(4, 30, np.uint8), "axis": 1}
+    integers = net.quantize(net.op("Conv", net.both("x"), net.weights(4, 3)), **given)
+    graph = load(net.model(integers))
+    assert golden.agree(graph, net.images(2)).outputs[0].differing == 0
+    assert graph.values[graph.outputs[0]].scale == pytest.approx(float(scales(4).max()))
+    assert any(integers in note and "a scale for each channel" in note for note in graph.notes)
+    taken = net.op("Conv", net.dequantize(integers, **given), net.weights(4, 1), group=4)
+    assert not any("each channel" in note for note in load(net.model(net.both(taken))).notes)

@@ -146,6 +146,16 @@ def test_dilated_poolings(op, attributes):
         run_compiled(found, golden.quantize_input(found, images[:1])[0], boards, seeds=(0,))
 
 
+@pytest.mark.parametrize("dilations", [[1, 1], [2, 1]])
+@pytest.mark.parametrize(("scale", "is_said"), [(0.05, True), (0.04, False)])
+def test_means_at_the_scale_of_their_operand_say_that_ties_may_differ(dilations, scale, is_said):
+    net = QdqNet((5, 9, 8))
+    x = net.both(net.op("Conv", net.both("x"), net.weights(6, 5)))
+    x = net.op("AveragePool", x, kernel_shape=[2, 2], dilations=dilations)
+    notes = load(net.model(net.both(x, scale=scale))).notes
+    assert any("ties" in note for note in notes) == is_said
+
+
 @pytest.mark.parametrize(
     ("op", "attributes", "why"),
     [

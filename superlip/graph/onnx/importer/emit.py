@@ -299,15 +299,15 @@ def average_pool(
         raise Unsupported("AveragePool with count_include_pad and ceil_mode, where a window leaves the padded image")
     result = (*view.shape[:2], *shape["size"])
     source = importer.values[value]
+    if np.float32(source.scale) == np.float32(params.scale):
+        importer.notes.append(
+            f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round ties the other way"
+        )
     if shape["dilations"] != (1, 1):
         _check_pads(attributes)
         if any(shape["pads"]) and not include:
             raise Unsupported("AveragePool with dilations and padding that does not count")
         return _dilated_average_pool(importer, names, source, shape, params, tensor, clip, result)
-    if np.float32(source.scale) == np.float32(params.scale):
-        importer.notes.append(
-            f"AveragePool {names[0]!r} has its operand's scale: ONNX Runtime may round ties the other way"
-        )
     return importer.emit(
         ir.Pool, names, (value,), tensor, image_shape(result), result, params,
         kind="average", kernel=shape["kernel"], strides=shape["strides"], pads=shape["pads"],

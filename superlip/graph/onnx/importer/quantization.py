@@ -87,6 +87,9 @@ def quantize(importer: Importer, node: NodeProto) -> None:
     importer.done(node, "folded", "scale and zero point")
     if params.by_channel:
         importer.views[output] = _quantized_by_channel(importer, source, params, output, node)
+        if any(info.name == output for info in importer.model.graph.output):
+            why = f"its integers are the model's, the scale told with them, {params.scale:g}, is the largest"
+            importer.notes.append(f"output {output!r} has a scale for each channel: {why}")
     elif taken is None:
         importer.views[output] = _quantized(importer, source, params, output, node)
     elif taken.value is None:
