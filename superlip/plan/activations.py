@@ -178,7 +178,7 @@ def _least_traffic(network: Network, lives: Lifetimes, boards: Sequence[BoardBuf
         try:
             tried.spill()
         except Refused as error:
-            failed = failed or error
+            failed = error
             continue
         found.append(tried)
         if not tried.in_dram:

@@ -136,3 +136,10 @@ def test_what_fits_in_no_way_is_refused_by_name():
     network = lower(net.graph(net.conv("image", 64, (3, 3), pads=(1, 1, 1, 1))), 8)
     with pytest.raises(PlanError, match="random on node tiny: conv0: stages: 4096 words do not fit beside 576 of 1024"):
         make_plan(network, node(act_words=1024, act_banks=1), 1)
+
+
+def test_what_is_refused_is_what_fits_in_no_way():
+    """Not the parameters, which need not stay."""
+    network = lower(wide_and_narrow(np.random.default_rng(5), 4, channels=512)[0], 8)
+    with pytest.raises(PlanError, match="conv0: parameters: 512 words do not fit beside 137 of 1024"):
+        make_plan(network, node(act_words=1024, act_banks=1, acc_words=64), 1)
