@@ -77,6 +77,12 @@ class _Session(onnxruntime.InferenceSession):
 
 
 def _lent(model, weights):
-    """Constants that a model has by name only, as ONNX Runtime takes them: where numpy has them."""
-    names = [tensor.name for tensor in onnx.load_from_string(model).graph.initializer if is_apart(tensor)]
+    """Constants that a model has by name only, as ONNX Runtime takes them: where numpy has them.
+
+    It forgets those that no node takes and that are no input, and refuses to be given them.
+    """
+    graph = onnx.load_from_string(model).graph
+    used = {name for node in graph.node for name in node.input}
+    used |= {info.name for info in (*graph.input, *graph.output)}
+    names = [tensor.name for tensor in graph.initializer if is_apart(tensor) and tensor.name in used]
     return {n: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weights[n])) for n in names}

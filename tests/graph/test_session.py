@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx_models import model, node
 
+from superlip.graph.apart import SMALL, take_apart
 from superlip.graph.session import SessionError, open_session
 
 
@@ -25,3 +26,17 @@ def test_a_model_that_is_refused():
     built = model([node("Relu", ["nothing"], ["y"])], {"x": (np.float32, [1])}, ["y"], {})
     with pytest.raises(SessionError):
         open_session(built.SerializeToString())
+
+
+@pytest.mark.parametrize("is_input", [False, True])
+@pytest.mark.parametrize("is_optimized", [False, True])
+def test_large_constants_that_nothing_takes(is_input, is_optimized):
+    """Files have such, as what is left of training."""
+    constants = {"w": np.full(SMALL + 1, 2, np.float32), "left": np.ones(SMALL + 1, np.float32)}
+    inputs = {"x": (np.float32, [1]), **({"left": (np.float32, [SMALL + 1])} if is_input else {})}
+    built = model([node("Mul", ["x", "w"], ["y"])], inputs, ["y"], constants)
+    light, weights = take_apart(built)
+    assert weights.keys() == constants.keys()
+    session = open_session(light.SerializeToString(), is_optimized=is_optimized, weights=weights)
+    (result,) = session.run(None, {"x": np.array([3], np.float32)})
+    np.testing.assert_array_equal(result, np.full(SMALL + 1, 6))
