@@ -6,16 +6,15 @@ them, are a region, which is turned as a whole where that leaves fewer Transpose
 nothing, so it is done to float and to quantized models alike.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from .functions import BOOLEAN, ELEMENTWISE
 from .onnxtools import attributes
+from .turned import Operands, Order, change_of
 
 if TYPE_CHECKING:
     from .rewrite import Prepared
@@ -23,48 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["put_channels_first"]
 
 _WHY = "the layout: channels stay first"
-
-
-@dataclass(frozen=True)
-class _Order:
-    """The axes of tensors of one rank, with channels last and first."""
-
-    rank: int
-
-    @property
-    def to_last(self) -> tuple[int, ...]:
-        return 0, *range(2, self.rank), 1
-
-    @property
-    def to_first(self) -> tuple[int, ...]:
-        return 0, self.rank - 1, *range(1, self.rank - 1)
-
-    def axis(self, axis: int) -> int:
-        """Where an axis of a tensor with channels last is when they are first."""
-        return self.to_first.index(axis % self.rank)
-
-    def turned(self, array: NDArray) -> NDArray:
-        """A constant that is broadcast to a tensor with channels last, for channels first."""
-        if array.size == 1:
-            return array
-        full = array.reshape((1,) * (self.rank - array.ndim) + array.shape)
-        return np.ascontiguousarray(full.transpose(self.to_first))
-
-    def places(self, numbers: Iterable[int], fill: int) -> list[int]:
-        """Numbers of the axes, aligned with the last ones, in the order with channels first."""
-        given = [int(n) for n in numbers]
-        full = [fill] * (self.rank - len(given)) + given
-        return [full[axis] for axis in self.to_first]
-
-
-@dataclass
-class _Change:
-    """What a node has otherwise when its tensors are turned: attributes, constants by position, those behind a
-    DequantizeLinear likewise."""
-
-    attributes: dict[str, Any] = field(default_factory=dict)
-    operands: dict[int, NDArray] = field(default_factory=dict)
-    dequantized: dict[int, NodeProto] = field(default_factory=dict)
 
 
 @dataclass
@@ -88,7 +45,7 @@ class _Border:
 def put_channels_first(state: "Prepared") -> int:
     """Turn regions of a model, in place, until none is left for which that is better; how many there were."""
     count = 0
-    for order in (_Order(4), _Order(3)):
+    for order in (Order(4), Order(3)):
         while any(node.op_type == "Transpose" for node in state.nodes):
             turned = _Turner(state, order).turn()
             if not turned:
@@ -100,16 +57,12 @@ def put_channels_first(state: "Prepared") -> int:
 class _Turner:
     """Regions of tensors of one rank, as the model is now."""
 
-    def __init__(self, state: "Prepared", order: _Order) -> None:
+    def __init__(self, state: "Prepared", order: Order) -> None:
         self.state = state
         self.order = order
         self.makers = state.makers()
         self.users = state.users()
-        self.dequantized = {
-            name: node
-            for name, node in self.makers.items()
-            if node.op_type == "DequantizeLinear" and node.input[0] in state.consts
-        }
+        self.operands = Operands(state, order)
 
     def turn(self) -> int:
         """Turn what is better so, each tensor once; how many regions that were."""
@@ -126,27 +79,6 @@ class _Turner:
             count += 1
         return count
 
-    def constant(self, name: str) -> NDArray | None:
-        """A constant operand, or None."""
-        return self.state.consts.get(name) if name else None
-
-    def change_of(self, node: NodeProto) -> _Change | None:
-        """What a node has otherwise when its tensors are turned; None where it can't be turned."""
-        function = _CHANGES.get(node.op_type)
-        return None if function is None or node.domain else function(self, node)
-
-    def turned_dequantize(self, name: str, base: str) -> NodeProto | None:
-        """DequantizeLinear named ``base``, of the constant that ``name`` is dequantized from, turned."""
-        node = self.dequantized[name]
-        integers, scale = self.state.consts[node.input[0]], self.constant(node.input[1])
-        if scale is None or integers.ndim > self.order.rank or attributes(node).get("block_size", 0):
-            return None
-        given = {}
-        if scale.size > 1:
-            axis = attributes(node).get("axis", 1) % integers.ndim
-            given["axis"] = self.order.axis(axis + self.order.rank - integers.ndim)
-        return helper.make_node("DequantizeLinear", [*node.input], [f"{base}/real"], name=base, **given)
-
     # ---- regions
 
     def _regions(self) -> list[_Region]:
@@ -154,7 +86,7 @@ class _Turner:
         parent = {
             name: name
             for name, shape in self.state.shapes.items()
-            if len(shape) == self.order.rank and name not in self.state.consts and name not in self.dequantized
+            if len(shape) == self.order.rank and name not in self.state.consts and name not in self.operands.dequantized
         }
 
         def root(name):
@@ -178,9 +110,9 @@ class _Turner:
         return list(regions.values())
 
     def _is_turnable(self, node: NodeProto, tensors: Container[str]) -> bool:
-        moving = [n for n in node.input if n and n not in self.state.consts and n not in self.dequantized]
+        moving = [n for n in node.input if n and n not in self.state.consts and n not in self.operands.dequantized]
         is_known = all(name in tensors for name in moving) and all(o in self.state.shapes for o in node.output if o)
-        return bool(moving) and is_known and self.change_of(node) is not None
+        return bool(moving) and is_known and change_of(self.operands, node) is not None
 
     def _is_vector(self, name: str) -> bool:
         """Whether the numbers of a tensor are in one order, whichever axes they lie along."""
@@ -247,7 +179,7 @@ class _Turner:
                 self._insert_transpose(names[name], name, self.order.to_last)
 
     def _turn_node(self, node: NodeProto, names: Mapping[str, str]) -> None:
-        change = self.change_of(node)
+        change = change_of(self.operands, node)
         assert change is not None
         for position, array in change.operands.items():
             node.input[position] = self.state.constant(f"{node.name}/operand{position}", array)
@@ -305,139 +237,3 @@ def _name_of(border: _Border, name: str) -> str:
     if name in border.sinks:
         return border.sinks[name][0].output[0]
     return f"{name}/channels_first"
-
-
-# ---- what changes in a node
-
-
-def _same(turner: _Turner, node: NodeProto) -> _Change | None:
-    """An element-wise operator: its constants are turned."""
-    change = _Change()
-    for position, name in enumerate(node.input):
-        array = turner.constant(name)
-        if array is not None and array.ndim > turner.order.rank:
-            return None
-        if array is not None and array.size != 1:
-            change.operands[position] = turner.order.turned(array)
-        if name in turner.dequantized:
-            dequantize = turner.turned_dequantize(name, f"{node.name}/operand{position}")
-            if dequantize is None:
-                return None
-            change.dequantized[position] = dequantize
-    return change
-
-
-def _scaled(turner: _Turner, node: NodeProto) -> _Change | None:
-    """QuantizeLinear and DequantizeLinear: one scale, or one along an axis."""
-    given, scale = attributes(node), turner.constant(node.input[1])
-    if scale is None or given.get("block_size", 0):
-        return None
-    return _Change() if scale.size == 1 else _Change({"axis": turner.order.axis(given.get("axis", 1))})
-
-
-def _along(turner: _Turner, node: NodeProto) -> _Change | None:
-    """An operator with an axis, whose constants, if any, have the whole size."""
-    change = _same(turner, node)
-    if change is not None:
-        change.attributes["axis"] = turner.order.axis(attributes(node).get("axis", 0))
-    return change
-
-
-def _split(turner: _Turner, node: NodeProto) -> _Change | None:
-    return _Change({"axis": turner.order.axis(attributes(node).get("axis", 0))})
-
-
-def _gather(turner: _Turner, node: NodeProto) -> _Change | None:
-    index = turner.constant(node.input[1])
-    return _split(turner, node) if index is not None and index.ndim == 1 else None
-
-
-def _softmax(turner: _Turner, node: NodeProto) -> _Change | None:
-    if turner.state.opsets.get("", 0) < 13:  # it takes all axes from there on as one
-        return None
-    return _Change({"axis": turner.order.axis(attributes(node).get("axis", -1))})
-
-
-def _axes_of(turner: _Turner, node: NodeProto, position: int) -> list[int] | None:
-    """Axes, by an attribute or a constant operand."""
-    given = attributes(node).get("axes")
-    if given is None and len(node.input) > position:
-        given = turner.constant(node.input[position])
-    return None if given is None or not np.size(given) else [int(axis) for axis in np.ravel(given)]
-
-
-def _with_axes(turner: _Turner, node: NodeProto, position: int, axes: list[int]) -> _Change:
-    moved = [turner.order.axis(axis) for axis in axes]
-    if "axes" in attributes(node):
-        return _Change({"axes": moved})
-    return _Change({}, {position: np.array(moved, np.int64)})
-
-
-def _reduced(turner: _Turner, node: NodeProto) -> _Change | None:
-    order, axes = turner.order, _axes_of(turner, node, 1)
-    if axes is None:
-        return None
-    left = [axis for axis in range(order.rank) if axis not in {a % order.rank for a in axes}]
-    moved = [order.axis(axis) for axis in left]
-    if not attributes(node).get("keepdims", 1) and moved != sorted(moved):
-        return None
-    return _with_axes(turner, node, 1, axes)
-
-
-def _slice(turner: _Turner, node: NodeProto) -> _Change | None:
-    if any(name and turner.constant(name) is None for name in node.input[1:]):
-        return None
-    axes = _axes_of(turner, node, 3)
-    return None if axes is None else _with_axes(turner, node, 3, axes)
-
-
-def _pad(turner: _Turner, node: NodeProto) -> _Change | None:
-    if any(name and turner.constant(name) is None for name in node.input[1:]):
-        return None
-    axes = _axes_of(turner, node, 3)
-    if axes is not None:
-        return _with_axes(turner, node, 3, axes)
-    order, given = turner.order, attributes(node).get("pads")
-    pads = turner.constant(node.input[1]) if given is None and len(node.input) > 1 else np.array(given or ())
-    if pads is None or pads.size != 2 * order.rank:
-        return None
-    turned = [*order.places(pads[: order.rank], 0), *order.places(pads[order.rank :], 0)]
-    return _Change({"pads": turned}) if given is not None else _Change({}, {1: np.array(turned, np.int64)})
-
-
-def _resize(turner: _Turner, node: NodeProto) -> _Change | None:
-    order, constants = turner.order, [turner.constant(name) for name in node.input]
-    if any(name and constant is None for name, constant in list(zip(node.input, constants, strict=True))[1:]):
-        return None
-    if "axes" in attributes(node):
-        return _Change({"axes": [order.axis(axis) for axis in attributes(node)["axes"]]})
-    change = _Change()
-    for position, constant in enumerate(constants):
-        if constant is not None and constant.size == order.rank:
-            change.operands[position] = constant[list(order.to_first)]
-        elif constant is not None and constant.size:  # such as a region of interest
-            return None
-    return change
-
-
-def _repeated(turner: _Turner, node: NodeProto) -> _Change | None:
-    """Expand and Tile."""
-    sizes = turner.constant(node.input[1])
-    if sizes is None or sizes.size > turner.order.rank:
-        return None
-    return _Change({}, {1: np.array(turner.order.places(sizes, 1), np.int64)})
-
-
-_CHANGES: dict[str, Callable[[_Turner, NodeProto], _Change | None]] = {
-    **dict.fromkeys((*ELEMENTWISE, *BOOLEAN, "Cast", "Identity", "Dropout", "Sum"), _same),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _scaled),
-    "Concat": _along,
-    "Split": _split,
-    "Gather": _gather,
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduced),
-    "Slice": _slice,
-    "Pad": _pad,
-    "Resize": _resize,
-    **dict.fromkeys(("Expand", "Tile"), _repeated),
-}
