@@ -12,7 +12,7 @@ from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.transposed import block_convolution
 from superlip.graph.onnx.views import View
 
-from . import emit
+from . import emit, pools
 from .float_functions import batch_norm, binary, elementwise, prelu, sum_of_two
 from .geometry import concat_shape, geometry, reduced_shape
 from .importer import Importer
@@ -155,9 +155,9 @@ def _gemm(importer: Importer, node: NodeProto) -> Pending | None:
 def _max_pool(importer: Importer, node: NodeProto) -> View | ByChannel | None:
     state = importer.floats.get(node.input[0])
     if isinstance(state, ByChannel):
-        return replace(state, view=emit.max_pool(importer, node, state.view, attributes(node)))
+        return replace(state, view=pools.max_pool(importer, node, state.view, attributes(node)))
     view = importer.view(node.input[0])
-    return None if view is None else emit.max_pool(importer, node, view, attributes(node))
+    return None if view is None else pools.max_pool(importer, node, view, attributes(node))
 
 
 def _average_pool(importer: Importer, node: NodeProto) -> Pending | None:
@@ -171,7 +171,7 @@ def _pooled(importer: Importer, node: NodeProto, view: View, given: dict[str, An
     size = geometry(given, view.shape, given["kernel_shape"], "AveragePool")["size"]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        return emit.average_pool(importer, names, view, given, params, tensor, (low, high))
+        return pools.average_pool(importer, names, view, given, params, tensor, (low, high))
 
     return Pending(finish, (*view.shape[:2], *size), (node.name,))
 
@@ -182,10 +182,10 @@ def _global_pool(importer: Importer, node: NodeProto) -> View | Pending | None:
         return None
     shape = (*view.shape[:2], *(1 for _ in view.shape[2:]))
     if node.op_type == "GlobalMaxPool":
-        return emit.global_max_pool(importer, node, view, shape)
+        return pools.global_max_pool(importer, node, view, shape)
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        return emit.global_average_pool(importer, names, view, params, tensor, (low, high), shape)
+        return pools.global_average_pool(importer, names, view, params, tensor, (low, high), shape)
 
     return Pending(finish, shape, (node.name,))
 
@@ -216,7 +216,7 @@ def _mean(importer: Importer, node: NodeProto) -> Pending | None:
         shape = (view.shape[0], *((1,) if kept else ()), *view.shape[2:])
 
         def over_channels(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-            return emit.channel_mean(importer, names, view, params, tensor, (low, high), shape, is_sum=is_sum)
+            return pools.channel_mean(importer, names, view, params, tensor, (low, high), shape, is_sum=is_sum)
 
         return Pending(over_channels, shape, (node.name,))
     if len(view.shape) == 4 and kept and axes in ([2], [3]) and not is_sum:
@@ -225,7 +225,7 @@ def _mean(importer: Importer, node: NodeProto) -> Pending | None:
     factor = int(np.prod(view.shape[2:])) if is_sum else 1
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        return emit.global_average_pool(importer, names, view, params, tensor, (low, high), shape, factor=factor)
+        return pools.global_average_pool(importer, names, view, params, tensor, (low, high), shape, factor=factor)
 
     return Pending(finish, shape, (node.name,))
 
@@ -240,8 +240,8 @@ def _reduce_max(importer: Importer, node: NodeProto) -> View | None:
         shape = (view.shape[0], *((1,) if kept else ()), *view.shape[2:])
         return emit.channel_max(importer, node, view, shape)
     if len(view.shape) == 4 and kept and axes in ([2], [3]):
-        return emit.max_pool(importer, node, view, {"kernel_shape": _along(view, axes)})
-    return emit.global_max_pool(importer, node, view, reduced_shape(node.op_type, view.shape, axes, kept))
+        return pools.max_pool(importer, node, view, {"kernel_shape": _along(view, axes)})
+    return pools.global_max_pool(importer, node, view, reduced_shape(node.op_type, view.shape, axes, kept))
 
 
 def _concat(importer: Importer, node: NodeProto) -> View | Pending | None:

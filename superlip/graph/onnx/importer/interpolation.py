@@ -10,7 +10,7 @@ from superlip.graph import ir
 from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import LARGEST_STEP, View, image_shape
 
-from . import emit
+from . import pools
 from .importer import Importer
 from .states import Params, Pending, Unsupported
 
@@ -93,7 +93,7 @@ def _halved(importer: Importer, node: NodeProto, view: View, size: Sequence[int]
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
         given = {"kernel_shape": [2, 2], "strides": [2, 2]}
-        return emit.average_pool(importer, names, view, given, params, tensor, (low, high))
+        return pools.average_pool(importer, names, view, given, params, tensor, (low, high))
 
     return Pending(finish, (*view.shape[:2], *size), (node.name,))
 

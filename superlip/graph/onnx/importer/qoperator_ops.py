@@ -11,7 +11,7 @@ from superlip.graph.onnx.functions import affine_factors
 from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import View
 
-from . import emit
+from . import emit, pools
 from .constant_tensors import constant_tensor, is_tensor
 from .float_functions import affine
 from .geometry import reduced_shape
@@ -120,10 +120,10 @@ def _qlinear_average(importer: Importer, node: NodeProto) -> None:
     view, given, params = _operand(importer, node, 0), _attributes_of(node), _params(importer, i[3], i[4])
     names, tensor, clip = (node.name,), node.output[0], importer.element.bounds
     if node.op_type == "QLinearAveragePool":
-        _give(importer, node, emit.average_pool(importer, names, view, given, params, tensor, clip))
+        _give(importer, node, pools.average_pool(importer, names, view, given, params, tensor, clip))
     else:
         shape = (*view.shape[:2], *(1 for _ in view.shape[2:]))
-        _give(importer, node, emit.global_average_pool(importer, names, view, params, tensor, clip, shape))
+        _give(importer, node, pools.global_average_pool(importer, names, view, params, tensor, clip, shape))
 
 
 def _qlinear_reduce_mean(importer: Importer, node: NodeProto) -> None:
@@ -131,7 +131,7 @@ def _qlinear_reduce_mean(importer: Importer, node: NodeProto) -> None:
     view = _operand(importer, node, 0)
     shape = reduced_shape(node.op_type, view.shape, given.get("axes", ()), bool(given.get("keepdims", 1)))
     params = _params(importer, i[3], i[4])
-    _give(importer, node, emit.global_average_pool(
+    _give(importer, node, pools.global_average_pool(
         importer, (node.name,), view, params, node.output[0], importer.element.bounds, shape
     ))  # fmt: skip
 
@@ -208,7 +208,7 @@ def _qlinear_concat(importer: Importer, node: NodeProto) -> None:
 
 def _max_pool(importer: Importer, node: NodeProto) -> None:
     view = _present(importer, node.input[0])
-    _give(importer, node, emit.max_pool(importer, node, view, attributes(node)))
+    _give(importer, node, pools.max_pool(importer, node, view, attributes(node)))
 
 
 def _concat(importer: Importer, node: NodeProto) -> None:

@@ -7,7 +7,7 @@ from superlip.graph.errors import ModelError
 from superlip.graph.onnx.onnxtools import attributes
 from superlip.graph.onnx.views import LAYOUT_OPS, View
 
-from . import emit
+from . import emit, pools
 from .host import integer_on_host, is_of_host, on_host
 from .importer import Importer
 from .interpolation import is_interpolation
@@ -155,7 +155,7 @@ def _quantized(importer: Importer, source: str, params: Params, output: str, nod
     importer.done(producer)
     try:
         if producer.op_type == "MaxPool":
-            return emit.max_pool(importer, producer, inner, attributes(producer))
+            return pools.max_pool(importer, producer, inner, attributes(producer))
         if producer.op_type in LAYOUT_OPS:
             return moved(importer, producer, inner, is_int=False)[list(producer.output).index(source)]
     except (Unsupported, ModelError) as error:
