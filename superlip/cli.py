@@ -336,7 +336,7 @@ def _check(arguments, console, errors):
     with Phases(errors) as say:
         say(f"reading {Path(arguments.model).stem}")
         rows, graph = examine(
-            arguments.model, calibrate=calibrate, random_weights=arguments.random_weights or 0, **_loading(arguments)
+            arguments.model, calibrate=calibrate, random_weights=arguments.random_weights, **_loading(arguments)
         )
     columns = [Column("node", Fit.FOLDED), Column("operator"), Column("verdict"), Column("why", Fit.FOLDED)]
     styles = {"unsupported": "red", "host": "yellow"}

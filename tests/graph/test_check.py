@@ -5,6 +5,7 @@ import pytest
 from onnx_models import FloatNet
 
 from superlip import golden, graph
+from superlip.graph import examine
 
 
 def verdicts(float_model):
@@ -63,3 +64,18 @@ def test_float_tail_runs_on_the_host():
     assert len(g.outputs) == 2
     comparison = golden.reference(g, net.images(4))
     assert [d.mismatches for d in comparison.outputs] == [0, 0]
+
+
+def test_weights_are_made_up_only_for_a_model_without_images():
+    """Zeros that a trained network has in a bias are its own."""
+    net = FloatNet((3, 8, 8))
+    float_model = net.model(net.op("Conv", "x", net.const(net.rng.normal(size=(4, 3, 3, 3))), net.const(np.zeros(4))))
+    images = net.images(3)
+    for given, is_made_up in (
+        ({}, True),
+        ({"calibrate": images}, False),
+        ({"calibrate": images, "random_weights": 1}, True),
+    ):
+        _, found = examine(float_model, **given)
+        assert found.has_random_weights == is_made_up
+        assert any("placeholder" in note for note in found.notes) == is_made_up

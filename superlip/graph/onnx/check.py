@@ -31,14 +31,14 @@ def check(
     path: str | PathLike[str] | ModelProto,
     *,
     calibrate: Any = None,
-    random_weights: int | None = 0,
+    random_weights: int | None = None,
     input_shape: InputShape | None = None,
     quantize: str | QuantizeOptions | None = None,
 ) -> list[NodeVerdict]:
     """Say for every node of a model where it runs, or why it cannot.
 
-    A float model is quantized on the way, as ``load`` does it, with made-up images where none are given: the verdicts
-    do not depend on them.
+    A float model is quantized on the way, as ``load`` does it. Where no images are given, they are made up, and so are
+    placeholder weights (seed 0): the verdicts do not depend on them.
 
     Returns
     -------
@@ -59,11 +59,13 @@ def examine(
     path: str | PathLike[str] | ModelProto,
     *,
     calibrate: Any = None,
-    random_weights: int | None = 0,
+    random_weights: int | None = None,
     input_shape: InputShape | None = None,
     quantize: str | QuantizeOptions | None = None,
 ) -> tuple[list[NodeVerdict], Graph | None]:
     """As ``check``: the rows, and the graph that ``load`` would give (None where a node is unsupported)."""
+    if calibrate is None and random_weights is None:
+        random_weights = 0
     loader = Loader(
         path, calibrate=calibrate, random_weights=random_weights, input_shape=input_shape, quantize=quantize
     )
