@@ -1,9 +1,12 @@
 """Decides all that a compiler needs not decide: who computes what, where it lies, and in which order it comes."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from superlip.boards import Target
+from superlip.graph import ir
+from superlip.ops import spec_of
 from superlip.ops.layout import Part
 from superlip.rtl.config import NodeConfig
 
@@ -121,7 +124,13 @@ def make_plan(network: Network, target: Target, boards: int, *, split: Split | S
     try:
         return _plan(network, division, target.node)
     except DoesNotFit as error:
-        raise PlanError(f"{network.graph.name} on node {target.name}: {error}") from error
+        raise PlanError(f"{network.graph.name} on node {target.name}: {error}", _movable(network.graph)) from error
+
+
+def _movable(graph: ir.Graph) -> str | None:
+    """The largest result that must stay on chip as its pixels are written apart, and that the host could make."""
+    spread = [node.output for node in graph.nodes if spec_of(node).spreads_pixels]
+    return max(spread, key=lambda name: math.prod(graph.values[name].shape), default=None)
 
 
 def expected_cycles(network: Network, target: Target, boards: int) -> float:

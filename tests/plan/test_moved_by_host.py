@@ -41,3 +41,15 @@ def test_a_plan_turns_to_the_host():
     assert [step.node.output for step in design.network.steps] == [x]
     assert "no room" in design.graph.notes[-1]
     assert not superlip.plan(graph, node=TINY).network.steps
+
+
+@pytest.mark.parametrize(("boards", "words"), [(1, 1024), (2, 2048)])
+def test_a_plan_turns_to_the_host_for_what_is_collected_for_a_result(boards, words):
+    """Not only where the result itself has no room: on the way there, or between two boards."""
+    net = Builder(np.random.default_rng(2), (8, 40, 40))
+    x = net.conv(net.conv("image", 8, (1, 1)), 32, (3, 3), pads=(1, 1, 1, 1))
+    graph = net.graph(net.depth_to_space(x, 2, "CRD"))
+    small = dataclasses.replace(TINY, node=dataclasses.replace(TINY.node, act_words=words, act_banks=1))
+    design = superlip.plan(graph, node=small, boards=boards)
+    assert "moves pixels on the host" in design.graph.notes[-1]
+    run_compiled(design.graph, net.image(), boards)
