@@ -19,9 +19,9 @@ from superlip.rtl.config import PAGE
 __all__ = ["PackageError", "build", "place_of"]
 
 MANIFEST = "manifest.json"
-FORMAT = "superlip package 2"
+FORMAT = "superlip package 3"
 """What a manifest calls its format; the number changes with the meaning of its keys."""
-FORMATS = ("superlip package 1", FORMAT)
+FORMATS = ("superlip package 1", "superlip package 2", FORMAT)
 """What may be replaced."""
 PROVED = "every instruction on every board runs to its end, however fast units and links are; no counter overflows"
 """What the manifest says of the programs (``superlip.compile.liveness``), above the figures of the proof."""
@@ -36,7 +36,8 @@ def build(design: Any, folder: str | Path) -> Path:
 
     For each image a driver writes the pieces of ``image``; then, for each segment, it runs the host operations before
     it (reads their pieces, runs the model, writes the result's) and starts that segment's program on all boards; at
-    last it reads ``results`` and runs what is left of ``host``. A piece is some rows of one group (Tn channels).
+    last it reads ``results`` and runs what is left of ``host``. A piece is some rows of one group (Tn channels). Of a
+    storage's channels, of which a value's begin at ``first_channel``, each ``section`` begins a group.
 
     Offsets are those in a DRAM where the board's ``regions`` follow each other, for each port from p * ``stripe_bytes``
     on. A driver may place each region anywhere, at a multiple of ``alignment``: it writes the place and the size to the
@@ -285,6 +286,8 @@ def _described(design, name, pieces):
     described = {"value": name, "shape": value.shape}
     if pieces:
         place = design.network.places[name]
-        described |= {"first_channel": place.offset, "width": place.storage.width}
+        storage = place.storage
+        described |= {"first_channel": place.offset, "section": storage.section or storage.channels}
+        described["width"] = storage.width
         described["pieces"] = [asdict(piece) for piece in pieces]
     return described

@@ -287,3 +287,12 @@ def wide_and_narrow(rng, pairs, *, channels=512, host=False):
         y = net.conv(net.conv(x, channels, (1, 1)), 8, (1, 1), table=number % 3 == 1)
         x = net.table(net.add(x, net.host(y) if host and number == pairs // 2 else y))
     return net.graph(x), net.image()
+
+
+def straddling_groups(rng):
+    """Groups of six channels, where words hold eight: written by a convolution, an addition, a pooling and the host."""
+    net = Builder(rng, (8, 10, 10))
+    x = net.host(net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1)))
+    x = net.conv(net.pool(x, "max", (3, 3), strides=(2, 2)), 12, (3, 3), pads=(1, 1, 1, 1), groups=2)
+    x = net.add(x, net.conv(x, 12, (1, 1)))
+    return net.graph(net.conv(x, 16, (3, 3), groups=2)), net.image()

@@ -87,9 +87,9 @@ class Driver:
         return windows.transpose(0, 3, 4, 1, 2).reshape(-1, *windows.shape[1:3])
 
     def write(self, described, value):
-        tn = TINY.node.tn
-        channels = np.zeros((described["first_channel"] + len(value) + tn, *value.shape[1:]), np.int8)
-        channels[described["first_channel"] :][: len(value)] = value
+        tn, lanes = TINY.node.tn, self.lanes(described, len(value))
+        channels = np.zeros((lanes[-1] + 1 + tn, *value.shape[1:]), np.int8)
+        channels[lanes] = value
         for piece in described["pieces"]:
             rows = channels[piece["group"] * tn :][:tn, piece["row"] : piece["row"] + piece["rows"]]
             (offset, length), *more = piece["ranges"]
@@ -98,13 +98,19 @@ class Driver:
             self.cluster.write(piece["board"], offset, data)
 
     def read(self, described):
-        tn, (c, h, w), first = TINY.node.tn, described["shape"], described["first_channel"]
-        channels = np.zeros((first + c + tn, h, w), np.int8)
+        tn, (_, h, w), lanes = TINY.node.tn, described["shape"], self.lanes(described)
+        channels = np.zeros((lanes[-1] + 1 + tn, h, w), np.int8)
         for piece in described["pieces"]:
             data = np.frombuffer(self.cluster.read(piece["board"], *piece["ranges"][0]), np.int8)
             words = data.reshape(piece["rows"], described["width"], tn).transpose(2, 0, 1)
             channels[piece["group"] * tn :][:tn, piece["row"] : piece["row"] + piece["rows"]] = words
-        return channels[first : first + c]
+        return channels[lanes]
+
+    def lanes(self, described, count=None):
+        """Where the channels of a value, or so many, lie: group * tn + lane."""
+        tn, section = TINY.node.tn, described["section"]
+        number, rest = np.divmod(described["first_channel"] + np.arange(count or described["shape"][0]), section)
+        return number * -(-section // tn) * tn + rest
 
 
 @pytest.mark.parametrize("boards", [1, 2])
@@ -113,7 +119,8 @@ def test_a_driver_needs_only_the_files(tmp_path, boards):
     a = net.conv("image", 12, (3, 3), pads=(1, 1, 1, 1))
     b = net.conv(net.host(net.host(a)), 12, (1, 1))
     c = net.conv(net.concat(a, b), 10, (10, 10))
-    graph, image = net.graph(net.host(c, "Softmax"), b), net.image()
+    d = net.conv(net.pool(net.host(a), "max", (2, 2)), 16, (3, 3), groups=2)  # each group begins a word
+    graph, image = net.graph(net.host(c, "Softmax"), b, d), net.image()
     folder = api.build(api.plan(graph, boards=boards, node=TINY), tmp_path / "built")
     driver = Driver(folder)
     assert len(driver.boards) == boards and len(driver.boards[0]["segments"]) == 2

@@ -163,7 +163,7 @@ class Compiled:
         if name not in self.network.places:
             return []
         place = self.network.places[name]
-        words = pack_words(value, place.offset, place.storage.groups, place.storage.tn)
+        words = pack_words(value, place)
         return [
             (piece.board, offset, data)
             for piece in self.write_pieces(name)
@@ -195,5 +195,5 @@ class Compiled:
                 parts = [next(raw) for _ in piece.ranges]
                 joined = self.boards[piece.board].dram.join(parts, piece.rows * storage.width)
                 words[piece.group, piece.row : piece.row + piece.rows] = joined.reshape(piece.rows, *words.shape[2:])
-            result[name] = unpack_words(words, place.offset, place.channels)
+            result[name] = unpack_words(words, place)
         return result

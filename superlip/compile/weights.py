@@ -1,5 +1,8 @@
 """Weights of convolutions as words, with their parameters."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,20 +27,21 @@ def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> l
     -------
     list of ndarray int8, shape (block.words, tn): as many as the tile has blocks
     """
-    conv, source, tn = op.conv, op.inputs[0], op.output.storage.tn
-    weights = conv.weights if weights is None else weights
-    m_per_group = len(weights) // conv.groups
-    n_per_group, kh, kw = weights.shape[1:]
+    source, tn = op.inputs[0], op.output.storage.tn
+    weights = op.conv.weights if weights is None else weights
+    kh, kw = weights.shape[2:]
     n0, n1 = tile.blocks[0].n0, tile.blocks[-1].n1
     lanes = tile.first_lane + tile.end_channel - tile.first_channel
     dense = np.zeros((lanes, (n1 - n0) * tn, kh, kw), np.int8)
-    for lane, m in enumerate(range(tile.first_channel, tile.end_channel), tile.first_lane):
-        at = source.offset + (m // m_per_group) * n_per_group - n0 * tn
-        dense[lane, at : at + n_per_group] = weights[m]
+    for m0, m1 in _alike(tile, len(weights) // op.conv.groups):
+        rows = slice(tile.first_lane + m0 - tile.first_channel, tile.first_lane + m1 - tile.first_channel)
+        for group, lane0, lane1, first, end in op.spec.channels_read(source, m0, m1).tiles():
+            at = (group - n0) * tn
+            dense[rows, at + lane0 : at + lane1] = weights[m0:m1, first:end]
     if _is_copied(op, tile):
-        rows = np.zeros((op.copies, tn // op.copies, *dense.shape[1:]), np.int8)
-        rows[:, :lanes] = dense
-        dense = rows.reshape(tn, *dense.shape[1:])[: tile.end_lane]
+        copied = np.zeros((op.copies, tn // op.copies, *dense.shape[1:]), np.int8)
+        copied[:, :lanes] = dense
+        dense = copied.reshape(tn, *dense.shape[1:])[: tile.end_lane]
     # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
     sets = dense.reshape(len(dense), n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
     folded = _fold(sets[-1], op.fold)[None] if op.fold > 1 else sets[:0]
@@ -46,6 +50,12 @@ def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> l
         mine = sets[block.n0 - n0 : block.n1 - n0] if block.fold == 1 else folded
         result.append(np.ascontiguousarray(mine[:, block.ky0 : block.ky1]).reshape(-1, tn))
     return result
+
+
+def _alike(tile: Tile, filters: int) -> Iterator[tuple[int, int]]:
+    """(first, end) of the tile's output channels that read the same ones; ``filters``: of a group."""
+    edges = range(tile.first_channel // filters * filters + filters, tile.end_channel, filters)
+    return pairwise([tile.first_channel, *edges, tile.end_channel])
 
 
 def parameter_blocks(op: Op, tiles: list[Tile] | None, tn: int) -> dict[int, NDArray[np.int8]]:

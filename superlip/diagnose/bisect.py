@@ -392,8 +392,9 @@ class _Search:
             if not len(wrong):
                 continue
             channel, row, col = (int(n) for n in wrong[0])
-            storage = self.compiled.network.places[name].storage
-            tile, lane = divmod(self.compiled.network.places[name].offset + channel, storage.tn)
+            lies = self.compiled.network.places[name]
+            storage = lies.storage
+            tile, lane = divmod(storage.lane(lies.offset + channel), storage.tn)
             board = int(self.compiled.owners[storage.name][tile, row]) if storage.name in self.compiled.owners else 0
             op = next(i for i, op in enumerate(self.compiled.network.ops) if op.output.storage is storage)
             node = self.compiled.network.ops[op]

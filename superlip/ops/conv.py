@@ -14,7 +14,7 @@ from superlip.graph import ir
 from superlip.rtl.isa import DEPTHWISE_KERNEL
 
 from .arithmetic import convolve, is_rising, requantize
-from .layout import Part
+from .layout import Part, Placement
 from .spec import OpSpec, Tensor, Window, register
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class ConvSpec(OpSpec[ir.Conv]):
         )
 
     @property
+    def groups(self) -> int:
+        return self.node.groups
+
+    @property
     def folds(self) -> bool:
         node = self.node
         return node.weights.shape[3] > 1 and node.strides[1] == node.dilations[1] == node.groups == 1
@@ -111,14 +115,15 @@ class ConvSpec(OpSpec[ir.Conv]):
             return None
         return ir.Depthwise(**{field.name: getattr(node, field.name) for field in fields(node)})
 
-    def needs(self, op: Op, part: Part) -> list[Part]:
+    def channels_read(self, source: Placement, first: int, end: int) -> Placement:
         """All channels of the groups."""
-        (place,), node, dest = op.inputs, self.node, op.output
-        filters = len(node.weights) // node.groups
-        first = max(0, part.group0 * dest.storage.tn - dest.offset) // filters
-        end = (min(dest.channels, part.group1 * dest.storage.tn - dest.offset) - 1) // filters + 1
-        channels = node.weights.shape[1]
-        read = place.part(first * channels, (end - first) * channels)
+        filters, channels = len(self.node.weights) // self.node.groups, self.node.weights.shape[1]
+        first, end = first // filters, (end - 1) // filters + 1
+        return source.part(first * channels, (end - first) * channels)
+
+    def needs(self, op: Op, part: Part) -> list[Part]:
+        (place,) = op.inputs
+        read = self.channels_read(place, *op.output.held(part.group0, part.group1))
         return [Part(read.first_group, read.end_group, *op.rows_of(place, part.row0, part.row1))]
 
     def words_read(self, op: Op) -> int:

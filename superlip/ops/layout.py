@@ -17,7 +17,8 @@ __all__ = ["Part", "Placement", "Storage", "View", "pack_words", "unpack_words"]
 class Storage:
     """One activation tensor as the boards hold it: ``groups`` planes of ``height`` x ``width`` words.
 
-    Several values may lie in one storage, at different channels (concatenation, slices).
+    Several values may lie in one storage, at different channels (concatenation, slices). Channels fill the words, or
+    lie in sections of ``section`` channels, each of which begins a word.
     """
 
     name: str
@@ -26,10 +27,26 @@ class Storage:
     width: int
     tn: int
     element: ElementType = INT8
+    section: int | None = None
 
     @property
     def groups(self) -> int:
-        return -(-self.channels // self.tn)
+        return self.lane(self.channels - 1) // self.tn + 1
+
+    def lane(self, channel: int) -> int:
+        """Where a channel lies in the words of a pixel: group * tn + lane."""
+        if self.section is None:
+            return channel
+        number, rest = divmod(channel, self.section)
+        return number * -(-self.section // self.tn) * self.tn + rest
+
+    def held(self, group: int) -> tuple[int, int]:
+        """Channels [first, end) that a group's words hold, from lane 0 on."""
+        if self.section is None:
+            return group * self.tn, min((group + 1) * self.tn, self.channels)
+        number, rest = divmod(group, -(-self.section // self.tn))
+        first = number * self.section + rest * self.tn
+        return first, min(first + self.tn, (number + 1) * self.section, self.channels)
 
     @property
     def words(self) -> int:
@@ -51,23 +68,27 @@ class Placement:
 
     @property
     def first_group(self) -> int:
-        return self.offset // self.storage.tn
+        return self.storage.lane(self.offset) // self.storage.tn
 
     @property
     def end_group(self) -> int:
-        return -(-(self.offset + self.channels) // self.storage.tn)
+        return self.storage.lane(self.offset + self.channels - 1) // self.storage.tn + 1
 
     def part(self, first: int, channels: int) -> "Placement":
         """Where channels [first, first + channels) of the value lie."""
         return Placement(self.storage, self.offset + first, channels)
 
+    def held(self, group0: int, group1: int) -> tuple[int, int]:
+        """Channels [first, end) of the value that lie in groups [group0, group1), which it covers."""
+        first, end = self.storage.held(group0)[0] - self.offset, self.storage.held(group1 - 1)[1] - self.offset
+        return max(0, first), min(end, self.channels)
+
     def tiles(self) -> Iterator[tuple[int, int, int, int, int]]:
         """(group, first lane, end lane, first channel, end channel) of each word that the value covers."""
-        tn = self.storage.tn
         for group in range(self.first_group, self.end_group):
-            low = max(self.offset, group * tn)
-            high = min(self.offset + self.channels, (group + 1) * tn)
-            yield group, low - group * tn, high - group * tn, low - self.offset, high - self.offset
+            first, end = self.held(group, group + 1)
+            skipped = self.offset - self.storage.held(group)[0]
+            yield group, first + skipped, end + skipped, first, end
 
 
 @dataclass(frozen=True)
@@ -121,27 +142,31 @@ class View:
         return (self.base + groups[:, None, None] + rows[:, None] + cols).ravel()
 
 
-def pack_words(values: Elements, offset: int, groups: int, tn: int, fill: int = 0) -> Elements:
+def pack_words(values: Elements, place: Placement, fill: int = 0) -> Elements:
     """Channels to words.
 
     Parameters
     ----------
     values : ndarray of elements, shape (..., C, H, W)
-    offset : int
-        Channel of the storage at which they begin.
+    place : Placement
+        Of the values.
 
     Returns
     -------
-    ndarray of elements, shape (..., groups, H, W, tn); ``fill`` in lanes that hold no channel.
+    ndarray of elements, shape (..., groups, H, W, tn), of the whole storage; ``fill`` in lanes that hold no channel.
     """
-    *batch, c, h, w = values.shape
-    padded = np.full((*batch, groups * tn, h, w), fill, values.dtype)
-    padded[..., offset : offset + c, :, :] = values
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(*batch, groups, tn, h, w), -3, -1))
+    *batch, _, h, w = values.shape
+    groups, tn = place.storage.groups, place.storage.tn
+    words = np.full((*batch, groups, h, w, tn), fill, values.dtype)
+    for group, lane0, lane1, first, end in place.tiles():
+        words[..., group, :, :, lane0:lane1] = np.moveaxis(values[..., first:end, :, :], -3, -1)
+    return words
 
 
-def unpack_words(words: Elements, offset: int, channels: int) -> Elements:
-    """The inverse of pack_words: words (..., groups, H, W, tn) to (..., channels, H, W)."""
-    *batch, groups, h, w, tn = words.shape
-    flat = np.moveaxis(words, -1, -3).reshape(*batch, groups * tn, h, w)
-    return np.ascontiguousarray(flat[..., offset : offset + channels, :, :])
+def unpack_words(words: Elements, place: Placement) -> Elements:
+    """The inverse of pack_words: words (..., groups, H, W, tn) to (..., C, H, W)."""
+    *batch, _, h, w, _ = words.shape
+    values = np.empty((*batch, place.channels, h, w), words.dtype)
+    for group, lane0, lane1, first, end in place.tiles():
+        values[..., first:end, :, :] = np.moveaxis(words[..., group, :, :, lane0:lane1], -1, -3)
+    return values

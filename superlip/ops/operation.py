@@ -91,10 +91,10 @@ class Op:
 
     def channel(self, group: int, lane: int) -> int:
         """Channel of the output that a lane of a group's words holds."""
-        place, tn = self.output, self.output.storage.tn
+        place = self.output
         if self.copies > 1 and group == place.end_group - 1:
-            lane %= tn // self.copies
-        return group * tn + lane - place.offset
+            lane %= place.storage.tn // self.copies
+        return place.storage.held(group)[0] + lane - place.offset
 
     @property
     def is_conv(self) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from superlip.element import ElementType
 from superlip.graph import ir
 
-from .layout import Part
+from .layout import Part, Placement
 from .lowering import Lowering, LoweringError
 
 if TYPE_CHECKING:
@@ -150,6 +150,11 @@ class OpSpec(ABC, Generic[N]):
         return None
 
     @property
+    def groups(self) -> int:
+        """Of a convolution: the groups that its channels are divided in."""
+        return 1
+
+    @property
     def folds(self) -> bool:
         """Of a convolution: whether kernel columns may share a pass."""
         return False
@@ -161,6 +166,10 @@ class OpSpec(ABC, Generic[N]):
     def depthwise(self) -> ir.Node | None:
         """Of a convolution: the node that VECTOR runs in its place, where that can; None where it can't."""
         return None
+
+    def channels_read(self, source: Placement, first: int, end: int) -> Placement:
+        """Of an input: channels that channels [first, end) of the result are made of, and those between them."""
+        return source.part(first, end - first)
 
     # -- operations at work ---------------------------------------------------------------------------------------
 

@@ -88,12 +88,12 @@ def conv_tiles(op: Op, weight_words: int) -> list[Tile]:
     """
     conv, source, dest, fold, copies = op.conv, op.inputs[0], op.output, op.fold, op.copies
     tn, limit = dest.storage.tn, block_limit(weight_words)
-    m, n_per_group, kh, kw = conv.weights.shape
-    m_per_group, folded = m // conv.groups, -(-kw // fold)
+    *_, kh, kw = conv.weights.shape
+    folded = -(-kw // fold)
     tiles = []
     for group, lane0, lane1, m0, m1 in dest.tiles():
-        n0 = (source.offset + m0 // m_per_group * n_per_group) // tn
-        n1 = -(-(source.offset + ((m1 - 1) // m_per_group + 1) * n_per_group) // tn)
+        read = op.spec.channels_read(source, m0, m1)
+        n0, n1 = read.first_group, read.end_group
         rows = lane1
         if copies > 1 and group == dest.end_group - 1:
             rows += (copies - 1) * (tn // copies)

@@ -8,6 +8,7 @@ value lies, and what is done otherwise than the graph says it:
 * A maximum pooling is fused into the convolution in front of it where that pays (``pooling.py``).
 * The inputs of a concatenation are written where it lies (``concatenation.py``). Where lanes don't fit, an identity
   convolution moves them; it is exact.
+* Channels lie so that a group of a grouped convolution begins a word, where that saves passes (``sections.py``).
 * Host operations come behind the last accelerated one where nothing accelerated needs them (``host_division.py``);
   others are put between two operations, as late as can be, so that several of them share one stop of the boards. What
   needs the image alone is done before the first operation, and stops nothing.
@@ -28,6 +29,7 @@ from .host_division import divide_host
 from .network import HostStep, Network
 from .places import Places
 from .pooling import Fusion, pool_before_concatenation
+from .sections import sections_of
 
 __all__ = ["lower"]
 
@@ -49,13 +51,13 @@ class _Lowering:
     def __init__(self, graph: ir.Graph, tn: int, depthwise: bool) -> None:
         self.graph, self.tn, self.depthwise = graph, tn, depthwise
         self.ops: list[Op] = []
-        self.places = Places(graph.values, tn)
         self.nodes, self.host = divide_host(graph)
         if all(self._on_host(node) for node in self.nodes):
             raise LoweringError(f"{graph.name}: no operation for the accelerator")
         needed = [name for host in self.host for name in host.inputs]
         made = {node.output for node in self.nodes if not graph.values[node.output].is_float} | {graph.input}
         self.outputs = list(dict.fromkeys(name for name in (*graph.outputs, *needed) if name in made))
+        self.places = Places(graph.values, tn, sections_of(graph, self.outputs, tn))
         self.fusion = Fusion(graph, self.places, self.outputs)
         self.pooled: set[str] = set()
 
@@ -122,7 +124,7 @@ class _Lowering:
         self.add(op)
 
     def elementwise(self, node: ir.Node) -> None:
-        """All operands must begin at the same lane."""
+        """All operands must begin at the same lane; sections are the same in all (``sections.py``)."""
         inputs = [self.place(name) for name in node.inputs]
         if node.output not in self.places.of:
             lanes = {place.offset % self.tn for place in inputs}

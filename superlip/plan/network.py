@@ -87,11 +87,11 @@ class Network:
         """
         value, offset = self.contents[name]
         ops = [self.ops[index] for index in self.writers().get(name, ())]
-        tn = self.input.storage.tn
-        words = pack_words(values[value], offset, -(-(offset + len(values[value])) // tn), tn)
+        storage = ops[0].output.storage if ops else self.storages()[name]
+        words = pack_words(values[value], Placement(storage, offset, len(values[value])))
         copies = max((op.copies for op in ops), default=1)
         if copies > 1:
-            words[-1] = np.tile(words[-1][..., : tn // copies], copies)
+            words[-1] = np.tile(words[-1][..., : storage.tn // copies], copies)
         return words
 
     def storages(self) -> dict[str, Storage]:

@@ -1,5 +1,8 @@
 """Where the values of a graph lie."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from superlip.graph import ir
 from superlip.ops.layout import Placement, Storage
 
@@ -14,6 +17,8 @@ class Places:
     values : dict of str to ir.Value
     tn : int
         Channels of a word.
+    sections : dict of str to int
+        By value, those whose storage has sections (`Storage.section`).
 
     Attributes
     ----------
@@ -23,8 +28,10 @@ class Places:
         Storage name -> (value, channel at which it begins).
     """
 
-    def __init__(self, values: dict[str, ir.Value], tn: int) -> None:
-        self.values, self.tn = values, tn
+    def __init__(
+        self, values: dict[str, ir.Value], tn: int, sections: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self.values, self.tn, self.sections = values, tn, sections
         self.of: dict[str, Placement] = {}
         self.contents: dict[str, tuple[str, int]] = {}
 
@@ -40,6 +47,7 @@ class Places:
     def storage(self, name: str, value: str, lane: int) -> Placement:
         """A storage of its own name for (a copy of) a value, beginning at a lane of its first word."""
         channels, height, width = self.values[value].shape
-        storage = Storage(name, lane + channels, height, width, self.tn, self.values[value].element)
+        element, section = self.values[value].element, self.sections.get(value)
+        storage = Storage(name, lane + channels, height, width, self.tn, element, section)
         self.contents[name] = value, lane
         return Placement(storage, lane, channels)

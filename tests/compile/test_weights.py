@@ -23,13 +23,15 @@ def check_sums(op, weight_words, seed):
     weights, place = op.conv.weights.astype(int), op.inputs[0]
     kh, kw = weights.shape[2:]
     x = np.random.default_rng(seed).integers(-128, 128, (place.end_group * TN, kh, kw + op.fold))
+    lanes = [place.storage.lane(channel) for channel in range(place.storage.channels)]
     if op.fold > 1:  # the last channel group holds its channels ``fold`` times
         last = x[-TN:].reshape(op.fold, TN // op.fold, kh, kw + op.fold)
         last[:] = last[0]
     expected = np.zeros(op.output.end_group * TN, int)
     for m in range(len(weights)):
         first = place.offset + m // (len(weights) // op.conv.groups) * weights.shape[1]
-        expected[op.output.offset + m] = (weights[m] * x[first : first + weights.shape[1], :, :kw]).sum()
+        taken = x[lanes[first : first + weights.shape[1]], :, :kw]
+        expected[op.output.storage.lane(op.output.offset + m)] = (weights[m] * taken).sum()
     for tile in conv_tiles(op, weight_words):
         sums = np.zeros(tile.end_lane, int)
         for block, words in zip(tile.blocks, tile_words(op, tile), strict=True):
@@ -58,6 +60,21 @@ def test_kernel_columns_that_share_a_pass(channels, fold):
     op = lower(net.graph(net.conv(x, 8, (3, 3))), TN).ops[1]
     assert op.fold == fold
     check_sums(op, 4096, channels)
+
+
+@pytest.mark.parametrize("weight_words", [256, 1024])
+def test_channels_in_sections(weight_words):
+    """Of what a convolution writes, and of what those behind it read: one with groups, one without."""
+    net = Builder(np.random.default_rng(7), (8, 9, 9))
+    x = net.conv("image", 12, (1, 1))
+    ops = lower(net.graph(net.conv(x, 16, (3, 3), groups=2), net.conv(x, 5, (1, 1))), TN).ops
+    assert ops[0].output.storage.section == 6
+    for op in ops:
+        check_sums(op, weight_words, 7)
+    blocks = parameter_blocks(ops[0], conv_tiles(ops[0], weight_words), TN)
+    for group, channels in enumerate((range(6), range(6, 12))):
+        biases = blocks[group].reshape(-1).view("<i4").reshape(TN, 2)[:, 0]
+        np.testing.assert_array_equal(biases, [*ops[0].conv.bias[channels], 0, 0])
 
 
 @pytest.mark.parametrize("table", [False, True])

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from nets import Builder
+from nets import Builder, straddling_groups
 from paths import ROOT
 from rich.console import Console
 
@@ -279,6 +279,26 @@ def test_only_the_second_image_is_wrong(tiny):
     assert "output channel 0, input channel 0, kernel (1, 1)" in str(finding.causes[0])
     finding = bisect(DESIGNS[1], images[:1], dram=dram, simulator=tiny)
     assert finding.kind == "files" and "kernel (1, 1)" in str(finding.causes[0])
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_a_weight_where_groups_begin_words(tiny, boards):
+    """Filter 7 is the second of a group whose channels begin a word: tile 1, lane 1."""
+    graph, image = straddling_groups(np.random.default_rng(43))
+    design = api.plan(graph, boards=boards, node=TINY)
+    number = index("conv3", design)
+    op = design.network.ops[number]
+    wrong = op.conv.weights.copy()
+    wrong[7, 5, 1, 1] ^= 64
+    ops = [*design.network.ops]
+    ops[number] = dataclasses.replace(op, node=dataclasses.replace(op.conv, weights=wrong))
+    other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
+    finding = bisect(design, image[None], dram=[board.dram.extents for board in other.boards], simulator=tiny)
+    assert (finding.place.layer, finding.place.tile, finding.place.lane, finding.place.channel) == ("conv3", 1, 1, 7)
+    assert finding.place.expected == golden.run(graph, image)["conv3.y"][0, 7, finding.place.row, finding.place.col]
+    assert finding.causes
+    for cause in finding.causes:
+        assert "layer conv3, tile 1, differ at output channel 7, input channel 5, kernel (1, 1): it is " in str(cause)
 
 
 def test_behind_a_host_operation(tiny):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Builder, wide_and_narrow
+from nets import Builder, straddling_groups, wide_and_narrow
 
 from superlip import api
 from superlip.boards import TARGETS
@@ -35,7 +35,13 @@ def streamed():
     return design.compiled
 
 
-COMPILED = {1: compiled(1), 2: compiled(2), "streamed": streamed()}
+def in_sections():
+    """Groups of channels begin words."""
+    graph, _ = straddling_groups(np.random.default_rng(5))
+    return api.plan(graph, boards=2, node=TARGETS["tiny"]).compiled
+
+
+COMPILED = {1: compiled(1), 2: compiled(2), "streamed": streamed(), "sections": in_sections()}
 
 
 def contents(which):

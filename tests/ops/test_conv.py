@@ -8,6 +8,8 @@ import pytest
 from superlip.element import INT8
 from superlip.graph import ir
 from superlip.ops import Window, spec_of
+from superlip.ops.layout import Part, Placement, Storage
+from superlip.ops.operation import Op
 
 CONV = ir.Conv(
     name="conv", inputs=("x",), output="y", weights=np.ones((6, 4, 3, 2), np.int8), bias=np.zeros(6, np.int32),
@@ -66,6 +68,25 @@ def test_which_share_passes():
     assert spec().folds
     assert not spec(strides=(1, 2)).folds and not spec(dilations=(1, 2)).folds and not spec(groups=2).folds
     assert not spec(weights=np.ones((6, 4, 3, 1), np.int8)).folds
+
+
+@pytest.mark.parametrize(
+    "groups, filters, read", [(1, (3, 5), (0, 12)), (2, (0, 8), (0, 6)), (2, (8, 9), (6, 6)), (4, (3, 9), (0, 9))]
+)
+def test_channels_that_filters_read(groups, filters, read):
+    place = Placement(Storage("x", 16, 1, 1, 8), 4, 12)
+    conv = spec(weights=np.zeros((16, 12 // groups, 1, 1), np.int8), groups=groups)
+    assert conv.channels_read(place, *filters) == place.part(*read)
+
+
+def test_what_a_part_needs_where_results_lie_in_sections():
+    """Two filters for each group of eight channels, a word; results in sections of six."""
+    source = Placement(Storage("x", 64, 1, 1, 8), 0, 64)
+    dest = Placement(Storage("y", 16, 1, 1, 8, section=6), 0, 16)
+    node = dataclasses.replace(CONV, weights=np.zeros((16, 8, 1, 1), np.int8), groups=8, strides=(1, 1), pads=(0,) * 4)
+    op = Op("conv", node, (source,), dest, (0, 0), (1, 1))
+    needs = [op.needs(Part(group, group + 1, 0, 1)) for group in range(3)]
+    assert needs == [[Part(0, 3, 0, 1)], [Part(3, 6, 0, 1)], [Part(6, 8, 0, 1)]]
 
 
 def test_what_a_concatenation_may_ask():

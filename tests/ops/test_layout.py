@@ -11,10 +11,11 @@ lengths = st.integers(1, 5)
 
 @st.composite
 def placements(draw):
-    """A value inside a storage."""
+    """A value inside a storage, with sections or without."""
     offset, channels, behind = draw(st.integers(0, 9)), draw(st.integers(1, 20)), draw(st.integers(0, 9))
     tn = draw(st.sampled_from([2, 4, 8]))
-    storage = Storage("x", offset + channels + behind, draw(lengths), draw(lengths), tn)
+    section = draw(st.none() | st.integers(1, 20))
+    storage = Storage("x", offset + channels + behind, draw(lengths), draw(lengths), tn, section=section)
     return Placement(storage, offset, channels)
 
 
@@ -22,10 +23,10 @@ def placements(draw):
 def test_words_hold_the_channels_of_their_tiles(place, seed):
     tn, groups = place.storage.tn, place.storage.groups
     values = np.random.default_rng(seed).integers(-128, 128, (2, place.channels, *place.size)).astype(np.int8)
-    words = pack_words(values, place.offset, groups, tn, fill=99)
+    words = pack_words(values, place, fill=99)
     assert words.dtype == values.dtype
     assert words.shape == (2, groups, *place.size, tn)
-    np.testing.assert_array_equal(unpack_words(words, place.offset, place.channels), values)
+    np.testing.assert_array_equal(unpack_words(words, place), values)
     covered = np.zeros(place.channels, int)
     for group, lane0, lane1, first, end in place.tiles():
         assert place.first_group <= group < place.end_group
@@ -35,6 +36,21 @@ def test_words_hold_the_channels_of_their_tiles(place, seed):
         lanes[:] = 99
     assert (covered == 1).all()
     assert (words == 99).all()  # nothing else was written
+
+
+def test_a_section_begins_a_word():
+    place = Placement(Storage("x", 14, 1, 1, 4, section=6), 1, 12)
+    assert place.storage.groups == 5 and place.storage.words == 5
+    assert [place.storage.lane(channel) for channel in (0, 5, 6, 11, 12, 13)] == [0, 5, 8, 13, 16, 17]
+    assert [place.storage.held(group) for group in range(5)] == [(0, 4), (4, 6), (6, 10), (10, 12), (12, 14)]
+    assert (place.first_group, place.end_group) == (0, 5)
+    assert list(place.tiles()) == [
+        (0, 1, 4, 0, 3),
+        (1, 0, 2, 3, 5),
+        (2, 0, 4, 5, 9),
+        (3, 0, 2, 9, 11),
+        (4, 0, 1, 11, 12),
+    ]
 
 
 @given(placements(), st.data())

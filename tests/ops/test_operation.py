@@ -79,6 +79,12 @@ def test_lanes_of_copies_name_their_channel():
     assert [op.channel(1, lane) for lane in held] == [16, 17, 18] * 4
 
 
+def test_lanes_of_sections_name_their_channel():
+    net = Builder(np.random.default_rng(0), (8, 5, 5))
+    op, _ = lower(net.graph(net.conv(net.conv("image", 12, (1, 1)), 16, (3, 3), groups=2)), 8).ops
+    assert [[op.channel(group, lane) for lane in range(6)] for group in range(2)] == [[*range(6)], [*range(6, 12)]]
+
+
 def test_passes():
     """Kernel rows and columns of each group of the input that a tile reads; folded ones share."""
     net = Builder(np.random.default_rng(0), (40, 6, 6))

@@ -27,5 +27,12 @@ def test_a_storage_that_begins_within_a_word():
     assert place.storage.element is INT16
     copy = places.storage("x.moved", "x", 1)
     assert (copy.storage.name, copy.offset, copy.storage.channels) == ("x.moved", 1, 6)
+    assert place.storage.section is copy.storage.section is None
     assert places.of == {"x": place}  # a copy is no place of the value
     assert places.contents == {"x": ("x", 3), "x.moved": ("x", 1)}
+
+
+def test_a_storage_with_sections():
+    values = {name: ir.Value(name, (6, 1, 1), 1.0, 0) for name in "xy"}
+    places = Places(values, 4, {"x": 3})
+    assert (places.place("x").storage.section, places.place("y").storage.section) == (3, None)

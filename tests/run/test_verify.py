@@ -5,7 +5,7 @@ import pytest
 from functional import traced
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Builder
+from nets import Builder, straddling_groups
 
 from superlip import api, golden
 from superlip.boards import TARGETS
@@ -74,3 +74,21 @@ def test_the_earliest_difference_comes_first(run):
 def test_words_that_are_missing_are_counted(run):
     checker, trace = run
     assert compared(checker, trace[trace["cycle"] > 0]).missing == len(checker.compiled.boards)
+
+
+def test_of_channels_in_sections_only_channels_are_compared():
+    graph, image = straddling_groups(np.random.default_rng(2))
+    design = api.plan(graph, boards=1, node=TARGETS["tiny"])
+    checker, trace = TraceChecker(design.compiled), traced(design, image[None]).trace
+    expected = {name: values[0] for name, values in golden.run(graph, image[None]).items()}
+    (index,) = (i for i, op in enumerate(design.network.ops) if op.name == "pool2")
+    at = [int(np.flatnonzero(checker.op[0] == index)[n]) for n in (0, -1)]
+    comparison, other = checker.start(), trace.copy()
+    checker.compare(0, trace, expected, comparison)
+    assert comparison.total == 0
+    assert comparison.values.tolist() == [expected[op.node.output].size for op in design.network.ops]
+    other["data"][at, 6:] ^= 1  # no channel
+    other["data"][at[1], 1] ^= 1
+    checker.compare(0, other, expected, comparison)
+    assert comparison.total == 1
+    assert (comparison.first.channel, comparison.first.layer) == (7, "pool2")

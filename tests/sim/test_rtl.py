@@ -7,7 +7,7 @@ import pytest
 from channels_last import keras
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from nets import Builder, random_branches, random_graph, wide_and_narrow
+from nets import Builder, random_branches, random_graph, straddling_groups, wide_and_narrow
 from qdq_models import QdqNet
 
 from superlip.api import plan, run
@@ -78,6 +78,12 @@ def test_largest_sums():
     graph = net.graph(x)
     images = np.stack([np.full((64, 4, 4), v, np.int8) for v in (-128, 127)] + [net.image()])
     check(graph, images, 2)
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+def test_groups_that_begin_a_word(boards):
+    graph, image = straddling_groups(np.random.default_rng(9))
+    check(graph, [image, np.full_like(image, -128)], boards)
 
 
 def test_pooling_of_sums_that_wrap():
