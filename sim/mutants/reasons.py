@@ -127,7 +127,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "Vector",
-        r"const0 dest_(rows|groups)\[(1[1-9]|20)\]",
+        r"const0 (dest|source_b)_(rows|groups)\[(1[1-9]|20)\]",
         "a bit that is 0 in each address of the 1,536 words: a row begins at the address of its first result, and "
         "nothing comes after one that is outside",
     ),
@@ -140,6 +140,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Vector",
         r"const0 \S*lane_(first|last)\[[3-7]\]",
         "a lane that does not exist: lane_first <= lane_last < tm = 8, or the instruction is refused without a step",
+    ),
+    (
+        "Vector",
+        r"B\[(8|9|1\d)\] vector.py:190",
+        "a bit above those of the lanes that there are",
     ),
     (
         "Send",
