@@ -23,7 +23,8 @@ from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
     "Unit", "Opcode", "Memory", "Region", "REGION_BITS", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
-    "DEPTHWISE_KERNEL", "DEPTHWISE_WORDS", "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode", "decode",
+    "DEPTHWISE_COLUMNS", "DEPTHWISE_KERNEL", "DEPTHWISE_WORDS", "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode",
+    "decode",
 ]  # fmt: skip
 
 INSTRUCTION_BYTES = 64
@@ -325,6 +326,9 @@ ADD: int32 mult_a, int32 mult_b (both within 27 bits signed).
 
 DEPTHWISE_KERNEL = 3
 """Rows and columns of DEPTHWISE's window; its strides are 1 or 2."""
+
+DEPTHWISE_COLUMNS = (1 << FORMATS[Opcode.VECTOR].layout["cols"].width) - 1
+"""Columns of the source that DEPTHWISE can go through: it counts them in ``cols``."""
 
 DEPTHWISE_WORDS = DEPTHWISE_KERNEL**2
 """Words behind DEPTHWISE's parameter block: an element for each lane, the weights of (ky, kx) in order."""

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from .config import ADDRESS_BITS
-from .isa import DEPTHWISE_KERNEL, FORMATS, Opcode, VectorOp
+from .isa import DEPTHWISE_COLUMNS, DEPTHWISE_KERNEL, FORMATS, Opcode, VectorOp
 from .parameters import Component, check_config
 from .ports import instruction_layout
 from .requantize import ELEMENT
@@ -21,8 +21,6 @@ _WORD_BITS = ADDRESS_BITS + 1
 _COORDINATE = signed(22)
 
 _BODY = FORMATS[Opcode.VECTOR].layout
-_MOST_COLUMNS = (1 << 12) - 1
-"""What ``cols`` holds."""
 _BINARY = (VectorOp.ADD, VectorOp.MUL)
 
 JOB = data.StructLayout(
@@ -138,7 +136,10 @@ class VectorSetup(Component):
             for name in ("stride_y", "stride_x"):
                 with m.Elif(depthwise & (body[name] != 1) & (body[name] != 2)):
                     m.d.sync += job.syndrome.eq(body[name])
-            for name, stride, most in (("rows", "stride_y", self.depthwise_rows), ("cols", "stride_x", _MOST_COLUMNS)):
+            for name, stride, most in (
+                ("rows", "stride_y", self.depthwise_rows),
+                ("cols", "stride_x", DEPTHWISE_COLUMNS),
+            ):
                 with m.Elif(depthwise & (_walked(body[name], body[stride]) > most)):
                     m.d.sync += job.syndrome.eq(body[name])
         with m.Else():
@@ -168,9 +169,8 @@ class VectorSteps(Component):
 
     ADD and MUL make two steps a result: the first operand, then the second. DEPTHWISE makes a step of each pixel that
     any window sees, column by column; those with which a window is complete are ``last``. Latency ``latency`` cycles
-    from a job to
-    its first step. A step that is ``bad`` must not be taken: nothing comes after it. For each pixel there are only
-    adders.
+    from a job to its first step. A step that is ``bad`` must not be taken: nothing comes after it. For each pixel there
+    are only adders.
 
     Reset drops the job.
 
@@ -189,11 +189,8 @@ class VectorSteps(Component):
 
     def __init__(self, config):
         check_config(config)
-        self.act_words, self.acc_words, self.has_depthwise = (
-            config.act_words,
-            config.acc_words,
-            config.depthwise_rows > 0,
-        )
+        self.act_words, self.acc_words = config.act_words, config.acc_words
+        self.has_depthwise = config.depthwise_rows > 0
         super().__init__({"jobs": In(stream.Signature(JOB)), "steps": Out(stream.Signature(STEP)), "active": Out(1)})
 
     @property

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .isa import DEPTHWISE_KERNEL, DEPTHWISE_WORDS, PARAM_WORDS, VectorOp, table_words
+from .isa import DEPTHWISE_COLUMNS, DEPTHWISE_KERNEL, DEPTHWISE_WORDS, PARAM_WORDS, VectorOp, table_words
 from .ports import UnitError
 from .requantize import Requantize
 
 __all__ = ["Fields", "Places", "VectorState", "model", "operand_error"]
 
 _BINARY = (VectorOp.ADD, VectorOp.MUL)
-_MOST_COLUMNS = (1 << 12) - 1
 
 
 @dataclass
@@ -97,7 +96,7 @@ def _depthwise_error(config, body):
     rows, cols = _walked(body)
     if rows > config.depthwise_rows:
         return body.rows
-    return body.cols if cols > _MOST_COLUMNS else None
+    return body.cols if cols > DEPTHWISE_COLUMNS else None
 
 
 def _walked(body):

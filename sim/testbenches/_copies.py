@@ -310,13 +310,18 @@ def short_rows(count):
     return [row | {"count0": 1, "count1": 5, "count2": 1}] * count
 
 
-def many_rows():
-    """Copies of more rows, and planes, than others have: up to 9 bits of either, and one of 14 bits of rows."""
+async def many_rows(testbench):
+    """Copies of more rows and planes than others have, to their end: up to 9 bits of either, and 14 bits of one."""
     apart = {"count0": 1, "memory": 0, "local": 2, "local_stride1": 1, "local_stride2": 7, "dram": 5, "dram_stride1": 2}
     both = [{"count1": 1 << bit | 1, "count2": 2} for bit in range(4, 9)]
     both += [{"count1": 2, "count2": 1 << bit | 1} for bit in range(4, 7)]
-    same = {"count0": 1, "count1": (1 << 13) + 3, "count2": 1, "memory": 1, "local": 4, "local_stride1": 0, "dram": 9}
-    return [*(apart | {"dram_stride2": 29} | counts for counts in both), same]
+    same = {"count0": 1, "count1": 1, "count2": 1, "memory": 1, "local": 4, "dram": 9}
+    most = [same | {count: (1 << 13) + 3} for count in ("count1", "count2")]
+    bodies = [*(apart | {"dram_stride2": 29} | counts for counts in both), *most]
+    await testbench.start(latency=1)
+    await testbench.send(bodies)
+    await testbench.finish(len(bodies), cycles=200_000)
+    testbench.check(bodies)
 
 
 def misplace(rng, body, size, kind, attempt):
