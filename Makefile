@@ -21,7 +21,7 @@ demo: $(VENV)/sim.stamp
 test: lint
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10
 
-# The other cases of the testbenches, and imports of large networks: ten minutes more.
+# The other cases of the testbenches, imports of large networks, a node of each of 190 kinds: hours.
 slow: $(VENV)/test.stamp
 	@$(BIN)/pytest -n auto --dist worksteal -ra --durations=10 -m slow
 
