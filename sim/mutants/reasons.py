@@ -5,7 +5,6 @@ import re
 __all__ = ["reason"]
 
 _REASONS: tuple[tuple[str, str, str], ...] = (
-    ("BankedMemory", r"cnot1 bank_", "what is changed is the bank of an address outside, and it stays outside"),
     (
         "BankedMemory",
         r"rp__en",
@@ -68,12 +67,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "MatrixUnit",
-        r"job\.body\.act\[",
-        "a register that takes the address along with the other fields of an instruction: what depends on it has been "
-        "computed before, and nothing reads it",
-    ),
-    (
-        "MatrixUnit",
         r"\[(2\d|3[0-2])\] feed.py:115",
         "a bit of FEED's address that is only set behind 2**20 words; the first word outside ends the instruction",
     ),
@@ -133,16 +126,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "Vector",
-        r"const0 \S*A\[(1[1-9]|20)\] vector_table.py:92",
-        "a bit that is 0 in each address of the 1,536 words, and only after one of these has been read is 1 added",
-    ),
-    (
-        "Vector",
-        r"const0 \S*lane_(first|last)\[[3-7]\]",
-        "a lane that does not exist: lane_first <= lane_last < tm = 8, or the instruction is refused without a step",
-    ),
-    (
-        "Vector",
         r"const1 \$procmux\$29\.A\[0\]",
         "whether what leaves the table was looked up, while nothing valid leaves it",
     ),
@@ -166,26 +149,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Send",
         r"const1 frames__words__valid\[0\]",
         "whether the buffer has a word: all of a frame's are in it before its header is sent, one in each cycle",
-    ),
-    (
-        "Send",
-        r"left\[|\.D\[[67]\] send.py:263",
-        "bits 6 and 7 of the words that are left of a frame, or what they change: 0, as a frame has 32 words at most",
-    ),
-    (
-        "Send",
-        r"const0 \$18\.A\[[0-2]\] fifo.py:153",
-        "a level that the queue of 8 frames never has: only with more than 8 would it say that there is room",
-    ),
-    (
-        "Send",
-        r"const0 \$18\.A\[20\] copy_address.py:180",
-        "bit 20 of an address that a word is read for: it is outside with that bit, and nothing is read",
-    ),
-    (
-        "Send",
-        r"o__payload\[22\] copy_address.py:171",
-        "the memory that goes along with the remote addresses: the frame has that of the instruction",
     ),
 )
 """(class of the component, pattern for ``mutant source``, reason); the first that fits."""

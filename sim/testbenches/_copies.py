@@ -316,7 +316,7 @@ async def many_rows(testbench):
     both = [{"count1": 1 << bit | 1, "count2": 2} for bit in range(4, 9)]
     both += [{"count1": 2, "count2": 1 << bit | 1} for bit in range(4, 7)]
     same = {"count0": 1, "count1": 1, "count2": 1, "memory": 1, "local": 4, "dram": 9}
-    most = [same | {count: (1 << 13) + 3} for count in ("count1", "count2")]
+    most = [same | {count: (1 << 13) + 6} for count in ("count1", "count2")]
     bodies = [*(apart | {"dram_stride2": 29} | counts for counts in both), *most]
     await testbench.start(latency=1)
     await testbench.send(bodies)
