@@ -6,7 +6,7 @@ from functional import run_compiled
 from qdq_models import QdqNet, assert_equal
 
 from superlip import golden
-from superlip.graph import check, ir, load
+from superlip.graph import ModelError, check, ir, load
 from superlip.plan.lower import lower
 
 SHAPE = (3, 8, 7)
@@ -115,6 +115,14 @@ def test_others_are_quantized_by_the_host(what, why):
     model = net.model(net.both(depthwise(net, x, 6), scale=0.0571))
     assert_equal(model, net.images(2))
     assert any(row.op == "QuantizeLinear" and row.verdict == "host" and why in row.why for row in check(model))
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_an_input_has_one_scale(is_moved):
+    net = QdqNet(SHAPE)
+    x = both(net, net.op("Transpose", "x", perm=[0, 1, 3, 2]) if is_moved else "x", 3)
+    with pytest.raises(ModelError, match="what no convolution gives, such as the model's input"):
+        load(net.model(net.both(depthwise(net, x, 3), scale=0.0571)))
 
 
 def test_a_reader_without_a_zero_point_of_what_the_host_quantizes():

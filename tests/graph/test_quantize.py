@@ -257,3 +257,11 @@ def test_the_host_takes_what_the_accelerator_can_not_move():
     )
     y = net.op("Transpose", net.conv("x", 4, 3), perm=[0, 1, 3, 2])
     right(net, net.op("Softmax", x, axis=1), net.op("LpNormalization", y, axis=1))
+
+
+@pytest.mark.parametrize(("is_input", "why"), [(True, "the model's input 'x' is used"), (False, "is a constant")])
+def test_outputs_that_no_node_gives(is_input, why):
+    net = FloatNet((3, 8, 7))
+    y = net.conv("x", 4, 3)
+    with pytest.raises(graph.ModelError, match=why):
+        graph.load(net.model(y, "x" if is_input else net.const(np.ones((2, 3)))), calibrate=net.images(2))

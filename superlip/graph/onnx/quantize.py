@@ -137,9 +137,10 @@ class _Writer:
             self._write_input(name)
         for unit in self.units:
             self._write(unit)
-        for name in dict.fromkeys(info.name for info in self.prepared.graph.output):
+        outputs = dict.fromkeys(info.name for info in self.prepared.graph.output)
+        for name in outputs:
             self.as_float(name)
-        used = dict.fromkeys(i for n in self.nodes for i in n.input)
+        used = dict.fromkeys(i for n in self.nodes for i in n.input) | outputs
         self.initializers |= {name: self.consts[name] for name in used if name in self.consts}
         return self.prepared.with_nodes(self.nodes, self.initializers, {MICROSOFT: 1}), self.initializers
 
@@ -158,7 +159,8 @@ class _Writer:
         """The floats that a tensor's integers stand for, also where the host has better ones."""
         if name not in self.reals:
             operands = [self.as_integer(name), *self._quantization(name)]
-            result = name if name in self.outputs and name not in self.floats else f"{name}/real"
+            is_free = name in self.outputs and name not in self.floats and name not in self.inputs
+            result = name if is_free else f"{name}/real"
             self.reals[name] = self._node("DequantizeLinear", operands, result, f"{self._maker(name)}/dequantize")
         return self.reals[name]
 

@@ -94,7 +94,7 @@ def _host_node(
     island = _island_of(importer, tensor)
     head, graph_inputs, constants, inputs = _inputs_of(importer, island)
     if not inputs:
-        raise Unhostable(f"{tensor!r} does not depend on the image", _maker(importer, tensor))
+        raise Unhostable(f"{tensor!r} is a constant: it does not depend on the image", _maker(importer, tensor))
     initializers = initializers | constants | island.consts
     shape, dtype = _result_of(importer, island, head, graph_inputs, initializers, tensor)
     image = image_shape(shape)

@@ -92,8 +92,10 @@ class Importer:
         """
         scale = self.const(scale_name)
         zero = self.const(zero_point) if zero_point else np.zeros((), self.element.own_type(is_unsigned))
-        if not by_channel or scale is None or zero is None or scale.ndim != 1 or scale.size == 1:
+        if scale is None or zero is None or scale.ndim != 1 or scale.size == 1:
             return self._params(scale, zero)
+        if not by_channel:
+            raise Unsupported("a scale for each channel of what no convolution gives, such as the model's input")
         if zero.size not in (1, scale.size) or (zero != zero.reshape(-1)[0]).any():
             raise Unsupported("zero points of an activation that differ by channel: words have one")
         self._params(scale.min(), zero.reshape(-1)[0])

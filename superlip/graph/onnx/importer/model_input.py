@@ -9,7 +9,7 @@ from superlip.graph.onnx.onnxtools import attributes, fixed_shape, tensor_type
 from superlip.graph.onnx.views import LAYOUT_OPS, View, image_shape
 
 from .importer import Importer
-from .states import ModelInput, Params
+from .states import ModelInput, Params, Unsupported
 
 __all__ = ["input_view", "join_inputs", "set_input", "take_inputs"]
 
@@ -20,7 +20,10 @@ def take_inputs(importer: Importer) -> None:
     initializers = {i.name for i in graph.initializer}
     for info in graph.input:
         if info.name not in initializers:
-            _take_input(importer, info)
+            try:
+                _take_input(importer, info)
+            except Unsupported as error:
+                raise ModelError(f"input {info.name!r}: {error}") from None
 
 
 def _take_input(importer: Importer, info: ValueInfoProto) -> None:
