@@ -20,7 +20,7 @@ from superlip.rtl.config import NodeConfig
 
 from .chunks import vector_chunks
 from .network import Network
-from .partition import Split, part_of, sends, storage_masks
+from .partition import Divided, Split, divided, sends, storage_masks
 from .residency import Residents
 from .timing import dram_cycles, link_cycles, matmul_cycles, pass_pixels, start_cycles, vector_cycles
 
@@ -82,9 +82,10 @@ class Estimator:
         """What each board computes of an operation."""
         if (index, split) not in self._parts:
             op, node = self.network.ops[index], self.target.node
-            parts = [part_of(op, split, board, self.boards) for board in range(self.boards)]
-            compute, vector = max(_compute(op, p, node) for p in parts), max(_vector(op, p, node) for p in parts)
-            self._parts[index, split] = _Parts(parts, [_weights(op, part) for part in parts], compute, vector)
+            whole = divided(op, split, self.boards)
+            compute = max(_compute(op, part, node) for part in whole.parts)
+            vector = max(_vector(op, part, node) for part in whole.parts)
+            self._parts[index, split] = _Parts(whole, [_weights(op, part) for part in whole.parts], compute, vector)
         return self._parts[index, split]
 
     def traffic(self, name: str, splits: Sequence[Split], names: Sequence[str]) -> "_Traffic":
@@ -92,10 +93,11 @@ class Estimator:
         key = name, self._around[name](names)  # strings are hashed faster
         if key not in self._traffic:
             storage = self.storages[name]
-            writers, users = self.writers.get(name, []), self.users.get(name, [])
-            produced, needed = storage_masks(
-                self.network, storage, writers, users, splits, self.boards, storage in self.given
+            writers, users = (
+                [self.parts(index, splits[index]).divided for index in of.get(name, ())]
+                for of in (self.writers, self.users)
             )
+            produced, needed = storage_masks(storage, writers, users, self.boards, storage in self.given)
             sent = sends(produced, needed).sum(axis=(1, 2, 3)) * storage.width
             held = produced.sum(axis=(1, 2)) * storage.width
             self._traffic[key] = _Traffic(sent.tolist(), held.tolist(), bool(sent.any()))
@@ -190,9 +192,9 @@ def _picker(indices: Sequence[int]) -> Callable[[Sequence[str]], Any]:
 
 
 class _Parts(NamedTuple):
-    """What the boards compute of an operation: by board, with words of weights; cycles of the slowest one."""
+    """What the boards compute of an operation, with words of weights by board; cycles of the slowest one."""
 
-    parts: list[Part]
+    divided: Divided
     weights: list[int]
     compute: int
     vector: int
@@ -211,7 +213,7 @@ def _streamed(parts: Sequence[_Parts], node: NodeConfig, boards: int) -> list[tu
     result = [[0] * boards for _ in parts]
     for board in range(boards):
         offers = [
-            (index, row.weights[board], row.parts[board].row1 - row.parts[board].row0)
+            (index, row.weights[board], row.divided.parts[board].row1 - row.divided.parts[board].row0)
             for index, row in enumerate(parts)
             if row.weights[board]
         ]

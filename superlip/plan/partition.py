@@ -4,6 +4,7 @@ import enum
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from superlip.ops.operation import Op
 from .network import Network
 
 __all__ = [
-    "Exchange", "Mask", "Split", "divide", "exchange_of", "part_of", "possible_splits", "rows_written", "sends",
-    "storage_masks",
+    "Divided", "Exchange", "Mask", "Split", "divide", "divided", "exchange_of", "part_of", "possible_splits",
+    "rows_written", "sends", "storage_masks",
 ]  # fmt: skip
 
 Mask = NDArray[np.bool_]
@@ -31,6 +32,15 @@ class Split(enum.Enum):
     """Each board computes some output rows; they need the same weights (weight-shared)."""
     ALL = "all"
     """Every board computes everything: for a layer too small to divide."""
+
+
+class Divided(NamedTuple):
+    """An operation as it is divided: by board what it computes, and what it reads of each input for that."""
+
+    op: Op
+    split: Split
+    parts: list[Part]
+    needs: list[list[Part]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +93,12 @@ def part_of(op: Op, split: Split, board: int, boards: int) -> Part:
     return Part(*groups, *rows)
 
 
+def divided(op: Op, split: Split, boards: int) -> Divided:
+    """``op`` divided over boards."""
+    parts = [part_of(op, split, board, boards) for board in range(boards)]
+    return Divided(op, split, parts, [op.needs(part) for part in parts])
+
+
 def rows_written(op: Op, part: Part) -> slice:
     """Rows of its output's storage that ``op`` writes for a part: a slice."""
     return slice(part.row0, part.row1) if op.is_plain else slice(None)
@@ -91,45 +107,37 @@ def rows_written(op: Op, part: Part) -> slice:
 def exchange_of(network: Network, splits: Sequence[Split], boards: int) -> Exchange:
     """What the boards make, read and send of each storage, where operation i is divided by ``splits[i]``."""
     writers, users, given = network.writers(), network.users(), network.given()
+    ops = [divided(op, split, boards) for op, split in zip(network.ops, splits, strict=True)]
     produced, needed = {}, {}
     for name, storage in network.storages().items():
-        mine, theirs = writers.get(name, []), users.get(name, [])
-        produced[name], needed[name] = storage_masks(network, storage, mine, theirs, splits, boards, storage in given)
+        mine, theirs = ([ops[index] for index in of.get(name, ())] for of in (writers, users))
+        produced[name], needed[name] = storage_masks(storage, mine, theirs, boards, storage in given)
     return Exchange(produced, needed, {name: sends(produced[name], needed[name]) for name in produced})
 
 
 def storage_masks(
-    network: Network,
-    storage: Storage,
-    writers: Sequence[int],
-    users: Sequence[int],
-    splits: Sequence[Split],
-    boards: int,
-    is_given: bool,
+    storage: Storage, writers: Sequence[Divided], users: Sequence[Divided], boards: int, is_given: bool
 ) -> tuple[Mask, Mask]:
-    """(``produced``, ``needed``) of one storage, from the operations (indices) that write and read it.
+    """(``produced``, ``needed``) of one storage, from the operations that write and read it.
 
     ``is_given``: the host writes it.
     """
     shape = boards, storage.groups, storage.height
     writes, needed, written = np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape[1:], np.int32)
-    for index in writers:
-        op = network.ops[index]
+    for writer in writers:
+        op = writer.op
         whole = part_of(op, Split.ALL, 0, 1)
         written[whole.group0 : whole.group1, rows_written(op, whole)] += 1
-        for board in range(boards):
-            part = part_of(op, splits[index], board, boards)
+        for board, part in enumerate(writer.parts):
             writes[board, part.group0 : part.group1, rows_written(op, part)] += 1
-    for index in users:
-        op = network.ops[index]
-        for board in range(boards):
-            part = part_of(op, splits[index], board, boards)
-            for place, need in zip(op.inputs, op.needs(part), strict=True):
+    for user in users:
+        for board, needs in enumerate(user.needs):
+            for place, need in zip(user.op.inputs, needs, strict=True):
                 if place.storage == storage:
                     needed[board, need.group0 : need.group1, need.row0 : need.row1] = True
     produced = (writes > 0) & (writes == written)
     if is_given:
-        _divide_given([splits[index] for index in users], produced, needed)
+        _divide_given([user.split for user in users], produced, needed)
     return produced, needed
 
 

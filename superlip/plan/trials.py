@@ -79,7 +79,7 @@ class _Weights:
     def _offer(self, index: int, split: Split) -> tuple[int, int]:
         """(words, rows) of an operation's weights: the rows are how often they are used."""
         parts = self.estimator.parts(index, split)
-        part = parts.parts[self.board]
+        part = parts.divided.parts[self.board]
         return parts.weights[self.board], part.row1 - part.row0
 
     def _residents(self, offers: dict[int, tuple[int, int]]) -> Residents[int]:
