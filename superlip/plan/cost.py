@@ -5,7 +5,7 @@ compute, memory and link - with what that leaves out: halo rows, passes shorter 
 exchange of activations between layers, and the latency with which a layer starts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -88,9 +88,9 @@ class Estimator:
             self._parts[index, split] = _Parts(whole, [_weights(op, part) for part in whole.parts], compute, vector)
         return self._parts[index, split]
 
-    def traffic(self, name: str, splits: Sequence[Split], names: Sequence[str]) -> "_Traffic":
-        """What of a storage crosses links, and what each board makes or is given; ``names`` are those of ``splits``."""
-        key = name, self._around[name](names)  # strings are hashed faster
+    def traffic(self, name: str, splits: Sequence[Split]) -> "_Traffic":
+        """What of a storage crosses links, and what each board makes or is given."""
+        key = name, self._around[name](splits)
         if key not in self._traffic:
             storage = self.storages[name]
             writers, users = (
@@ -105,9 +105,9 @@ class Estimator:
 
     def estimate(self, splits: Sequence[Split]) -> list[LayerCost]:
         """Cost of every operation, divided by its split."""
+        traffic = {name: self.traffic(name, splits) for name in self.storages}
         streamed = self.streamed(splits)
-        names = [split.value for split in splits]
-        return [self.cost(index, splits, names, streamed[index]) for index in range(len(splits))]
+        return [self.cost(index, split, traffic, streamed[index]) for index, split in enumerate(splits)]
 
     def streamed(self, splits: Sequence[Split]) -> list[tuple[int, ...]]:
         """Words of weights that boards load for each image, by operation and board."""
@@ -136,14 +136,17 @@ class Estimator:
         """What the host writes before an operation: its exchange comes first."""
         return [storage for storage, position in self.given.items() if position == index]
 
-    def cost(self, index: int, splits: Sequence[Split], names: Sequence[str], streamed: tuple[int, ...]) -> LayerCost:
-        """Cost of one operation, of which boards load so many words of weights for each image."""
-        result = self.traffic(self.network.ops[index].output.storage.name, splits, names)
-        before = tuple(self.traffic(name, splits, names) for name in self._before[index])
-        exchanged = any(self.traffic(name, splits, names).crosses for name in self._inputs[index])
-        key = index, names[index], streamed, result, before, exchanged
+    def cost(self, index: int, split: Split, traffic: Mapping[str, "_Traffic"], streamed: tuple[int, ...]) -> LayerCost:
+        """Cost of one operation, of which boards load so many words of weights for each image.
+
+        ``traffic`` is that of the storages, by name.
+        """
+        result = traffic[self.network.ops[index].output.storage.name]
+        before = tuple(traffic[name] for name in self._before[index])
+        exchanged = any(traffic[name].crosses for name in self._inputs[index])
+        key = index, split, streamed, result, before, exchanged
         if key not in self._costs:
-            self._costs[key] = self._cost(index, splits[index], streamed, result, before, exchanged)
+            self._costs[key] = self._cost(index, split, streamed, result, before, exchanged)
         return self._costs[key]
 
     def _cost(
@@ -186,7 +189,7 @@ class _Traffic:
     crosses: bool
 
 
-def _picker(indices: Sequence[int]) -> Callable[[Sequence[str]], Any]:
+def _picker(indices: Sequence[int]) -> Callable[[Sequence[Split]], Any]:
     """What takes some elements of a sequence."""
     return itemgetter(*indices) if indices else len
 

@@ -33,6 +33,8 @@ class Split(enum.Enum):
     ALL = "all"
     """Every board computes everything: for a layer too small to divide."""
 
+    __hash__ = object.__hash__  # enum's own is slow, and the planner looks divisions of whole networks up
+
 
 class Divided(NamedTuple):
     """An operation as it is divided: by board what it computes, and what it reads of each input for that."""

@@ -23,7 +23,7 @@ class Trials:
 
     def __init__(self, estimator: Estimator, splits: Sequence[Split]) -> None:
         self.estimator, self.splits = estimator, list(splits)
-        self._names = [split.value for split in splits]
+        self._traffic = {name: estimator.traffic(name, self.splits) for name in estimator.storages}
         self._weights = [_Weights(estimator, self.splits, board) for board in range(estimator.boards)]
         self._streamed = estimator.streamed(self.splits)
         self.costs = [self._cost(index, words) for index, words in enumerate(self._streamed)]
@@ -47,10 +47,12 @@ class Trials:
             weights.change(index, split)
 
     def _set(self, index: int, split: Split) -> None:
-        self.splits[index], self._names[index] = split, split.value
+        self.splits[index] = split
+        for name in self.estimator.touched[index]:
+            self._traffic[name] = self.estimator.traffic(name, self.splits)
 
     def _cost(self, index: int, streamed: tuple[int, ...]) -> LayerCost:
-        return self.estimator.cost(index, self.splits, self._names, streamed)
+        return self.estimator.cost(index, self.splits[index], self._traffic, streamed)
 
     def _costs_with(self, index: int, split: Split, streamed: dict[int, tuple[int, ...]]) -> dict[int, LayerCost]:
         """Costs of the operations that a change concerns, which is then made."""
