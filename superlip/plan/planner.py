@@ -55,9 +55,6 @@ class Plan:
     """Words of each operation's parameter blocks, by key."""
     activations: list[ActivationPlan]
     """The activation buffer, by board."""
-    parameter_loads: dict[int, list[int]]
-    """Operations whose parameters are loaded for each image, by the operation with whose first task, or a later one's,
-    that is done; those of others stay."""
     order: list[Task]
     """All tasks of an image, in the order in which they are emitted."""
     weights: list[WeightPlan]
@@ -94,8 +91,16 @@ class Plan:
 
     @property
     def streamed(self) -> list[int]:
-        """Operations whose parameters are loaded for each image, in order."""
+        """Operations whose parameters are loaded for each image, in order; those of others stay."""
         return sorted(self.activations[0].trial.streamed)
+
+    @property
+    def parameter_loads(self) -> dict[int, list[int]]:
+        """``streamed``, by the operation with whose first task, or a later one's, their parameters are loaded."""
+        loads: dict[int, list[int]] = {}
+        for index in self.streamed:
+            loads.setdefault(arrival(index), []).append(index)
+        return loads
 
     @property
     def in_dram(self) -> frozenset[str]:
@@ -165,10 +170,7 @@ def _plan(network: Network, division: Division, node: NodeConfig) -> Plan:
     _require_whole_rows(network, tasks, activations)
     weights, loads = plan_weights(tasks, boards, node.weight_words)
     bands = bands_of(network, exchange, activations[0].trial.in_dram)
-    arrivals: dict[int, list[int]] = {}
-    for index in sorted(activations[0].trial.streamed):
-        arrivals.setdefault(arrival(index), []).append(index)
-    return Plan(division, parts, exchange, tiles, words, activations, arrivals, tasks, weights, loads, bands)
+    return Plan(division, parts, exchange, tiles, words, activations, tasks, weights, loads, bands)
 
 
 def _require_whole_rows(network: Network, tasks: Iterable[Task], activations: Sequence[ActivationPlan]) -> None:
