@@ -34,48 +34,32 @@ def _bias_name(node: NodeProto) -> str:
 
 
 def _conv(importer: Importer, node: NodeProto) -> Pending | None:
+    """Where its operand has a scale for each channel, it is of each by itself: the scale is a factor of its results."""
     state = importer.floats.get(node.input[0])
-    if isinstance(state, ByChannel):
-        return _conv_by_channel(importer, node, state)
-    operands = _weighted(importer, node)
-    if operands is None:
-        return None
-    view, (integers, scale, zero, axis) = operands
-    if scale.size > 1 and axis % integers.ndim != 0:
-        raise Unsupported("Conv weights quantized along another axis than the output channels")
-    parts = signed_parts(integers, zero, importer.element)
-    given = attributes(node)
-    size = geometry(given, view.shape, integers.shape[2:], "Conv")["size"]
-
-    def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        source = importer.values[view.value]
-        operand, weights = emit.repeated(importer, names, view, parts, int(given.get("group", 1)), tensor)
-        q, wide, bias = biased(importer, _bias_name(node), source, weights, scale)
-        return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high))
-
-    return Pending(finish, (1, len(integers), *size), (node.name,))
-
-
-def _conv_by_channel(importer: Importer, node: NodeProto, state: ByChannel) -> Pending | None:
-    """Of each channel by itself: its scale is a factor of its results."""
+    scales = state.scales if isinstance(state, ByChannel) else None
+    view = state.view if isinstance(state, ByChannel) else importer.view(node.input[0])
     found, given = quantized_weights(importer, node.input[1]), attributes(node)
-    view, channels = state.view, len(state.scales)
-    if found is None:
+    if view is None or found is None:
         return None
     integers, scale, zero, axis = found
-    if integers.shape[1] != 1 or given.get("group", 1) != channels:
+    groups = int(given.get("group", 1))
+    if scales is not None and (integers.shape[1] != 1 or groups != len(scales)):
         raise Unsupported("a sum of products over channels that have a scale each is no sum of integers")
     if scale.size > 1 and axis % integers.ndim != 0:
         raise Unsupported("Conv weights quantized along another axis than the output channels")
     parts = signed_parts(integers, zero, importer.element)
     size = geometry(given, view.shape, integers.shape[2:], "Conv")["size"]
-    whole = np.repeat(state.scales, len(integers) // channels) * scale
+    whole = scale if scales is None else np.repeat(scales, len(integers) // groups) * scale
 
     def finish(params: Params, tensor: str, low: int, high: int, names: Sequence[str]) -> View:
-        source = replace(importer.values[view.value], scale=1.0)
-        operand, weights = emit.repeated(importer, names, view, parts, channels, tensor)
+        source = importer.values[view.value]
+        if scales is not None:
+            source = replace(source, scale=1.0)
+        operand, weights = emit.repeated(importer, names, view, parts, groups, tensor)
         q, wide, bias = biased(importer, _bias_name(node), source, weights, whole)
-        return emit.conv(importer, names, operand, q, wide, bias, given, params, tensor, (low, high), source_scale=1.0)
+        return emit.conv(
+            importer, names, operand, q, wide, bias, given, params, tensor, (low, high), source_scale=source.scale
+        )
 
     return Pending(finish, (1, len(integers), *size), (node.name,))
 

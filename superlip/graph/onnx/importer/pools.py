@@ -10,11 +10,11 @@ from onnx import NodeProto
 from superlip.graph import ir
 from superlip.graph.onnx.views import LARGEST_STEP, View, image_shape
 
-from .emit import Clip
+from .emit import Clip, conv
 from .geometry import geometry, two_dimensional_pads, window
 from .importer import Importer
 from .states import Params, Unsupported
-from .weights import channel_scale, fold_zero_point, usable_scale
+from .weights import fold_zero_point, usable_scale
 
 __all__ = ["average_pool", "average_scale", "channel_mean", "global_average_pool", "global_max_pool", "max_pool"]
 
@@ -184,14 +184,11 @@ def channel_mean(
     """Append a mean, or a sum, over the channels: a 1x1 convolution whose weights are 1; ``result`` is its shape."""
     value = importer.materialize(view)
     source = importer.values[value]
-    channels, rows, cols = source.shape
+    channels = source.shape[0]
     weights = np.ones((1, channels, 1, 1), source.element.dtype)
-    unit = np.float32(1 if is_sum else 1 / channels)
-    return importer.emit(
-        ir.Conv, names, (value,), tensor, (1, rows, cols), result, params,
-        weights=weights, bias=fold_zero_point(None, weights, source.zero_point),
-        scale=channel_scale(source.scale, unit, params.scale, 1), low=clip[0], high=clip[1],
-    )  # fmt: skip
+    unit = np.full(1, 1 if is_sum else 1 / channels, np.float32)
+    image = View(value, (1, *source.shape))
+    return View(conv(importer, names, image, weights, unit, None, {}, params, tensor, clip).value, tuple(result))
 
 
 def average_scale(source: float | np.float32, result: float | np.float32, count: int) -> NDArray[np.float32]:
