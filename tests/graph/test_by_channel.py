@@ -121,7 +121,7 @@ def test_others_are_quantized_by_the_host(what, why):
 def test_an_input_has_one_scale(is_moved):
     net = QdqNet(SHAPE)
     x = both(net, net.op("Transpose", "x", perm=[0, 1, 3, 2]) if is_moved else "x", 3)
-    with pytest.raises(ModelError, match="what no convolution gives, such as the model's input"):
+    with pytest.raises(ModelError, match="one a channel, the model's input may not"):
         load(net.model(net.both(depthwise(net, x, 3), scale=0.0571)))
 
 

@@ -10,7 +10,7 @@ from superlip.graph.onnx.onnxtools import small_model, tensor_type
 from superlip.graph.onnx.views import View, image_shape
 
 from .importer import Importer
-from .states import Params, Unsupported
+from .states import Unsupported
 from .weights import Quantized
 
 __all__ = ["constant_tensor", "is_tensor"]
@@ -30,7 +30,8 @@ def constant_tensor(
     source = next((taken.value for taken in importer.inputs.values() if taken.value is not None), None)
     if source is None:
         raise Unsupported("a constant tensor in front of everything that takes the image")
-    params = _params(importer, constant)
+    zero = np.zeros((), constant.integers.dtype) if constant.zero is None else constant.zero
+    params = importer.params_of_constants(constant.scale, zero)
     elements = np.broadcast_to(constant.integers, shape).astype(np.int64) - params.offset
     image = image_shape(shape)
     given = {"constant": elements.reshape(1, *image).astype(importer.element.dtype)}
@@ -42,13 +43,3 @@ def constant_tensor(
         reason="a constant with a number for each element",
     )  # fmt: skip
     return View(importer.add(node, image, params), tuple(int(size) for size in shape))
-
-
-def _params(importer: Importer, constant: Quantized) -> Params:
-    scale = constant.scale.reshape(-1)
-    if scale.dtype != np.float32 or not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise Unsupported("the scale of a constant must be one positive float32")
-    is_unsigned = constant.integers.dtype == importer.element.unsigned
-    own = 0 if constant.zero is None else int(constant.zero.reshape(()))
-    offset = importer.element.own_offset(is_unsigned)
-    return Params(scale[0], own - offset, is_unsigned, importer.element)

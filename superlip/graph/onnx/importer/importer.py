@@ -92,15 +92,19 @@ class Importer:
         scale = self.const(scale_name)
         zero = self.const(zero_point) if zero_point else np.zeros((), self.element.own_type(is_unsigned))
         if scale is None or zero is None or scale.ndim != 1 or scale.size == 1:
-            return self._params(scale, zero)
+            return self.params_of_constants(scale, zero)
         if not by_channel:
-            raise Unsupported("a scale for each channel of what no convolution gives, such as the model's input")
+            raise Unsupported(
+                "the scale of an activation must be one constant number; what a convolution of a Q/DQ model gives may "
+                "have one a channel, the model's input may not"
+            )
         if zero.size not in (1, scale.size) or (zero != zero.reshape(-1)[0]).any():
             raise Unsupported("zero points of an activation that differ by channel: words have one")
-        self._params(scale.min(), zero.reshape(-1)[0])
-        return replace(self._params(scale.max(), zero.reshape(-1)[0]), by_channel=tuple(scale))
+        self.params_of_constants(scale.min(), zero.reshape(-1)[0])
+        return replace(self.params_of_constants(scale.max(), zero.reshape(-1)[0]), by_channel=tuple(scale))
 
-    def _params(self, scale: NDArray | None, zero: NDArray | None) -> Params:
+    def params_of_constants(self, scale: NDArray | None, zero: NDArray | None) -> Params:
+        """Params from a scale and a zero point, one number each."""
         if scale is None or scale.size != 1:
             raise Unsupported("the scale of an activation must be one constant number")
         if scale.dtype != np.float32:
