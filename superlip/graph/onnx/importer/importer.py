@@ -95,8 +95,8 @@ class Importer:
             return self.params_of_constants(scale, zero)
         if not by_channel:
             raise Unsupported(
-                "the scale of an activation must be one constant number; what a convolution of a Q/DQ model gives may "
-                "have one a channel, the model's input may not"
+                "the scale of an activation must be one constant number; what a convolution gives may have "
+                "one a channel, the model's input may not"
             )
         if zero.size not in (1, scale.size) or (zero != zero.reshape(-1)[0]).any():
             raise Unsupported("zero points of an activation that differ by channel: words have one")
