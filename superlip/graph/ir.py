@@ -17,9 +17,9 @@ from .given import Front, Given
 from .images import ImageInput
 
 __all__ = [
-    "Value", "Node", "Clipped", "Conv", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part", "InputPart",
-    "Reshape", "Pad", "Resize", "Interleave", "Stack", "Interpolate", "DepthToSpace", "SpaceToDepth", "Shuffle", "Host",
-    "Graph", "Elements", "Shape", "integers_of",
+    "Value", "Node", "Clipped", "Conv", "Depthwise", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part",
+    "InputPart", "Reshape", "Pad", "Resize", "Interleave", "Stack", "Interpolate", "DepthToSpace", "SpaceToDepth",
+    "Shuffle", "Host", "Graph", "Elements", "Shape", "integers_of",
 ]  # fmt: skip
 
 

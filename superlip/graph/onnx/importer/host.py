@@ -115,6 +115,7 @@ def _host_node(
         reason=f"{', '.join(dict.fromkeys(n.op_type for n in island.nodes)) or 'QuantizeLinear'} in floating point",
     )  # fmt: skip
     importer.add(host, image, params or Params(np.float32(1), 0), is_float=params is None)
+    importer.of_host.add(result)
     return Hosted(result, tuple(shape), np.dtype(dtype))
 
 
@@ -264,7 +265,7 @@ def _reals(
     (ir.Value, list of NodeProto from its integer tensor ``raw`` to the float tensor ``real`` of ``shape``, constants)
     """
     index: NDArray | None = None
-    of_host = any(isinstance(made, ir.Host) and made.output == view.value for made in importer.nodes)
+    of_host = view.value in importer.of_host
     try:
         if of_host and not _is_in_order(importer, view):
             raise Unsupported("it moves what the host made")

@@ -58,6 +58,7 @@ class Importer:
         self.refused = refused or {}
         self.hosted = dict(hosted or {})
         self.hosted_values: dict[str, Hosted] = {}
+        self.of_host: set[str] = set()  # values that the host makes
         self.poisoned: dict[str, str] = {}
         self.producers: dict[str, NodeProto] = {o: n for n in model.graph.node for o in n.output if o}
         self.readers: dict[str, list[NodeProto]] = {}
