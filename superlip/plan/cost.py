@@ -1,8 +1,8 @@
 """How long a plan will take: the bounds of each layer on each resource, in cycles.
 
-The model follows the published one (Super-LIP, TECS 18(5s), 2019) in form - a layer takes as long as the slowest of
-compute, memory and link - with what that leaves out: halo rows, passes shorter than a weight load, the VECTOR unit, the
-exchange of activations between layers, and the latency with which a layer starts.
+The model follows the published one (Super-LIP, TECS 18(5s), 2019; ``paper/``) in form - a layer takes as long as the
+slowest of compute, memory and link - with what that leaves out: halo rows, passes shorter than a weight load, the
+VECTOR unit, the exchange of activations between layers, and the latency with which a layer starts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
