@@ -15,7 +15,7 @@ from superlip import api, golden
 from superlip.boards import load_target
 from superlip.graph import ModelError, ir
 from superlip.graph.onnx.check import NodeVerdict, examine
-from superlip.plan.lower import lower
+from superlip.plan.lower import lower_for
 from superlip.report.host_share import HostShare
 from superlip.run.accuracy import judge, onnxruntime_quantized
 from superlip.run.simulate import compare, simulate
@@ -141,8 +141,7 @@ def _load(path, **given):
 
 def _on_boards(graph, quantized, expected, boards, simulator):
     """(what the boards do, the network as planned, or as imported where it could not be planned)."""
-    node = load_target("zcu102").node
-    network = lower(graph, node.tn, depthwise=node.depthwise_rows > 0)
+    network = lower_for(graph, load_target("zcu102").node)
     try:
         design = api.plan(graph, boards=boards)
         network, planned = design.network, round(design.plan.cycles)

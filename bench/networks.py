@@ -23,6 +23,7 @@ from judged import Source, judge
 
 from superlip import api, golden
 from superlip.boards import load_target
+from superlip.ops import spec_of
 from superlip.report.attribution import COLUMNS
 from superlip.report.bound import Bound
 from superlip.report.measured import measure
@@ -158,8 +159,8 @@ def _convolutions(design, measured, whole):
     mine = profile[(profile["unit"] == Unit.VECTOR) & (profile["tag"] >= 1) & (profile["tag"] <= last + 1)]
     cycles = int(mine["last_done"].max()) + 1
     convolutions = [op for op in ops[: last + 1] if op.is_conv]
-    once = sum(op.node.weights.size for op in convolutions)
-    graph = design.graph
+    graph, made = design.graph, {op.node.output for op in convolutions}
+    once = sum(spec_of(node).weight_bytes for node in graph.nodes if node.output in made)
     names = {graph.input, ops[last].output.storage.name}
     once += sum(int(np.prod(graph.values[name].shape)) for name in names if name in graph.values)
     bound = Bound.within(sum(op.macs for op in convolutions), once, design)
@@ -285,7 +286,9 @@ AlexNet is the same at another scale.
 ResNet-50: additions of 56 x 56 pixels and 256 channels take VECTOR two reads a word, and the activation buffer has no
 room to let the next convolutions begin meanwhile; 7 x 7 pixels are fewer than the 64 cycles that a weight set takes
 to load (there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and channels that don't fill words.
-Tiny-YOLOv2: its first layer has 16 channels, a quarter of the array, at 173,056 pixels. SqueezeNet: VECTOR reads nine
+Tiny-YOLOv2: its first layer makes four pixels of 16 channels at once, which 48 of the array's 64 inputs see, and waits
+for DRAM for as long again: the image and the result, words of 64 lanes for 48 taps and 16 channels, are 43,264 words
+each. The second makes two pixels with a kernel of 4 x 3, a third more than its own. SqueezeNet: VECTOR reads nine
 sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a word. Its images decide which
 branch of a concatenation has the smaller range and is rescaled on the way, which makes a difference of 65 cycles.
 digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board adds some.

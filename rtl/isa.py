@@ -23,8 +23,8 @@ from .config import ADDRESS_BITS, DRAM_ADDRESS_BITS
 
 __all__ = [
     "Unit", "Opcode", "Memory", "Region", "REGION_BITS", "VectorOp", "Field", "Format", "FORMATS", "HEADER", "COUNTERS",
-    "DEPTHWISE_COLUMNS", "DEPTHWISE_KERNEL", "DEPTHWISE_WORDS", "INSTRUCTION_BYTES", "MAX_FOLD", "WAIT_BITS", "encode",
-    "decode",
+    "DEPTHWISE_COLUMNS", "DEPTHWISE_KERNEL", "DEPTHWISE_WORDS", "INSTRUCTION_BYTES", "MAX_FOLD", "MAX_LANE_MAX",
+    "WAIT_BITS", "encode", "decode",
 ]  # fmt: skip
 
 INSTRUCTION_BYTES = 64
@@ -159,6 +159,9 @@ class Format:
 MAX_FOLD = 2
 """Largest ``fold`` of MATMUL: four lane groups."""
 
+MAX_LANE_MAX = 2
+"""Largest ``lane_max`` of VECTOR: four lane groups."""
+
 
 def _address(name, doc):
     return Field(name, ADDRESS_BITS, doc)
@@ -289,9 +292,13 @@ FORMATS = {
             Field("lane_first", 8, "first lane written"),
             Field("lane_last", 8, "last lane written"),
             Field("zero_above", 1, "1: lanes above lane_last are written, too, as zeros: they hold no channel"),
+            Field(
+                "lane_max", 2, f"log2 of the lane groups, at most {MAX_LANE_MAX}, of which each lane gets the maximum"
+            ),
         ),
         "For g, r, c: one word; windows are read kh, kw inside. DEPTHWISE: for g, c, r; the rows of a column of the "
-        "source that any window sees are read one after the other, each pixel once.",
+        "source that any window sees are read one after the other, each pixel once. With ``lane_max``, the lanes of a "
+        "result (behind the table) are in 1 << lane_max groups, and lane l of each gets the largest of these lanes.",
     ),
     Opcode.SEND: Format(
         "SEND",

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from .config import ADDRESS_BITS
-from .isa import DEPTHWISE_COLUMNS, DEPTHWISE_KERNEL, FORMATS, Opcode, VectorOp
+from .isa import DEPTHWISE_COLUMNS, DEPTHWISE_KERNEL, FORMATS, MAX_LANE_MAX, Opcode, VectorOp
 from .parameters import Component, check_config
 from .ports import instruction_layout
 from .requantize import ELEMENT
@@ -43,7 +43,7 @@ STEP = data.StructLayout(
         "present": 1, "second": 1, "first": 1, "last": 1, "final": 1, "bad": 1, "syndrome": 32,
         "addr": ADDRESS_BITS, "dest": ADDRESS_BITS, "tag": 16, "lane_first": 8, "lane_last": 8, "zero_above": 1,
         "op": 3, "row": 6, "zp": ELEMENT, "zp_out": ELEMENT, "low": ELEMENT, "high": ELEMENT, "shift": 6,
-        "use_table": 1,
+        "use_table": 1, "lane_max": 2,
     }
 )  # fmt: skip
 """One source pixel.
@@ -124,6 +124,8 @@ class VectorSetup(Component):
             m.d.sync += job.syndrome.eq(0)
         with m.Elif((body.lane_last >= self.tm) | (body.lane_last < body.lane_first)):
             m.d.sync += job.syndrome.eq(body.lane_last)
+        with m.Elif(body.lane_max > MAX_LANE_MAX):
+            m.d.sync += job.syndrome.eq(body.lane_max)
         with m.Elif(~window & (body.kh != 1)):
             m.d.sync += job.syndrome.eq(body.kh)
         with m.Elif(~window & (body.kw != 1)):
@@ -232,10 +234,8 @@ class VectorSteps(Component):
             step.zp.eq(Mux(body.op == VectorOp.MAX, 0, Mux(second, body.zp_b, body.zp_a))),
             step.tag.eq(job.tag),
         ]
-        m.d.comb += [
-            step[name].eq(body[name])
-            for name in ("lane_first", "lane_last", "zero_above", "op", "zp_out", "low", "high", "shift", "use_table")
-        ]
+        names = "lane_first lane_last zero_above op zp_out low high shift use_table lane_max"
+        m.d.comb += [step[name].eq(body[name]) for name in names.split()]
         with m.If(advance):
             m.d.sync += [self.steps.payload.eq(step), self.steps.valid.eq(1)]
         with m.Elif(self.steps.ready):

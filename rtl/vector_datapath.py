@@ -1,10 +1,12 @@
-"""VECTOR's pipeline from the words that were read to the words that are written: lanes, requantization, table."""
+"""VECTOR's pipeline from words that were read to those that are written: lanes, requantization, table, lane groups."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from .isa import MAX_LANE_MAX
 from .parameters import Component, check_config
-from .requantize import Requantize
+from .requantize import ELEMENT, Requantize
 from .vector_address import STEP
 from .vector_lanes import PARAM_WRITE, VectorLanes
 from .vector_table import ROW_BYTES, ROWS, ResultTable
@@ -13,9 +15,10 @@ __all__ = ["VectorDatapath"]
 
 
 class VectorDatapath(Component):
-    """``VectorLanes``, ``Requantize`` and ``ResultTable``, one behind the other.
+    """``VectorLanes``, ``Requantize``, ``ResultTable`` and the maximum over lane groups, one behind the other.
 
-    One step a cycle; a result comes out ``latency`` cycles after its last step. There is no handshake.
+    One step a cycle; a result comes out ``latency`` cycles after its last step, with the maximum in the same cycle as
+    what the table gives. There is no handshake.
 
     A platform with a method ``get_vector_datapath`` builds it its own way: the method gets the component and its
     module, in which ``o_valid`` is already driven.
@@ -78,7 +81,11 @@ class VectorDatapath(Component):
         m.submodules.requantize = requantize = Requantize(self.config.tn)
         m.submodules.table = table = ResultTable(self.config.tn)
         use_table = Signal(requantize.latency, reset_less=True)
-        m.d.sync += use_table.eq(Cat(lanes.use_table, use_table))
+        lane_max = Signal(data.ArrayLayout(2, requantize.latency + table.latency), reset_less=True)
+        m.d.sync += [
+            use_table.eq(Cat(lanes.use_table, use_table)),
+            lane_max.eq(Cat(lanes.lane_max, lane_max)),
+        ]
         m.d.comb += [
             lanes.valid.eq(self.valid),
             lanes.step.eq(self.step),
@@ -93,7 +100,7 @@ class VectorDatapath(Component):
             table.row_index.eq(self.row_index),
             table.row.eq(self.row),
             self.o_valid.eq(table.o_valid),
-            self.o.eq(table.o),
+            self.o.eq(_largest(m, table.o, self.config.tn, lane_max[-1])),
         ]
         for lane in range(self.config.tn):
             m.d.comb += [
@@ -102,3 +109,22 @@ class VectorDatapath(Component):
                 table.i[lane].eq(requantize.o[lane]),
             ]
         return m
+
+
+def _largest(m, word, lanes, groups):
+    """Each lane's maximum over the lanes at its place in ``1 << groups`` lane groups: of halves, then of quarters.
+
+    One comparison serves both lanes of a pair.
+    """
+    values = list(data.View(data.ArrayLayout(ELEMENT, lanes), word))
+    for level in range(1, MAX_LANE_MAX + 1):
+        apart, before = lanes >> level, values
+        values = [Signal(ELEMENT, name=f"largest_{level}_{lane}") for lane in range(lanes)]
+        for low in (lane for lane in range(lanes) if not lane & apart):
+            a, b, rises = before[low], before[low + apart], Signal(name=f"rises_{level}_{low}")
+            m.d.comb += [
+                rises.eq(b > a),
+                values[low].eq(Mux((groups >= level) & rises, b, a)),
+                values[low + apart].eq(Mux((groups >= level) & ~rises, a, b)),
+            ]
+    return Cat(values)

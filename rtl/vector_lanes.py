@@ -50,7 +50,8 @@ class VectorLanes(Component):
         Only while no value is inside, or in what comes behind.
     o_valid : Out(1)
     control : Out(REQUANTIZE_CONTROL)
-    use_table : Out(1)
+    use_table, lane_max : Out(1), Out(2)
+        As in the step.
     o : Out(signed(ACC_BITS)), one a lane
     scale : Out(32), one a lane
     """
@@ -68,6 +69,7 @@ class VectorLanes(Component):
                 "o_valid": Out(1),
                 "control": Out(REQUANTIZE_CONTROL),
                 "use_table": Out(1),
+                "lane_max": Out(2),
                 "o": Out(signed(ACC_BITS)).array(config.tn),
                 "scale": Out(32).array(config.tn),
             }
@@ -112,6 +114,7 @@ class VectorLanes(Component):
         with m.If(valid):
             m.d.sync += [
                 self.use_table.eq(step.use_table),
+                self.lane_max.eq(step.lane_max),
                 self.control.exact.eq(is_max | is_add),
                 self.control.shift.eq(Mux(is_add, step.shift, 0)),
                 self.control.zp.eq(Mux(is_max, 0, step.zp_out)),

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .isa import DEPTHWISE_COLUMNS, DEPTHWISE_KERNEL, DEPTHWISE_WORDS, PARAM_WORDS, VectorOp, table_words
+from .isa import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_KERNEL,
+    DEPTHWISE_WORDS,
+    MAX_LANE_MAX,
+    PARAM_WORDS,
+    VectorOp,
+    table_words,
+)
 from .ports import UnitError
 from .requantize import Requantize
 
@@ -64,6 +72,9 @@ def model(config, act_memory, acc_memory, state, instruction):
     values = _values(act_memory, acc_memory, state, body, places, count, config.element)
     if body.use_table:
         values = config.element.look_up(_need(state.table, "table"), values)
+    if body.lane_max:
+        groups = values.reshape(count, 1 << body.lane_max, config.tn >> body.lane_max)
+        values = np.tile(groups.max(axis=1), 1 << body.lane_max)
     lanes = slice(body.lane_first, body.lane_last + 1)
     act_memory[places.dest[:count], lanes] = values[:, lanes]  # in order: the last one counts
     if body.zero_above:
@@ -79,6 +90,8 @@ def operand_error(config, body):
         return 0
     if body.lane_last >= config.tm or body.lane_last < body.lane_first:
         return body.lane_last
+    if body.lane_max > MAX_LANE_MAX:
+        return body.lane_max
     if body.op in _BINARY and body.kh != 1:
         return body.kh
     if body.op in _BINARY and body.kw != 1:

@@ -100,7 +100,8 @@ class StandIns:
         """``ready``: the oldest result is due in the next cycle."""
         self._use(datapath, tm=datapath.config.tm, tn=datapath.config.tn)
         step = datapath.step
-        flags = {f"i_{name}": step[name] for name in ("present", "second", "first", "last", "use_table", "op", "shift")}
+        names = ("present", "second", "first", "last", "use_table", "op", "shift", "lane_max")
+        flags = {f"i_{name}": step[name] for name in names}
         m.submodules.stand_in = Instance(
             "superlip_vector_stand_in",
             i_clk=ClockSignal(), i_clear=_clear(m), i_valid=datapath.valid,

@@ -21,7 +21,7 @@ from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph.onnx.input_shape import InputShape
 from superlip.graph.onnx.options import QuantizeOptions
-from superlip.plan.lower import lower
+from superlip.plan.lower import lower_for
 from superlip.plan.moved_by_host import moved_by_host
 from superlip.plan.planner import PlanError, make_plan
 from superlip.report import Report
@@ -138,7 +138,7 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     """
     target = _target(node)
     while True:
-        network = lower(graph, target.node.tn, depthwise=target.node.depthwise_rows > 0)
+        network = lower_for(graph, target.node)
         try:
             chosen = make_plan(network, target, boards)
             break

@@ -7,7 +7,7 @@ import numpy as np
 from superlip.boards import TARGETS
 from superlip.compile.compiler import compile_network
 from superlip.golden.run import run as run_golden
-from superlip.plan.lower import lower
+from superlip.plan.lower import lower_for
 from superlip.plan.planner import make_plan
 from superlip.run.host import HostWork
 from superlip.sim.functional import FunctionalCluster
@@ -30,7 +30,7 @@ def run_image(cluster, compiled, image, seed):
 
 def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
-    network = lower(graph, target.node.tn, depthwise=target.node.depthwise_rows > 0)
+    network = lower_for(graph, target.node)
     plan = make_plan(network, target, boards, split=split)
     compiled = compile_network(network, plan, target)
     expected = run_golden(graph, image[None])

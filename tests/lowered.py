@@ -32,6 +32,8 @@ def compute(op, storages):
     values = {name: seen(name, place, zero_points[name]) for name, place in zip(names, op.inputs, strict=True)}
     values["out"] = seen("out", op.output, zero_points["out"], op.sums_size)
     result = apply(node, inputs, values)
+    if op.pixels > 1:
+        result = result.reshape(1, op.pixels, -1, *result.shape[2:]).max(axis=1)
     if op.pool is not None:
         pool = dataclasses.replace(op.pool, inputs=("out",), output="pooled")
         result = apply(pool, [result], values | {"pooled": seen("pooled", op.output, 0)})

@@ -1,5 +1,7 @@
 """Random quantized graphs, straight in the compiler's terms: what property tests compile and run."""
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -296,3 +298,19 @@ def straddling_groups(rng):
     x = net.conv(net.pool(x, "max", (3, 3), strides=(2, 2)), 12, (3, 3), pads=(1, 1, 1, 1), groups=2)
     x = net.add(x, net.conv(x, 12, (1, 1)))
     return net.graph(net.conv(x, 16, (3, 3), groups=2)), net.image()
+
+
+def rising(rng):
+    """A table that keeps the order of numbers, by pattern: the negative half comes last."""
+    return np.roll(np.sort(rng.integers(-128, 128, 256)).astype(np.int8), 128)
+
+
+def few_channels(rng, channels=(2, 4), *, size=(14, 17)):
+    """Convolutions of few channels in front of poolings of 2x2, every second one with a table that rises."""
+    net = Builder(rng, (3, *size))
+    x = "image"
+    for number, count in enumerate(channels):
+        x = net.conv(x, count, (3, 3), pads=(1, 1, 1, 1))
+        net.nodes[-1] = replace(net.nodes[-1], table=rising(rng) if number % 2 else None)
+        x = net.pool(x, "max", (2, 2), strides=(2, 2))
+    return net.graph(net.conv(x, 9, (3, 3), pads=(1, 1, 1, 1))), net.image()

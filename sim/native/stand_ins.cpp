@@ -1,4 +1,5 @@
 // What stand_ins.sv calls. All state is data that no reset touches; see there and sim/stand_ins.py.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -129,13 +130,13 @@ struct alignas(64) Sums {
     }
 };
 
-// VECTOR's lanes, requantization and table. A step's arithmetic is done when it enters; its result waits in a queue.
+// VECTOR's lanes, requantization, table and lane groups. A step's arithmetic is done when it enters; its result waits in a queue.
 struct alignas(64) Lanes {
     enum Flag { PRESENT = 1, SECOND = 2, FIRST = 4, LAST = 8, USE_TABLE = 16 };
     enum Op { REQUANTIZE, MAX, SUM, ADD, MUL, DEPTHWISE };
     static constexpr int KERNEL = 3, MOST_ROWS = 64;
     struct Step {
-        int flags, op, row, zp, zp_out, low, high, shift;
+        int flags, op, row, zp, zp_out, low, high, shift, lane_max;
     };
     int32_t first[TN] = {}, x[TN] = {}, word[TN] = {};
     uint32_t second[TN] = {};
@@ -190,7 +191,7 @@ struct alignas(64) Lanes {
             for (int n = 0; n < TN; ++n) sums[n] = int32_t(total[n]);
             scale(s, sums, out);
         }
-        look_up(s, out);
+        finish(s, out);
     }
 
     void params(int index, const uint32_t *words) {
@@ -228,7 +229,7 @@ struct alignas(64) Lanes {
         for (int n = 0; n < TN; ++n) sums[n] = int32_t(total[n]);
         int8_t *out = results.push();
         scale(s, sums, out);
-        look_up(s, out);
+        finish(s, out);
     }
 
     // A window of one word of sums.
@@ -242,7 +243,7 @@ struct alignas(64) Lanes {
         }
         int8_t *out = results.push();
         scale(s, sums, out);
-        look_up(s, out);
+        finish(s, out);
     }
 
     // IEEE float32, as the RTL has it: the sum is rounded to 24 bits, the product, and then to an integer.
@@ -272,9 +273,15 @@ struct alignas(64) Lanes {
         return floor + (rest > half || (rest == half && (floor & 1)));
     }
 
-    void look_up(const Step &s, int8_t *out) const {
-        if (!(s.flags & USE_TABLE)) return;
-        for (int n = 0; n < TN; ++n) out[n] = int8_t(table[uint8_t(out[n])]);
+    // The table, and the maximum over lane groups: halves, then quarters.
+    void finish(const Step &s, int8_t *out) const {
+        if (s.flags & USE_TABLE)
+            for (int n = 0; n < TN; ++n) out[n] = int8_t(table[uint8_t(out[n])]);
+        for (int level = 1; level <= s.lane_max; ++level) {
+            const int apart = TN >> level;
+            for (int n = 0; n < TN; ++n)
+                if (!(n & apart)) out[n] = out[n + apart] = std::max(out[n], out[n + apart]);
+        }
     }
 };
 
@@ -331,8 +338,8 @@ void superlip_sums_take(int h, svBit half, svBitVecVal *data) { std::memcpy(data
 
 int superlip_lanes_new() { return lanes.add(); }
 void superlip_lanes_step(int h, const svBitVecVal *act, const svBitVecVal *acc, int flags, int op, int row, int zp, int zp_out,
-                         int low, int high, int shift) {
-    lanes[h].step({flags, op, row, zp, zp_out, low, high, shift}, bytes(act), words(acc));
+                         int low, int high, int shift, int lane_max) {
+    lanes[h].step({flags, op, row, zp, zp_out, low, high, shift, lane_max}, bytes(act), words(acc));
 }
 void superlip_lanes_params(int h, int index, const svBitVecVal *word) { lanes[h].params(index, word); }
 void superlip_lanes_row(int h, int index, int row) { std::memcpy(lanes[h].table + 4 * index, &row, 4); }

@@ -30,7 +30,7 @@ package superlip_stand_ins;
     import "DPI-C" function int superlip_lanes_new();
     import "DPI-C" function void superlip_lanes_step(
         input int h, input bit [8*`SUPERLIP_TN-1:0] act, input bit [32*`SUPERLIP_TM-1:0] acc, input int flags, input int op,
-        input int row, input int zp, input int zp_out, input int low, input int high, input int shift);
+        input int row, input int zp, input int zp_out, input int low, input int high, input int shift, input int lane_max);
     import "DPI-C" function void superlip_lanes_params(input int h, input int index, input bit [8*`SUPERLIP_TN-1:0] word);
     import "DPI-C" function void superlip_lanes_row(input int h, input int index, input int row);
     import "DPI-C" function void superlip_lanes_take(input int h, output bit [8*`SUPERLIP_TN-1:0] o);
@@ -123,6 +123,7 @@ module superlip_vector_stand_in (
     input valid, input [8*`SUPERLIP_TN-1:0] act, input [32*`SUPERLIP_TM-1:0] acc,
     input present, input second, input first, input last, input use_table, input [2:0] op, input [7:0] row_number,
     input signed [7:0] zp, input signed [7:0] zp_out, input signed [7:0] low, input signed [7:0] high, input [5:0] shift,
+    input [1:0] lane_max,
     input params_valid, input [7:0] params_index,
     input row_valid, input [7:0] row_index, input [31:0] row,
     input ready, output reg [8*`SUPERLIP_TN-1:0] o        // ready: the oldest result appears in the next cycle
@@ -139,7 +140,7 @@ module superlip_vector_stand_in (
         end
         if (valid)
             superlip_lanes_step(h, act, acc, int'({use_table, last, first, second, present}), int'(op), int'(row_number), int'(zp),
-                                int'(zp_out), int'(low), int'(high), int'(shift));
+                                int'(zp_out), int'(low), int'(high), int'(shift), int'(lane_max));
         if (params_valid) superlip_lanes_params(h, int'(params_index), act);
         if (row_valid) superlip_lanes_row(h, int'(row_index), row);
     end

@@ -7,7 +7,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from superlip.element import INT8
-from superlip.rtl.isa import DEPTHWISE_WORDS, PARAM_WORDS, Opcode, VectorOp, encode, table_words
+from superlip.rtl.isa import DEPTHWISE_WORDS, MAX_LANE_MAX, PARAM_WORDS, Opcode, VectorOp, encode, table_words
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
 from superlip.rtl.vector_model import Fields, Places, VectorState
@@ -191,7 +191,7 @@ class Program:
         }
         body["lane_first"] = random.choice([0, random.randrange(self.lanes)])
         body["lane_last"] = random.choice([self.lanes - 1, random.randint(body["lane_first"], self.lanes - 1)])
-        body["zero_above"] = random.getrandbits(1)
+        body["zero_above"], body["lane_max"] = random.getrandbits(1), random.choice((0, 0, 1, MAX_LANE_MAX))
         for name in ("zp_a", "zp_b", "zp_out"):
             body[name] = random.choice([0, INT8.low, random.randint(*INT8.bounds)])
         body["low"], body["high"] = random.choice([INT8.bounds, (0, INT8.high), (-30, 40)])

@@ -6,7 +6,7 @@ from cocotb.triggers import RisingEdge
 
 from superlip.element import INT8
 from superlip.rtl.config import NodeConfig
-from superlip.rtl.isa import DEPTHWISE_WORDS, PARAM_WORDS, VectorOp
+from superlip.rtl.isa import DEPTHWISE_WORDS, MAX_LANE_MAX, PARAM_WORDS, VectorOp
 from superlip.rtl.ports import UnitError
 from superlip.rtl.vector import Vector
 from superlip.rtl.vector_model import VectorState
@@ -217,6 +217,13 @@ async def one_bit_of_an_exact_sum_decides(dut):
             words.append((x - 128, y - 128))
         body = {"op": VectorOp.ADD, "cols": 1, "zp_a": -128, "zp_b": -128, "shift": shift, "source_b": SOURCE + 1}
         rounds.append((None, np.array(words).T.astype(INT8.dtype), params, body))
+    for number in range(60):  # lanes, of groups of which each gets the largest, that differ in one bit
+        level = 1 + number % MAX_LANE_MAX
+        words = [random.getrandbits(INT8.bits) for _ in range(config.tn >> level)]
+        pairs = [(word, word ^ 1 << random.randrange(INT8.bits)) for word in words]
+        lanes = [random.choice(pair) for _ in range(1 << level) for pair in pairs]
+        body = {"op": VectorOp.MAX, "cols": 1, "lane_max": level, "load_params": 0}
+        rounds.append((None, np.array([lanes], np.uint8).view(INT8.dtype), params, body))
     for _ in range(40):  # at the ends of a clip
         low, high = sorted(random.randint(*INT8.bounds) for _ in range(2))
         edges = [[random.choice((low, high)) + random.randint(-1, 1) for _ in range(config.tn)] for _ in range(12)]
@@ -234,7 +241,7 @@ async def errors(dut):
               "kh": 1, "kw": 1, "stride_y": 1, "stride_x": 1}  # fmt: skip
     mistakes = [
         {"groups": 0}, {"rows": 0}, {"cols": 0}, {"kh": 0}, {"kw": 0}, {"op": len(operations(config))}, {"op": 7},
-        {"lane_last": config.tm}, {"lane_first": 4, "lane_last": 3}, {"op": VectorOp.ADD, "kh": 2},
+        {"lane_last": config.tm}, {"lane_first": 4, "lane_last": 3}, {"lane_max": 3}, {"op": VectorOp.ADD, "kh": 2},
         {"op": VectorOp.MUL, "kw": 3}, {"source": ACT_WORDS - 6}, {"plane": far}, {"dest": ACT_WORDS - 3},
         {"dest": far, "source": far}, {"dest_plane": far}, {"op": VectorOp.ADD, "source_b": ACT_WORDS - 3},
         {"op": VectorOp.MUL, "plane_b": far}, {"op": VectorOp.REQUANTIZE, "source": ACC_WORDS - 5},

@@ -99,6 +99,7 @@ class Convolutions:
                 "width": col1 - col0, "y0": chunk.row0 * sy - top - row0, "x0": chunk.col0 * sx - left - col0,
                 "stride_y": sy, "stride_x": sx, "kh": ky, "kw": kx,
                 "zp_out": op.zero_points[-1] if node.table is None else node.table_zero_point,
-                "low": node.low, "high": node.high, "use_table": int(node.table is not None), **parameters,
+                "low": node.low, "high": node.high, "use_table": int(node.table is not None),
+                "lane_max": op.pixels.bit_length() - 1, **parameters,
             },
         )  # fmt: skip

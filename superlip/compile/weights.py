@@ -31,17 +31,14 @@ def tile_words(op: Op, tile: Tile, weights: NDArray[np.int8] | None = None) -> l
     weights = op.conv.weights if weights is None else weights
     kh, kw = weights.shape[2:]
     n0, n1 = tile.blocks[0].n0, tile.blocks[-1].n1
-    lanes = tile.first_lane + tile.end_channel - tile.first_channel
-    dense = np.zeros((lanes, (n1 - n0) * tn, kh, kw), np.int8)
+    filters = op.filters(tile.group)[: tile.blocks[0].rows]
+    channels = filters % (len(weights) // op.pixels)
+    dense = np.zeros((len(filters), (n1 - n0) * tn, kh, kw), np.int8)
     for m0, m1 in _alike(tile, len(weights) // op.conv.groups):
-        rows = slice(tile.first_lane + m0 - tile.first_channel, tile.first_lane + m1 - tile.first_channel)
+        rows = (filters >= 0) & (channels >= m0) & (channels < m1)
         for group, lane0, lane1, first, end in op.spec.channels_read(source, m0, m1).tiles():
             at = (group - n0) * tn
-            dense[rows, at + lane0 : at + lane1] = weights[m0:m1, first:end]
-    if _is_copied(op, tile):
-        copied = np.zeros((op.copies, tn // op.copies, *dense.shape[1:]), np.int8)
-        copied[:, :lanes] = dense
-        dense = copied.reshape(tn, *dense.shape[1:])[: tile.end_lane]
+            dense[rows, at + lane0 : at + lane1] = weights[filters[rows], first:end]
     # (row, n, lane, ky, kx) -> (n, ky, kx, row, lane)
     sets = dense.reshape(len(dense), n1 - n0, tn, kh, kw).transpose(1, 3, 4, 0, 2)
     folded = _fold(sets[-1], op.fold)[None] if op.fold > 1 else sets[:0]
@@ -72,20 +69,10 @@ def parameter_blocks(op: Op, tiles: list[Tile] | None, tn: int) -> dict[int, NDA
 
 def _tile_params(op: Op, tile: Tile) -> NDArray[np.int8]:
     """Bias and scale of every lane of a tile, and the table where the convolution has one."""
-    conv, tn = op.conv, op.output.storage.tn
-    bias, scale = np.zeros(tn, np.int32), np.zeros(tn, np.float32)
-    held = slice(tile.first_lane, tile.first_lane + tile.end_channel - tile.first_channel)
-    bias[held] = conv.bias[tile.first_channel : tile.end_channel]
-    scale[held] = conv.scale[tile.first_channel : tile.end_channel]
-    if _is_copied(op, tile):
-        bias, scale = np.resize(bias[: tn // op.copies], tn), np.resize(scale[: tn // op.copies], tn)
+    conv, tn, filters = op.conv, op.output.storage.tn, op.filters(tile.group)
+    bias, scale = (np.where(filters >= 0, of_filters[filters], 0) for of_filters in (conv.bias, conv.scale))
     params = lane_params(bias, scale)
     return params if conv.table is None else np.concatenate([params, table_block(conv.table, tn)])
-
-
-def _is_copied(op: Op, tile: Tile) -> bool:
-    """Whether the lanes of a tile hold its channels several times."""
-    return op.copies > 1 and tile.group == op.output.end_group - 1
 
 
 def _fold(sets: NDArray[np.int8], fold: int) -> NDArray[np.int8]:

@@ -206,7 +206,9 @@ class _Board:
         if at < 0:
             return f"weights of layer {name}, tile {tile}, differ in word {word}, lane {lane}, which holds no weight"
         m, channel, ky, kx = (int(i) for i in np.unravel_index(at, weights.shape))
-        where = f"output channel {m}, {self._input(op, channel, ky, kx)}"
+        pixel, m = divmod(m, len(weights) // self.ops[op].pixels)
+        whose = f"output channel {m}" + (f" of a window's pixel {pixel}" if self.ops[op].pixels > 1 else "")
+        where = f"{whose}, {self._input(op, channel, ky, kx)}"
         return f"weights of layer {name}, tile {tile}, differ at {where}"
 
     def _positions(self, op):

@@ -107,6 +107,22 @@ class ConvSpec(OpSpec[ir.Conv]):
         weights = np.ascontiguousarray(node.weights.reshape(len(node.weights), -1, 1, 1))
         return replace(node, weights=weights, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1))
 
+    def several(self, places: Sequence[tuple[int, int]], steps: tuple[int, int]) -> ir.Node | None:
+        node = self.node
+        if node.groups > 1 or node.dilations != (1, 1):
+            return None
+        filters, channels, kh, kw = node.weights.shape
+        (sy, sx), count = node.strides, len(places)
+        starts = [(y * sy, x * sx) for y, x in places]
+        size = kh + max(y for y, _ in starts), kw + max(x for _, x in starts)
+        weights = np.zeros((count, filters, channels, *size), node.weights.dtype)
+        for number, (y, x) in enumerate(starts):
+            weights[number, ..., y : y + kh, x : x + kw] = node.weights
+        return replace(
+            node, weights=weights.reshape(-1, channels, *size), bias=np.tile(node.bias, count),
+            scale=np.tile(node.scale, count), strides=(sy * steps[0], sx * steps[1]),
+        )  # fmt: skip
+
     def depthwise(self) -> ir.Node | None:
         node = self.node
         filters, channels, *kernel = node.weights.shape

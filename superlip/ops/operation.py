@@ -46,6 +46,9 @@ class Op:
     copies : int
         How often the words of the output's last channel group hold its channels, ``tn // copies`` lanes apart, for
         convolutions that fold.
+    pixels : int
+        Results of a convolution that it makes at once, in lane groups, for VECTOR to write the largest of: channel
+        ``p * channels + c`` of the node is channel c of pixel p (`OpSpec.several`). A power of two.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Op:
     macs: int = 0
     fold: int = 1
     copies: int = 1
+    pixels: int = 1
 
     @cached_property
     def spec(self) -> OpSpec[Any]:
@@ -90,11 +94,39 @@ class Op:
         return np.arange(tn) % (tn // self.copies if held < tn else tn) < held
 
     def channel(self, group: int, lane: int) -> int:
-        """Channel of the output that a lane of a group's words holds."""
-        place = self.output
-        if self.copies > 1 and group == place.end_group - 1:
-            lane %= place.storage.tn // self.copies
+        """Channel of the output that a lane of a group's words holds, or is a result of."""
+        place, groups = self.output, self._lane_groups(group)
+        if groups > 1:
+            first = self._tile(group)[0]
+            lane = first + (lane - first) % (place.storage.tn // groups)
         return place.storage.held(group)[0] + lane - place.offset
+
+    def filters(self, group: int) -> NDArray[np.int_]:
+        """Of a convolution: channel of the node whose sums each lane has for a group's words; -1 for none. Shape (tn,).
+
+        Lane groups that hold channels several times, or several pixels of them, follow each other ``tn`` / groups lanes
+        apart, and begin again behind the last lane.
+        """
+        tn, groups = self.output.storage.tn, self._lane_groups(group)
+        first, _, channel0, channel1 = self._tile(group)
+        filters = np.full(tn, -1)
+        for number in range(groups):
+            pixel = number * self.pixels // groups
+            lanes = first + number * (tn // groups) + np.arange(channel1 - channel0)
+            filters[lanes % tn] = pixel * (len(self.conv.weights) // self.pixels) + np.arange(channel0, channel1)
+        return filters
+
+    def is_copied(self, group: int) -> bool:
+        """Whether a group's words hold its channels several times."""
+        return self.copies > 1 and group == self.output.end_group - 1
+
+    def _lane_groups(self, group: int) -> int:
+        """Lane groups that the array's results for a group's words are in: at least as many copies as pixels."""
+        return max(self.copies if self.is_copied(group) else 1, self.pixels)
+
+    def _tile(self, group: int) -> tuple[int, int, int, int]:
+        """(first lane, end lane, first channel, end channel) of the output in a group's words."""
+        return next((a, b, c, d) for at, a, b, c, d in self.output.tiles() if at == group)
 
     @property
     def is_conv(self) -> bool:

@@ -163,6 +163,14 @@ class OpSpec(ABC, Generic[N]):
         """The node for an input whose channels are (n, ky, kx), what its window sees: 1x1. None where there is none."""
         return None
 
+    def several(self, places: Sequence[tuple[int, int]], steps: tuple[int, int]) -> ir.Node | None:
+        """Of a convolution: the node that makes several of its results at once, of every ``steps``-th pixel (y, x).
+
+        Its channel ``p * channels + c`` is channel c of the pixel ``places[p]`` (y, x) from there. None where there is
+        no such node.
+        """
+        return None
+
     def depthwise(self) -> ir.Node | None:
         """Of a convolution: the node that VECTOR runs in its place, where that can; None where it can't."""
         return None

@@ -8,6 +8,8 @@ is loaded, kept and fed together.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from superlip.ops.operation import Op
 from superlip.rtl.isa import PARAM_WORDS, table_words
 
@@ -50,8 +52,8 @@ class Block:
 class Tile:
     """One output word of a convolution, written in lanes [first_lane, end_lane) of its group.
 
-    ``first_channel`` and ``end_channel`` are those of the convolution whose weights begin at ``first_lane``; ``blocks``
-    are in the order of accumulation.
+    ``first_channel`` and ``end_channel`` are those of the output that begin at ``first_lane``; `Op.filters` says which
+    weights each lane has. ``blocks`` are in the order of accumulation.
     """
 
     group: int
@@ -86,22 +88,19 @@ def conv_tiles(op: Op, weight_words: int) -> list[Tile]:
     DoesNotFit
         If one kernel row of an n-tile is more than a block may be.
     """
-    conv, source, dest, fold, copies = op.conv, op.inputs[0], op.output, op.fold, op.copies
-    tn, limit = dest.storage.tn, block_limit(weight_words)
-    *_, kh, kw = conv.weights.shape
+    source, fold, limit = op.inputs[0], op.fold, block_limit(weight_words)
+    *_, kh, kw = op.conv.weights.shape
     folded = -(-kw // fold)
     tiles = []
-    for group, lane0, lane1, m0, m1 in dest.tiles():
+    for group, lane0, lane1, m0, m1 in op.output.tiles():
         read = op.spec.channels_read(source, m0, m1)
         n0, n1 = read.first_group, read.end_group
-        rows = lane1
-        if copies > 1 and group == dest.end_group - 1:
-            rows += (copies - 1) * (tn // copies)
+        rows = int(np.flatnonzero(op.filters(group) >= 0)[-1]) + 1
         plain = n1 - n0 - (fold > 1)
         blocks = [Block(n0 + a, n0 + b, ky0, ky1, kw, rows) for a, b, ky0, ky1 in _cut(plain, kh, kw * rows, limit)]
         if fold > 1:
             blocks += [Block(n1 - 1, n1, a, b, folded, rows, fold) for _, _, a, b in _cut(1, kh, folded * rows, limit)]
-        tiles.append(Tile(group, lane0, rows, m0, m1, tuple(blocks)))
+        tiles.append(Tile(group, lane0, rows if op.is_copied(group) else lane1, m0, m1, tuple(blocks)))
     return tiles
 
 

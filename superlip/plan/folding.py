@@ -8,6 +8,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from superlip.ops import Window, spec_of
 from superlip.ops.operation import Op
 from superlip.rtl.isa import MAX_FOLD
 
-__all__ = ["Taps", "fold_columns", "fold_input", "most_copies"]
+__all__ = ["Taps", "fold_columns", "fold_input", "image_reader", "most_copies", "passes", "taps_fold"]
 
 Images = ir.Elements
 """Shape (B, C, H, W)."""
@@ -30,6 +31,18 @@ def most_copies(channels: int, node: ir.Node, tn: int) -> int:
         return 1
     last = (channels - 1) % tn + 1
     return next((1 << f for f in range(MAX_FOLD, 0, -1) if last << f <= tn), 1)
+
+
+def passes(node: ir.Node, channels: int, tn: int, copies: int = 1) -> int:
+    """Passes of a convolution, not of a grouped one, over its pixels, whose input's last words hold so many copies."""
+    kh, kw = spec_of(node).window.kernel
+    return kh * ((channels - 1) // tn * kw + -(-kw // copies))
+
+
+def taps_fold(node: ir.Node, channels: int, tn: int) -> bool:
+    """Whether a kernel's taps, as channels of the image, make fewer passes."""
+    taps = math.prod(spec_of(node).window.kernel)
+    return spec_of(node).unfolded() is not None and -(-channels * taps // tn) < passes(node, channels, tn)
 
 
 def fold_columns(ops: list[Op], tn: int) -> list[Op]:
@@ -86,10 +99,8 @@ class Taps:
         return np.stack(taps, axis=2).reshape(len(images), -1, rows, cols)
 
 
-def fold_input(
-    graph: ir.Graph, nodes: list[ir.Node], outputs: list[str], tn: int
-) -> tuple[list[ir.Node], Taps | None, tuple[int, int, int]]:
-    """Fold the window of the image's only reader into the image's channels, where that makes fewer passes.
+def image_reader(graph: ir.Graph, nodes: list[ir.Node], outputs: list[str]) -> ir.Node | None:
+    """The only node that reads the image, if that is one for the accelerator.
 
     Parameters
     ----------
@@ -97,18 +108,33 @@ def fold_input(
         What is not behind the accelerator.
     outputs : list of str
         Values that the host reads.
+    """
+    readers = [node for node in nodes if graph.input in node.inputs and spec_of(node).on_host(graph.values) is None]
+    return readers[0] if len(readers) == 1 and graph.input not in outputs else None
+
+
+def fold_input(
+    graph: ir.Graph, nodes: list[ir.Node], outputs: list[str], tn: int, sizes: Mapping[str, tuple[int, int]]
+) -> tuple[list[ir.Node], Taps | None, tuple[int, int, int]]:
+    """Fold the window of the image's only reader into the image's channels, where that makes fewer passes.
+
+    Parameters
+    ----------
+    nodes, outputs
+        As of `image_reader`.
+    sizes : dict of str to (rows, cols)
+        By value, the pixels that its node makes, where they are others than the value has.
 
     Returns
     -------
     nodes, what the host does with images, and the shape that they have then: (C, H, W)
     """
-    image = graph.values[graph.input]
-    readers = [node for node in nodes if graph.input in node.inputs and spec_of(node).on_host(graph.values) is None]
-    if len(readers) == 1 and graph.input not in outputs:
-        folded, window = spec_of(readers[0]).unfolded(), spec_of(readers[0]).window
-        channels, taps = image.shape[0], math.prod(window.kernel)
-        if folded is not None and -(-channels * taps // tn) < -(-channels // tn) * taps:
-            _, rows, cols = graph.values[folded.output].shape
-            nodes = [folded if node is readers[0] else node for node in nodes]
-            return nodes, Taps(window, image.zero_point, rows, cols), (channels * taps, rows, cols)
+    image, reader = graph.values[graph.input], image_reader(graph, nodes, outputs)
+    if reader is not None and taps_fold(reader, image.shape[0], tn):
+        folded, window = spec_of(reader).unfolded(), spec_of(reader).window
+        assert folded is not None
+        rows, cols = sizes.get(folded.output, graph.values[folded.output].shape[1:])
+        nodes = [folded if node is reader else node for node in nodes]
+        channels = image.shape[0] * math.prod(window.kernel)
+        return nodes, Taps(window, image.zero_point, rows, cols), (channels, rows, cols)
     return nodes, None, image.shape

@@ -5,7 +5,8 @@ value lies, and what is done otherwise than the graph says it:
 
 * The first convolution of an image with few channels is folded, and kernel columns share passes (``folding.py``).
 * VECTOR runs depthwise convolutions, where the node has what that takes: MATMUL would use one lane of each column.
-* A maximum pooling is fused into the convolution in front of it where that pays (``pooling.py``).
+* A maximum pooling is fused into the convolution in front of it where that pays (``pooling.py``). One of few channels
+  then makes several pixels of a window at once (``pixels.py``).
 * The inputs of a concatenation are written where it lies (``concatenation.py``). Where lanes don't fit, an identity
   convolution moves them; it is exact.
 * Channels lie so that a group of a grouped convolution begins a word, where that saves passes (``sections.py``).
@@ -15,6 +16,7 @@ value lies, and what is done otherwise than the graph says it:
 """
 
 import dataclasses
+import sys
 
 from superlip.graph import ir
 from superlip.ops import spec_of
@@ -22,34 +24,59 @@ from superlip.ops.identity import identity
 from superlip.ops.layout import Placement, Storage
 from superlip.ops.lowering import LoweringError
 from superlip.ops.operation import Op
+from superlip.rtl.config import NodeConfig
 
+from .blocks import block_limit
 from .concatenation import place_concatenations
-from .folding import fold_columns, fold_input
+from .folding import fold_columns, fold_input, image_reader
 from .host_division import divide_host
 from .network import HostStep, Network
+from .pixels import Shared
 from .places import Places
 from .pooling import Fusion, pool_before_concatenation
 from .sections import sections_of
 
-__all__ = ["lower"]
+__all__ = ["lower", "lower_for"]
 
 
-def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False) -> Network:
-    """Lower a graph for nodes of ``tn`` channels a word; ``depthwise``: whose VECTOR has DEPTHWISE.
+def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False, weight_words: int | None = None) -> Network:
+    """Lower a graph.
+
+    Parameters
+    ----------
+    graph : ir.Graph
+    tn : int
+        Channels of a word.
+    depthwise : bool
+        Whether the node's VECTOR has DEPTHWISE.
+    weight_words : int, optional
+        Of the node's weight buffer; without, no kernel is too large for it.
 
     Raises
     ------
     LoweringError
         If a node can't run on the accelerator.
     """
-    return _Lowering(pool_before_concatenation(graph, tn), tn, depthwise).run()
+    row_words = sys.maxsize if weight_words is None else block_limit(weight_words)
+    return _Lowering(pool_before_concatenation(graph, tn), tn, depthwise, row_words).run()
+
+
+def lower_for(graph: ir.Graph, node: NodeConfig) -> Network:
+    """Lower a graph for nodes of these sizes.
+
+    Raises
+    ------
+    LoweringError
+        If a node of the graph can't run on the accelerator.
+    """
+    return lower(graph, node.tn, depthwise=node.depthwise_rows > 0, weight_words=node.weight_words)
 
 
 class _Lowering:
     """The `Lowering` that specifications see."""
 
-    def __init__(self, graph: ir.Graph, tn: int, depthwise: bool) -> None:
-        self.graph, self.tn, self.depthwise = graph, tn, depthwise
+    def __init__(self, graph: ir.Graph, tn: int, depthwise: bool, row_words: int) -> None:
+        self.graph, self.tn, self.depthwise, self.row_words = graph, tn, depthwise, row_words
         self.ops: list[Op] = []
         self.nodes, self.host = divide_host(graph)
         if all(self._on_host(node) for node in self.nodes):
@@ -62,7 +89,9 @@ class _Lowering:
         self.pooled: set[str] = set()
 
     def run(self) -> Network:
-        nodes, taps, shape = fold_input(self.graph, self.nodes, self.outputs, self.tn)
+        nodes = self.fusion.share(self.nodes, image_reader(self.graph, self.nodes, self.outputs), self.row_words)
+        sizes = {name: shared.size for name, shared in self.fusion.shared.items()}
+        nodes, taps, shape = fold_input(self.graph, nodes, self.outputs, self.tn, sizes)
         name = self.graph.input
         image = Placement(Storage(name, *shape, self.tn, self.graph.values[name].element), 0, shape[0])
         self.put(name, image)
@@ -108,7 +137,7 @@ class _Lowering:
 
     def convolution(self, node: ir.Conv) -> None:
         pool, sums = self.fusion.pool_of(node), self.graph.values[node.output]
-        zero_points, macs, size = self._zero_points(node), spec_of(node).macs(sums), sums.shape[1:]
+        zero_points = self._zero_points(node)
         result = node.output if pool is None else pool.output
         if result in self.tables:
             node = node.through(self.tables[result], sums)
@@ -117,10 +146,15 @@ class _Lowering:
             self.elementwise(by_lanes)
             return
         inputs, dest = tuple(self.place(name) for name in node.inputs), self.place(result)
-        op = Op(node.name, node, inputs, dest, zero_points, size, macs=macs)
+        op = Op(node.name, node, inputs, dest, zero_points, sums.shape[1:], macs=spec_of(node).macs(sums))
         if pool is not None:
             self.pooled.add(result)
-            op = dataclasses.replace(op, name=f"{node.name} + {pool.name}", grid=dest.size, pool=pool, sums_size=size)
+            shared = self.fusion.shared.get(node.output, Shared(node, pool, op.grid, pool, macs=op.macs))
+            size = None if shared.pool is None else shared.size
+            op = dataclasses.replace(
+                op, name=f"{node.name} + {pool.name}", grid=dest.size, pool=shared.pool, sums_size=size,
+                macs=shared.macs, pixels=shared.pixels,
+            )  # fmt: skip
         self.add(op)
 
     def elementwise(self, node: ir.Node) -> None:

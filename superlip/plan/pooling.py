@@ -12,7 +12,8 @@ from superlip.graph import ir
 from superlip.ops import spec_of
 from superlip.ops.arithmetic import is_rising
 
-from .folding import most_copies
+from .folding import most_copies, passes
+from .pixels import Shared, share_pixels
 from .places import Places
 from .timing import fusing_pays
 
@@ -46,7 +47,9 @@ class Fusion:
 
     def __init__(self, graph: ir.Graph, places: Places, outputs: list[str]) -> None:
         self.values, self.places, self.outputs = graph.values, places, outputs
-        self.users = _users_of(graph.nodes)
+        self.users, self.makers = _users_of(graph.nodes), {node.output: node for node in graph.nodes}
+        self.shared: dict[str, Shared] = {}
+        """By the convolution's output: those that make several pixels at once."""
 
     def is_alone(self, name: str) -> bool:
         """Whether a value is taken by one node only, and by no host."""
@@ -54,10 +57,41 @@ class Fusion:
 
     def pool_of(self, node: ir.Node) -> ir.Pool | None:
         """The pooling that is fused into a node."""
+        if node.output in self.shared:
+            return self.shared[node.output].whole
         if not self.is_alone(node.output) or node.output in self.places.of:
             return None
         (user,) = self.users[node.output]
         return _fusable(self.values, node, user, self.places.tn)
+
+    def share(self, nodes: list[ir.Node], reader: ir.Node | None, row_words: int) -> list[ir.Node]:
+        """The same nodes, with those in the place of convolutions that make several pixels at once (``shared``).
+
+        Parameters
+        ----------
+        reader : ir.Node or None
+            All that reads the image.
+        row_words : int
+            As of `share_pixels`.
+        """
+        for node in nodes:
+            pool = self.pool_of(node) if spec_of(node).is_conv else None
+            if pool is not None:
+                shared = share_pixels(
+                    node, pool, self.values, self.places.tn,
+                    copied=self._can_be_copied(node.inputs[0]), is_first=node is reader, row_words=row_words,
+                )  # fmt: skip
+                if shared is not None:
+                    self.shared[node.output] = shared
+        return [self.shared[node.output].node if node.output in self.shared else node for node in nodes]
+
+    def _can_be_copied(self, name: str) -> bool:
+        """Whether a convolution writes a value, pooled or not, in words of its own."""
+        maker = self.makers.get(name)
+        if maker is None or any(spec_of(user).joins for user in self.users[name]):
+            return False
+        front = self.makers.get(maker.inputs[0])
+        return spec_of(maker).is_conv or (front is not None and self.pool_of(front) is maker)
 
 
 def _fusable(values: dict[str, ir.Value], conv: ir.Node, node: ir.Node, tn: int) -> ir.Pool | None:
@@ -76,11 +110,10 @@ def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) ->
         return False
     if all(k <= s for k, s in zip(pool.kernel, pool.strides, strict=True)):
         return True
-    kh, kw = spec_of(conv).window.kernel
     channels = values[conv.inputs[0]].shape[0]
     sums, results = (math.prod(values[node.output].shape[1:]) for node in (conv, pool))
-    passes = kh * ((channels - 1) // tn * kw + -(-kw // most_copies(channels, conv, tn)))
-    return fusing_pays(sums, results, math.prod(pool.kernel), passes)
+    sets = passes(conv, channels, tn, most_copies(channels, conv, tn))
+    return fusing_pays(sums, results, math.prod(pool.kernel), sets)
 
 
 def pool_before_concatenation(graph: ir.Graph, tn: int) -> ir.Graph:

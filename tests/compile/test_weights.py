@@ -1,10 +1,12 @@
 """Weights as words: multiplied with what the array is given for them, they are the convolution."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Builder
+from nets import Builder, few_channels
 
 from superlip.compile.weights import parameter_blocks, tile_words
 from superlip.plan.blocks import conv_tiles, parameter_words
@@ -103,3 +105,20 @@ def test_channels_that_are_written_several_times_have_their_weights_several_time
     for copy in range(op.copies):
         np.testing.assert_array_equal(words[copy * size : copy * size + 2], op.conv.weights[:, :, 0, 0])
     assert not words[2:size].any()
+
+
+@pytest.mark.parametrize("is_copied", [True, False])
+def test_several_pixels_have_their_weights_and_constants(is_copied):
+    """Words of a tile by lane: the filters' weights, and their bias and scale, in the lanes of each pixel."""
+    graph, _ = few_channels(np.random.default_rng(1), (2,))
+    if not is_copied:
+        graph = replace(graph, nodes=graph.nodes[:2], outputs=[graph.nodes[1].output])
+    op = lower(graph, TN).ops[0]
+    (tile,) = conv_tiles(op, 1024)
+    assert (op.pixels, op.copies) == (4, 4 if is_copied else 1)
+    assert (tile.first_lane, tile.end_lane, tile.blocks[0].rows) == (0, TN if is_copied else 2, TN)
+    weights = np.concatenate(tile_words(op, tile)).reshape(-1, TN, TN).transpose(1, 0, 2).reshape(TN, -1)
+    np.testing.assert_array_equal(weights[:, : op.conv.weights.shape[1]], op.conv.weights[:, :, 0, 0])
+    params = parameter_blocks(op, [tile], TN)[0].reshape(TN, 8)
+    np.testing.assert_array_equal(params[:, :4].copy().view("<i4")[:, 0], np.tile(graph.nodes[0].bias, 4))
+    np.testing.assert_array_equal(params[:, 4:].copy().view("<f4")[:, 0], np.tile(graph.nodes[0].scale, 4))

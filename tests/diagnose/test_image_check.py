@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import Builder, straddling_groups, wide_and_narrow
+from nets import Builder, few_channels, straddling_groups, wide_and_narrow
 
 from superlip import api
 from superlip.boards import TARGETS
@@ -41,7 +41,15 @@ def in_sections():
     return api.plan(graph, boards=2, node=TARGETS["tiny"]).compiled
 
 
-COMPILED = {1: compiled(1), 2: compiled(2), "streamed": streamed(), "sections": in_sections()}
+def several_pixels():
+    """Convolutions make several pixels of a pooling's window at once."""
+    graph, _ = few_channels(np.random.default_rng(5))
+    return api.plan(graph, boards=2, node=TARGETS["tiny"]).compiled
+
+
+COMPILED = {
+    1: compiled(1), 2: compiled(2), "streamed": streamed(), "sections": in_sections(), "pixels": several_pixels(),
+}  # fmt: skip
 
 
 def contents(which):
@@ -124,3 +132,21 @@ def test_a_wrong_file_as_a_whole_is_no_endless_list():
         data[:] = bytes(255 - byte for byte in data)
     image = COMPILED[1].boards[0]
     assert 0 < len(check_images(COMPILED[1], dram)) <= LIMIT * len(image.dram.extents)
+
+
+def test_weights_of_several_pixels_are_named():
+    """Four pixels of two channels; of a kernel of 4x4, whose taps are channels of the image."""
+    image, named = COMPILED["pixels"], set()
+    dram, board = contents("pixels"), image.boards[0]
+    assert image.network.ops[0].conv.weights.shape == (4 * 2, 3 * 4 * 4, 1, 1)
+    for extent in (extent for offset, extent in dram[0] if offset not in (board.init_program, *board.programs)):
+        for at in range(len(extent)):
+            extent[at] ^= 1
+            (difference,) = check_images(image, dram)
+            extent[at] ^= 1
+            if difference.kind == "weights" and difference.op == 0:
+                named.add(difference.text.split(" differ at ")[1].split(":")[0])
+    assert named == {
+        f"output channel {c} of a window's pixel {p}, input channel {n}, kernel ({y}, {x})"
+        for p, c, n, y, x in np.ndindex(4, 2, 3, 4, 4)
+    }

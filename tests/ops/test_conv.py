@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from superlip.element import INT8
 from superlip.graph import ir
@@ -92,3 +94,29 @@ def test_what_a_part_needs_where_results_lie_in_sections():
 def test_what_a_concatenation_may_ask():
     assert spec().can_write(3, 8) and spec().takes_table
     assert not spec(table=INT8.by_pattern()).takes_table
+
+
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)), strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4), steps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    places=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=4), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_several_results_at_once(kernel, strides, pads, steps, places, seed):
+    """Channel ``p * channels + c`` is channel c, ``places[p]`` from every ``steps``-th result."""
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-128, 128, (6, 4, *kernel)).astype(np.int8)
+    bias, scale = rng.integers(-999, 999, 6).astype(np.int32), rng.uniform(1e-4, 1e-2, 6).astype(np.float32)
+    plain = spec(weights=weights, bias=bias, scale=scale, strides=strides, pads=pads)
+    several = spec_of(plain.several(places, steps))
+    x, value = rng.integers(-128, 128, (2, 4, 16, 17)).astype(np.int8), ir.Value("x", (4, 16, 17), 1.0, -7)
+    results, found = (each.compute([x], [value], value) for each in (plain, several))
+    rows, cols = found.shape[2:]
+    assert rows and cols and found.shape[1] == 6 * len(places)
+    for number, (y, x) in enumerate(places):
+        wanted = results[:, :, y :: steps[0], x :: steps[1]][:, :, :rows, :cols]
+        np.testing.assert_array_equal(found[:, 6 * number : 6 * number + 6], wanted)
+
+
+def test_no_several_results_of_groups_or_of_dilated_kernels():
+    assert spec(groups=2).several([(0, 0), (0, 1)], (1, 2)) is None
+    assert spec(dilations=(1, 2)).several([(0, 0), (0, 1)], (1, 2)) is None

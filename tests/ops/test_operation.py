@@ -96,3 +96,31 @@ def test_passes():
     assert passes(x) == 3 * 9
     assert passes(x, groups=40) == 9
     assert passes(net.conv(x, 20, (1, 1))) == 9 + 3
+
+
+def test_lanes_of_several_pixels_have_their_filters():
+    """Four pixels of three channels in words of 16, at the end of a word and at the beginning of the next."""
+    net = Builder(np.random.default_rng(0), (5, 12, 12))
+    parts = [net.pool(net.conv("image", n, (3, 3)), "max", (2, 2), strides=(2, 2)) for n in (14, 4)]
+    first, op, _ = lower(net.graph(net.conv(net.concat(*parts), 4, (1, 1))), 16).ops
+    assert (first.pixels, op.pixels, op.copies, len(op.conv.weights)) == (1, 4, 1, 16)
+    nothing = [-1, -1]
+    assert first.filters(0).tolist() == [*range(14), *nothing]
+    assert op.filters(0).tolist() == [*nothing, 4, 5, *nothing, 8, 9, *nothing, 12, 13, *nothing, 0, 1]
+    assert op.filters(1).tolist() == [2, 3, *nothing, 6, 7, *nothing, 10, 11, *nothing, 14, 15, *nothing]
+    for group in range(2):
+        held = np.flatnonzero(op.filters(group) >= 0)
+        assert [op.channel(group, lane) for lane in held] == (op.filters(group)[held] % 4).tolist()
+        assert op.lanes(group).all()
+
+
+def test_copies_of_several_pixels():
+    """Two pixels of each of three channels, held four times: the first half of the lanes is the first pixel's."""
+    net = Builder(np.random.default_rng(0), (16, 12, 12))
+    x = net.conv(net.conv("image", 4, (1, 1)), 3, (3, 3))
+    x = net.conv(net.pool(x, "max", (2, 2), strides=(2, 2)), 4, (3, 3))
+    _, op, behind = lower(net.graph(x), 16).ops
+    assert (op.pixels, op.copies, behind.fold) == (2, 4, 4)
+    assert op.is_copied(0)
+    assert op.filters(0).tolist() == [0, 1, 2, -1, 0, 1, 2, -1, 3, 4, 5, -1, 3, 4, 5, -1]
+    assert [op.channel(0, lane) for lane in range(8, 11)] == [0, 1, 2]

@@ -9,7 +9,7 @@ from nets import Builder
 
 from superlip.ops import Window
 from superlip.ops.arithmetic import convolve
-from superlip.plan.folding import Taps
+from superlip.plan.folding import Taps, image_reader, passes, taps_fold
 from superlip.plan.lower import lower
 
 sides = st.integers(0, 2)
@@ -85,3 +85,30 @@ def test_no_copies_where_only_some_of_the_channels_are_taken():
     net = Builder(np.random.default_rng(5), (16, 9, 9))
     y = net.conv(net.slice(net.conv("image", 20, (1, 1)), 0, 4), 8, (3, 3))
     assert [(op.copies, op.fold) for op in lower(net.graph(y), 16).ops] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "channels, kernel, copies, count", [(8, (3, 3), 1, 9), (9, (3, 3), 1, 18), (4, (3, 3), 2, 6), (12, (2, 3), 4, 8)]
+)
+def test_passes_over_the_pixels(channels, kernel, copies, count):
+    """Of words of 8 channels."""
+    net = Builder(np.random.default_rng(5), (channels, 9, 9))
+    net.conv("image", 4, kernel)
+    assert passes(net.nodes[0], channels, 8, copies) == count
+
+
+@pytest.mark.parametrize("channels, folds", [(1, True), (7, True), (8, False)])
+def test_taps_that_make_fewer_passes(channels, folds):
+    net = Builder(np.random.default_rng(5), (channels, 9, 9))
+    net.conv("image", 4, (3, 3))
+    assert taps_fold(net.nodes[0], channels, 8) == folds
+
+
+def test_the_only_reader_of_the_image():
+    net = Builder(np.random.default_rng(5), (3, 9, 9))
+    x = net.conv("image", 4, (3, 3))
+    one, graph = list(net.nodes), net.graph(x)
+    assert image_reader(graph, one, [x]) is one[0]
+    assert image_reader(graph, one, ["image"]) is None
+    net.conv("image", 4, (3, 3))
+    assert image_reader(net.graph(x), net.nodes, [x]) is None

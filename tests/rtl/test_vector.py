@@ -84,3 +84,24 @@ def test_parameters_never_loaded():
     act = np.zeros((CONFIG.act_words, CONFIG.tn), np.int8)
     with pytest.raises(ValueError, match="parameters, but none was loaded"):
         run(act, op=VectorOp.SUM)
+
+
+@pytest.mark.parametrize("lane_max, largest", [(1, [9, -3, 7, 8] * 2), (2, [9, 8] * 4)])
+def test_lane_groups_get_the_largest_of_them(lane_max, largest):
+    """Behind the table; only the lanes that are named are written, and zeros above."""
+    act = np.zeros((CONFIG.act_words, CONFIG.tn), np.int8)
+    act[0] = [1, -4, 7, -128, 9, -3, -9, 8]
+    assert run(act, op=VectorOp.MAX, lane_max=lane_max) == (UnitError.NONE, 0)
+    assert act[9].tolist() == largest
+    run(act, op=VectorOp.MAX, lane_max=lane_max, dest=10, lane_last=1, zero_above=1)
+    assert act[10].tolist() == [*largest[:2], *[0] * 6]
+    table = -1 - np.arange(256).astype(np.uint8).view(np.int8)
+    run(act, VectorState(table=table), op=VectorOp.MAX, lane_max=1, use_table=1)
+    assert act[9].tolist() == [-2, 3, 8, 127] * 2
+
+
+def test_more_lane_groups_than_there_are():
+    act = np.zeros((CONFIG.act_words, CONFIG.tn), np.int8)
+    assert run(act, op=VectorOp.MAX, lane_max=3) == (UnitError.OPERAND, 3)
+    assert run(act, op=VectorOp.MAX, lane_max=3, lane_last=8) == (UnitError.OPERAND, 8)
+    assert run(act, op=VectorOp.ADD, lane_max=3, kh=2) == (UnitError.OPERAND, 3)

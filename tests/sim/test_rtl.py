@@ -7,7 +7,7 @@ import pytest
 from channels_last import keras
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from nets import Builder, random_branches, random_graph, straddling_groups, wide_and_narrow
+from nets import Builder, few_channels, random_branches, random_graph, straddling_groups, wide_and_narrow
 from qdq_models import QdqNet
 
 from superlip.api import plan, run
@@ -156,3 +156,11 @@ def test_scales_by_channel_dilated_poolings_a_constant_tensor_and_columns_joined
     graph = load(net.model(x))
     report = check(graph, net.images(2), boards)
     assert sum(isinstance(node, ir.Host) for node in graph.nodes) == 1 and report.cycles
+
+
+@pytest.mark.parametrize("boards", [1, 2])
+@pytest.mark.parametrize("channels", [(2, 4), (1, 3, 2), (4, 1)])
+def test_several_pixels_of_a_pooling_at_once(channels, boards):
+    """Four of them, or two, with a table and without, of odd sizes."""
+    graph, image = few_channels(np.random.default_rng(sum(channels)), channels, size=(17, 21))
+    check(graph, [image, np.full_like(image, -128), np.full_like(image, 127)], boards)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from nets import Builder, random_graph
+from nets import Builder, few_channels, random_graph
 
 from superlip import api
 from superlip.boards import TARGETS
@@ -45,6 +45,12 @@ def test_random_networks(simulators, boards, seed):
         images = [image, rng.permutation(image.ravel()).reshape(image.shape)]
         result = both(simulators, api.plan(graph, boards=boards, node=TINY), images).check()
         assert len(result.trace) and len(result.profile) and len(result.cycles) == 2
+
+
+def test_the_largest_of_lane_groups(simulators):
+    """Halves and quarters of a word, behind tables and without."""
+    graph, image = few_channels(np.random.default_rng(7), (1, 2, 4), size=(25, 17))
+    both(simulators, api.plan(graph, boards=2, node=TINY), [image]).check()
 
 
 @pytest.mark.parametrize("boards", [1, 2])
