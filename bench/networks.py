@@ -284,19 +284,20 @@ each, share DRAM, and 27 of 64 lanes are in use), 2 % of DRAM cycles between bur
 AlexNet is the same at another scale.
 
 ResNet-50: additions of 56 x 56 pixels and 256 channels take VECTOR two reads a word, and the activation buffer has no
-room to let the next convolutions begin meanwhile; 7 x 7 pixels are fewer than the 64 cycles that a weight set takes
-to load (there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and channels that don't fill words.
-Tiny-YOLOv2: its first layer makes four pixels of 16 channels at once, which 48 of the array's 64 inputs see, and waits
-for DRAM for as long again: the image and the result, words of 64 lanes for 48 taps and 16 channels, are 43,264 words
-each. The second makes two pixels with a kernel of 4 x 3, a third more than its own. SqueezeNet: VECTOR reads nine
-sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a word. Its images decide which
-branch of a concatenation has the smaller range and is rescaled on the way, which makes a difference of 65 cycles.
+room to let the next convolutions begin meanwhile; 7 x 7 pixels were fewer than the 64 cycles that a weight set took to
+load when the table was measured (now 32; there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and
+channels that don't fill words. Tiny-YOLOv2: its first layer makes four pixels of 16 channels at once, which 48 of the
+array's 64 inputs see, and waits for DRAM for as long again: the image and the result, words of 64 lanes for 48 taps and
+16 channels, are 43,264 words each. The second makes two pixels with a kernel of 4 x 3, a third more than its own.
+SqueezeNet: VECTOR reads nine sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a
+word. Its images decide which branch of a concatenation has the smaller range and is rescaled on the way, which makes a
+difference of 65 cycles.
 digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board adds some.
 
-Depthwise networks (RTL simulation of one `zcu102` node; 224 x 224 pixels, random weights): MobileNet v1 takes 219,953
-cycles, 1.58 times its bound, and v2 280,236. In the first 87,000 of v1 VECTOR is busy for 83,500: it reads each pixel
-of a depthwise layer once and requantizes every word, also those in which 32 of 64 lanes are in use. The rest takes 3 %
-more than MATMUL's passes. v2 expands 16 and 24 channels to 96 and 144, so that most of it is VECTOR's time.
+Depthwise networks (RTL simulation of one `zcu102` node; 224 x 224 pixels, random weights): MobileNet v1 takes 209,260
+cycles, 1.51 times its bound, and v2 270,797. In the first 87,000 of v1 VECTOR is busy for 83,500: it reads each pixel
+of a depthwise layer once and requantizes every word, also those in which 32 of 64 lanes are in use. v2 expands
+16 and 24 channels to 96 and 144, so that most of it is VECTOR's time.
 """
 
 _IMAGES = (

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from superlip.element import INT8, ElementType
 
-__all__ = ["NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "BUS_ADDRESS_BITS", "DRAM_ADDRESS_BITS", "PAGE"]
+__all__ = [
+    "NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "BUS_ADDRESS_BITS", "DRAM_ADDRESS_BITS", "FEED_WORDS",
+    "PAGE",
+]  # fmt: skip
 
 ADDRESS_BITS = 20
 """Width of an on-chip address in instructions and frames, in words of ``tn`` bytes."""
@@ -14,6 +17,9 @@ DRAM_ADDRESS_BITS = 32
 
 BUS_ADDRESS_BITS = 49
 """Width of a byte address on the AXI ports: what a Zynq UltraScale+ has. A narrower bus takes the low bits."""
+
+FEED_WORDS = 2
+"""Words that FEED brings from the weight buffer to the array in a cycle; weight sets begin at their multiples."""
 
 PAGE = 4096
 """Bytes to which regions and stripes are aligned, and a boundary that no AXI burst crosses."""
@@ -145,6 +151,11 @@ class NodeConfig:
             words, banks = getattr(self, name), getattr(self, name.replace("words", "banks"))
             if words % banks or (words // banks) & (words // banks - 1):
                 raise ValueError(f"{name}={words} must split into {banks} banks of a power of two of words")
+        if self.weight_words // self.weight_banks < FEED_WORDS:
+            raise ValueError(
+                f"weight_words={self.weight_words} must leave each of weight_banks={self.weight_banks} banks at least "
+                f"{FEED_WORDS} words, which FEED reads at once"
+            )
         if self.tn % self.axi_ports or not 4 <= self.axi_bytes <= 128:
             raise ValueError(f"axi_ports={self.axi_ports} must split a word of tn={self.tn} bytes in 4 to 128 bytes")
 

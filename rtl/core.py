@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from .axi import ADDRESS_SPACE_BITS, ReadMux, StripedRegions
-from .config import BUS_ADDRESS_BITS, PAGE
+from .config import BUS_ADDRESS_BITS, FEED_WORDS, PAGE
 from .counters import COUNTER_BITS
 from .fetch import Fetch
 from .isa import COUNTERS, LINK_SOURCES, Region, Unit
@@ -23,6 +23,7 @@ from .store import Store
 from .supervisor import PARTS, events_layout
 from .trace import Trace
 from .vector import Vector
+from .wide_memory import WideMemory
 
 __all__ = ["Core"]
 
@@ -30,8 +31,8 @@ __all__ = ["Core"]
 class Core(Component):
     """The six units between the buffers, each behind its Issue, with fetch and link.
 
-    Requesters of the activation buffer, the most urgent first: MATMUL, VECTOR, SEND, STORE to read; VECTOR,
-    the link, LOAD to write. Of the weight buffer: FEED, SEND, STORE; the link, LOAD.
+    Requesters of the activation buffer, the most urgent first: SEND, MATMUL, VECTOR, STORE to read; VECTOR,
+    the link, LOAD to write. Of the weight buffer: SEND, FEED (FEED_WORDS words at once), STORE; the link, LOAD.
 
     Latency: what its units, Issue, Fetch and ReadMux say of theirs. Reset drops instructions, frames and bursts
     under way; words of the buffers stay.
@@ -149,14 +150,17 @@ class Core(Component):
         # SEND first: what it reads another board may wait for, and it reads no more than the link takes.
         act_reads = [self.send.read_act, self.matrix.act_read, self.vector.act_read, self.store.read_act]
         act_writes = [self.vector.write, link.write_act, self.load.write_act]
-        weight_reads = [self.send.read_weight, self.matrix.weight_read, self.store.read_weight]
+        weight_reads = [self.send.read_weight, self.store.read_weight]
         weight_writes = [link.write_weight, self.load.write_weight]
-        for name, words, banks, reads, writes in (
-            ("act", config.act_words, config.act_banks, act_reads, act_writes),
-            ("weight", config.weight_words, config.weight_banks, weight_reads, weight_writes),
-        ):
-            buffer = BankedMemory(words, banks, config.tn, len(reads), len(writes))
-            m.submodules[f"{name}_buffer"] = buffer
+        m.submodules.act_buffer = act = BankedMemory(
+            config.act_words, config.act_banks, config.tn, len(act_reads), len(act_writes)
+        )
+        m.submodules.weight_buffer = weight = WideMemory(
+            config.weight_words, config.weight_banks, config.tn, len(weight_reads), len(weight_writes),
+            rank=2, ways=FEED_WORDS,
+        )  # fmt: skip
+        connect(m, self.matrix.weight_read, weight.wide)
+        for buffer, reads, writes in ((act, act_reads, act_writes), (weight, weight_reads, weight_writes)):
             for port, requester in [*zip(buffer.read, reads, strict=True), *zip(buffer.write, writes, strict=True)]:
                 connect(m, requester, port)
         connect(m, self.matrix.acc_read, self.vector.acc_read)

@@ -229,11 +229,11 @@ FORMATS = {
     Opcode.FEED: Format(
         "FEED",
         (
-            _address("weights", "first word in the weight buffer"),
+            _address("weights", "first word in the weight buffer; a multiple of FEED_WORDS"),
             Field("sets", 16, "weight sets, each for one pass of MATMUL"),
-            Field("rows", 8, "words in a set: output channels in use, 1 to tm; other columns give nonsense"),
+            Field("rows", 8, "words in a set: output channels in use, rounded up to FEED_WORDS; others give nonsense"),
         ),
-        "Weight buffer to the array's shadow registers, one word (tn weights of one output channel) a cycle.",
+        "Weight buffer to the array's shadow registers, FEED_WORDS words (tn weights of an output channel) a cycle.",
     ),
     Opcode.MATMUL: Format(
         "MATMUL",

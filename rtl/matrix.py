@@ -4,6 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .accumulators import Accumulators
+from .config import FEED_WORDS
 from .feed import Feed
 from .isa import Opcode
 from .matmul import MatMul, model
@@ -23,8 +24,8 @@ class MatrixUnit(Component):
     """FEED and MATMUL with the array between them.
 
     With weights in time, a MATMUL instruction of n_tiles * kh * kw passes of rows * cols pixels takes as many
-    cycles as it has pixels, and the next one follows without a gap. Weights are in time if a pass has at least as
-    many pixels as FEED's ``rows`` and the weight buffer grants every read.
+    cycles as it has pixels, and the next one follows without a gap. Weights are in time if a pass has at least half
+    as many pixels as FEED's ``rows`` (FEED brings FEED_WORDS in a cycle) and the weight buffer grants every read.
 
     Reset drops instructions and pixels under way and clears errors; weights and sums keep what they have.
 
@@ -36,8 +37,10 @@ class MatrixUnit(Component):
     -------
     feed : Out(UnitInterface(Opcode.FEED))
     matmul : Out(UnitInterface(Opcode.MATMUL))
-    weight_read, act_read : Out(ReadPort(config.word_bits))
-        FEED's and MATMUL's side of the buffers.
+    weight_read : Out(ReadPort(FEED_WORDS * config.word_bits))
+        FEED's side of the weight buffer.
+    act_read : Out(ReadPort(config.word_bits))
+        MATMUL's side of the activation buffer.
     acc_read : In(ReadPort(32 * tm))
         VECTOR's side of the accumulators: refused while MATMUL adds to a word in the same half of the addresses.
     """
@@ -45,7 +48,7 @@ class MatrixUnit(Component):
     def __init__(self, config):
         check_config(config)
         self.config = config
-        self._array = PEArray(config.tm, config.tn, config.mac)
+        self._array = PEArray(config.tm, config.tn, config.mac, columns=FEED_WORDS)
         self._matmul = MatMul(config)
         self._feed = Feed(config, swap_cycles=MatMul.ISSUE_CYCLES)
         self._accumulators = Accumulators(config, latency=self._array.latency)
@@ -53,7 +56,7 @@ class MatrixUnit(Component):
             {
                 "feed": Out(UnitInterface(Opcode.FEED)),
                 "matmul": Out(UnitInterface(Opcode.MATMUL)),
-                "weight_read": Out(ReadPort(config.word_bits)),
+                "weight_read": Out(ReadPort(FEED_WORDS * config.word_bits)),
                 "act_read": Out(ReadPort(config.word_bits)),
                 "acc_read": In(ReadPort(32 * config.tm)),
             }

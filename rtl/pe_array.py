@@ -105,7 +105,7 @@ class PEArray(Component):
 
     1. ``x_swap``: the active weights of all channels become the shadow weights;
     2. ``x_valid``: ``psum`` of this ``x`` with the active weights is computed, to appear ``latency`` cycles later;
-    3. ``w_valid``: the shadow weights of channel ``w_column`` become ``w_data``.
+    3. ``w_valid``: the shadow weights of ``columns`` channels, from ``columns * w_column`` on, become ``w_data``.
 
     In particular a new set may begin to load in the very cycle of the swap: a shadow weight of stage k is
     overwritten at the end of the cycle in which stage k copies the one before. (Were the write not delayed, it would
@@ -125,6 +125,8 @@ class PEArray(Component):
     mac : str
         ``"packed"``, the default: two output channels share a 27x18 multiplier; ``"single"``: one multiplier each.
         Interface, latency and results are the same.
+    columns : int
+        Output channels whose weights one ``w_data`` has, a divisor of ``tm``; 1 by default.
 
     Members
     -------
@@ -133,9 +135,10 @@ class PEArray(Component):
     x_swap : In(1)
         Use the shadow weights from this ``x`` on (it counts without ``x_valid``, too).
     w_valid : In(1)
-    w_column : In(range(tm))
-        Output channel whose shadow weights ``w_data`` writes.
-    w_data : In(ArrayLayout(OPERAND, tn))
+    w_column : In(range(tm // columns))
+        Which output channels' shadow weights ``w_data`` writes.
+    w_data : In(ArrayLayout(OPERAND, columns * tn))
+        One channel's weights after the other's.
     psum : Out(ArrayLayout(signed(32), tm))
         Sign-extended to 32 bits, as the accumulators are. Meaningless without ``psum_valid``.
     psum_valid : Out(1)
@@ -147,7 +150,7 @@ class PEArray(Component):
         If a size or ``mac`` is none of these.
     """
 
-    def __init__(self, tm, tn, mac="packed"):
+    def __init__(self, tm, tn, mac="packed", columns=1):
         if mac not in tuple(MACS):
             raise ValueError(f"mac must be one of {', '.join(MACS)}, not {mac!r}")
         Limit(2, LIMITS["tn"].high).check("tn", tn)
@@ -155,7 +158,10 @@ class PEArray(Component):
         self.mac = MACS[mac]
         if tm % self.mac.channels:
             raise ValueError(f"tm must be a multiple of {self.mac.channels} ({mac} MACs), not {tm!r}")
-        self.tm, self.tn = tm, tn
+        Limit(1, LIMITS["tm"].high, power_of_two=False).check("columns", columns)
+        if tm % columns:
+            raise ValueError(f"tm must be a multiple of columns={columns}, not {tm!r}")
+        self.tm, self.tn, self.columns = tm, tn, columns
         self.stages = min(CHAIN, tn)
         self.chains = tn // self.stages
         super().__init__(
@@ -164,8 +170,8 @@ class PEArray(Component):
                 "x_valid": In(1),
                 "x_swap": In(1),
                 "w_valid": In(1),
-                "w_column": In(range(tm)),
-                "w_data": In(data.ArrayLayout(OPERAND, tn)),
+                "w_column": In(range(tm // columns)),
+                "w_data": In(data.ArrayLayout(OPERAND, columns * tn)),
                 "psum": Out(data.ArrayLayout(signed(32), tm)),
                 "psum_valid": Out(1),
             }
@@ -228,12 +234,17 @@ class PEArray(Component):
         column = _Delays(m, self.w_column, self.stages - 1, "column")
         multiplicands = []
         for stage in range(self.stages):
-            lanes = _Delays(m, self._lanes(self.w_data, stage), stage, f"w_{stage}")[stage]
+            words = [self.w_data.as_value().word_select(i, OPERAND.width * self.tn) for i in range(self.columns)]
+            lanes = [
+                _Delays(m, self._lanes(data.View(self.x.shape(), word), stage), stage, f"w_{stage}_{i}")[stage]
+                for i, word in enumerate(words)
+            ]
             shadow = [
                 Signal(OPERAND.width * self.chains, name=f"shadow_{i}_{stage}", reset_less=True) for i in range(self.tm)
             ]
             for channel, register in enumerate(shadow):
-                m.d.sync += _load(register, lanes, when=write[stage] & (column[stage] == channel))
+                group, number = divmod(channel, self.columns)
+                m.d.sync += _load(register, lanes[number], when=write[stage] & (column[stage] == group))
             multiplicands.append(self._active(m, stage, swap[stage], shadow))
         return multiplicands
 

@@ -16,6 +16,7 @@ from itertools import count
 import numpy as np
 
 from superlip.rtl.config import DRAM_ADDRESS_BITS, NodeConfig
+from superlip.rtl.feed import model as feed
 from superlip.rtl.isa import (
     COUNTERS,
     INSTRUCTION_BYTES,
@@ -197,6 +198,11 @@ class FunctionalCluster:
     def _memory(board, memory):
         return board.act if memory == Memory.ACT else board.weight
 
+    @staticmethod
+    def _stop(unit, header, error, syndrome):
+        if error is not UnitError.NONE:
+            raise ValueError(f"{unit} (tag {header['tag']}) stops with {error.name}, {syndrome:#x}")
+
     def _load(self, board, header, body):
         del header
         local = self._strided(body["local"], body, body["local_stride1"], body["local_stride2"])
@@ -224,11 +230,11 @@ class FunctionalCluster:
             other.counters[body["remote_unit"], body["remote_counter"]] += 1
 
     def _feed(self, board, header, body):
-        del header
-        words = board.weight[body["weights"] : body["weights"] + body["sets"] * body["rows"]]
-        for weights in words.reshape(body["sets"], body["rows"], -1):
+        error, syndrome, sets = feed(self.config, body, board.weight)
+        self._stop("FEED", header, error, syndrome)
+        for weights in sets:
             # Other columns give nonsense.
-            whole = np.full((self.config.tm, self.config.tn), 0x55, words.dtype)
+            whole = np.full((self.config.tm, self.config.tn), 0x55, sets.dtype)
             whole[: len(weights)] = weights
             board.sets.append(whole)
 
@@ -240,7 +246,6 @@ class FunctionalCluster:
 
     def _vector(self, board, header, body):
         error, syndrome = vector(self.config, board.act, board.acc, board.vector, body)
-        if error is not UnitError.NONE:
-            raise ValueError(f"VECTOR (tag {header['tag']}) stops with {error.name}, {syndrome:#x}")
+        self._stop("VECTOR", header, error, syndrome)
         addresses = Places(self.config, Fields(body)).dest
         board.written.append((header["tag"], addresses, board.act[addresses]))

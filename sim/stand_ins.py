@@ -49,6 +49,7 @@ class StandIns:
         self._use(array, tm=array.tm, tn=array.tn)
         m.submodules.stand_in = Instance(
             "superlip_pe_array_stand_in",
+            p_COLUMNS=array.columns,
             i_clk=ClockSignal(), i_clear=_clear(m), i_ready=ready,
             i_x=array.x.as_value(), i_x_valid=array.x_valid, i_x_swap=array.x_swap,
             i_w_valid=array.w_valid, i_w_column=_wide(m, array.w_column, 16), i_w_data=array.w_data.as_value(),

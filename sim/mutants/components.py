@@ -21,6 +21,7 @@ from superlip.rtl.send import Send
 from superlip.rtl.store import Store
 from superlip.rtl.supervisor import Supervisor
 from superlip.rtl.vector import Vector
+from superlip.rtl.wide_memory import WideMemory
 
 from ..runner import load_testbench
 
@@ -104,4 +105,5 @@ COMPONENTS = (
     Component(Store, "store", "four_ports", 120, {}),
     Component(Supervisor, "supervisor", "narrow", 60, is_small=True),  # a node has it with 32 bits
     Component(Vector, "vector", "lanes8", 120, _TINY | {"act_words": 1536, "act_banks": 3, "acc_words": 128}),
+    Component(WideMemory, "wide_memory", "three_banks", 40, modules=("",), is_small=True),  # its parts are BankedMemory
 )

@@ -38,9 +38,9 @@ package superlip_stand_ins;
 endpackage
 
 // rtl/pe_array.py
-module superlip_pe_array_stand_in (
+module superlip_pe_array_stand_in #(parameter COLUMNS = 1) (
     input clk, input clear, input [8*`SUPERLIP_TN-1:0] x, input x_valid, input x_swap,
-    input w_valid, input [15:0] w_column, input [8*`SUPERLIP_TN-1:0] w_data,
+    input w_valid, input [15:0] w_column, input [8*`SUPERLIP_TN*COLUMNS-1:0] w_data,
     input ready, output reg [32*`SUPERLIP_TM-1:0] psum  // ready: psum of the oldest x appears in the next cycle
 );
     import superlip_stand_ins::*;
@@ -55,7 +55,8 @@ module superlip_pe_array_stand_in (
         end
         if (x_swap) superlip_array_swap(h);
         if (x_valid) superlip_array_multiply(h, x);
-        if (w_valid) superlip_array_write(h, int'(w_column), w_data);
+        if (w_valid) for (int i = 0; i < COLUMNS; ++i)
+            superlip_array_write(h, COLUMNS * int'(w_column) + i, w_data[8*`SUPERLIP_TN*i +: 8*`SUPERLIP_TN]);
     end
 endmodule
 

@@ -5,8 +5,9 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from superlip.element import INT8
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import FEED_WORDS, NodeConfig
 from superlip.rtl.feed import Feed
+from superlip.rtl.feed import model as feed_model
 from superlip.rtl.isa import Opcode, encode
 from superlip.rtl.matrix import MatrixUnit, model, pixel_latency
 from superlip.rtl.ports import READ_LATENCY, UnitError, instruction_layout
@@ -29,7 +30,10 @@ def instruction(opcode, **body):
 
 
 class Buffer:
-    """An on-chip buffer behind a ReadPort; refuses a read with chance ``refuse``. Without a read, data is garbage."""
+    """An on-chip buffer behind a ReadPort; refuses a read with chance ``refuse``. Without a read, data is garbage.
+
+    ``words`` : ndarray, shape (reads, bytes of one); ``accepted`` : list of (cycle, address) of reads.
+    """
 
     def __init__(self, dut, prefix, words, *, rng, refuse=0.0):
         self.dut, self.words, self.rng, self.refuse = dut, words, rng, refuse
@@ -90,7 +94,8 @@ class Testbench:
         self.acc = np.zeros((config.acc_words, config.tm), np.int32)
         self.shadow = np.zeros((config.tm, config.tn), INT8.dtype)
         self.act_buffer = Buffer(dut, "act_read", self.act, rng=self.rng, refuse=refuse_act)
-        self.weight_buffer = Buffer(dut, "weight_read", self.weights, rng=self.rng, refuse=refuse_weights)
+        pairs = self.weights.reshape(-1, FEED_WORDS * config.tn)
+        self.weight_buffer = Buffer(dut, "weight_read", pairs, rng=self.rng, refuse=refuse_weights)
         self.feeds = Source(dut, "feed__instr", rng=self.rng, idle=idle)
         self.matmuls = Source(dut, "matmul__instr", rng=self.rng, idle=idle)
         self.cycle, self.done, self.senders = 0, {"feed": [], "matmul": []}, []
@@ -150,20 +155,23 @@ class Testbench:
 
     def feed(self, weights, sets, rows):
         """A FEED instruction and its weight sets. Columns that it does not load keep what they had."""
-        result = []
-        for first in range(weights, weights + sets * rows, rows):
+        fields, result = {"weights": weights, "sets": sets, "rows": rows}, []
+        error, _, loaded = feed_model(self.config, fields, self.weights)
+        assert error is UnitError.NONE
+        for words in loaded:
             self.shadow = self.shadow.copy()
-            self.shadow[:rows] = self.weights[first : first + rows]
+            self.shadow[:rows] = words
             result.append(self.shadow)
-        return instruction(Opcode.FEED, weights=weights, sets=sets, rows=rows), result
+        return instruction(Opcode.FEED, **fields), result
 
     def random_feeds(self, passes, *, all_rows):
         """Instructions that feed ``passes`` sets, from anywhere, however split, and the sets."""
         instructions, sets = [], []
         while len(sets) < passes:
-            rows = self.config.tm if all_rows and not sets else self.rng.randint(1, self.config.tm)
+            tm = self.config.tm
+            rows = tm if all_rows and not sets else FEED_WORDS * self.rng.randint(1, tm // FEED_WORDS)
             count = self.rng.randint(1, passes - len(sets))
-            first = self.rng.randint(0, self.config.weight_words - count * rows)
+            first = FEED_WORDS * self.rng.randint(0, (self.config.weight_words - count * rows) // FEED_WORDS)
             word, more = self.feed(first, count, rows)
             instructions.append(word)
             sets += more
@@ -322,8 +330,8 @@ async def short_passes(dut):
 
 
 @cocotb.test()
-async def one_row_sets(dut):
-    """Sets of one word, so that weights are never what a pass of one pixel waits for."""
+async def one_read_sets(dut):
+    """Sets of one read, so that weights are never what a pass of one pixel waits for."""
     testbench = await Testbench(dut).start()
     feeds, matmuls = [], []
     word, first = testbench.feed(0, 1, testbench.config.tm)
@@ -337,12 +345,12 @@ async def one_row_sets(dut):
         "acc": 7,
         "accumulate": 0,
     }
-    word, sets = testbench.feed(100, 8, 1)
+    word, sets = testbench.feed(100, 8, FEED_WORDS)
     feeds.append(word)
     testbench.acc = model(fields, testbench.act, np.array(first + sets), testbench.acc)
     matmuls.append(instruction(Opcode.MATMUL, **fields))
     for i in range(30):
-        word, sets = testbench.feed(200 + i, 3, 1)
+        word, sets = testbench.feed(200 + FEED_WORDS * i, 3, FEED_WORDS)
         feeds.append(word)
         fields = fields | {"kh": 1, "kw": 3, "accumulate": 1}
         testbench.acc = model(fields, testbench.act, np.array(sets), testbench.acc)
@@ -362,12 +370,14 @@ async def largest_sums(dut):
 
 @cocotb.test()
 async def full_speed(dut):
-    """As many pixels a pass as a set has words: a read in every cycle, within and between instructions."""
+    """As many pixels a pass as FEED has reads for a set, of FEED_WORDS words each: a read in every cycle on either
+    side, within and between instructions."""
     testbench = await Testbench(dut).start()
     tm = testbench.config.tm
+    set_reads = tm // FEED_WORDS
     fields = {
         "act": 3, "plane": 400, "pitch": 19, "height": 19, "width": 19, "y0": 0, "x0": 0, "stride_y": 1, "stride_x": 2,
-        "kh": 2, "kw": 3, "dilation_y": 1, "dilation_x": 1, "n_tiles": 4, "rows": 2, "cols": tm // 2, "acc": 5,
+        "kh": 2, "kw": 3, "dilation_y": 1, "dilation_x": 1, "n_tiles": 4, "rows": 2, "cols": set_reads // 2, "acc": 5,
     }  # fmt: skip
     jobs = [fields, fields | {"acc": 50, "kh": 1}, fields | {"accumulate": 1, "rows": 5}, fields | {"kw": 1}]
     jobs[2] |= {"acc": 60, "accumulate": 0}
@@ -387,8 +397,11 @@ async def full_speed(dut):
     ends = np.cumsum(pixels) - 1
     assert testbench.done["matmul"] == [cycles[0] + end + testbench.latency for end in ends]
     reads = [cycle for cycle, _ in testbench.weight_buffer.accepted]
-    ends = np.cumsum([job["n_tiles"] * job["kh"] * job["kw"] * tm for job in jobs]) - 1
+    ends = np.cumsum([job["n_tiles"] * job["kh"] * job["kw"] * set_reads for job in jobs]) - 1
     assert testbench.done["feed"] == [reads[end] + READ_LATENCY for end in ends]
+    # From the first swap on, until the longer passes of the third instruction come near.
+    steady = reads[set_reads + Feed.QUEUE_DEPTH : ends[1] + 1]
+    assert len(steady) > 100 and steady == list(range(steady[0], steady[0] + len(steady))), "FEED missed a cycle"
     for job in jobs:
         await testbench.check(range(job["acc"], job["acc"] + job["rows"] * job["cols"]))
 
@@ -430,17 +443,17 @@ async def wide_instructions(dut):
 
 @cocotb.test()
 async def reads_ahead(dut):
-    """FEED loads a set and reads as many words ahead as its queue holds, and none more until they are wanted."""
+    """FEED loads a set and reads ahead as much as its queue holds, and no more until it is wanted."""
     testbench = await Testbench(dut).start()
     tm, reads = testbench.config.tm, testbench.weight_buffer.accepted
-    for rows in (tm, 3):
+    for rows in (tm, 3 * FEED_WORDS):
         await testbench.restart()
         first, sets = testbench.feed(0, 1, tm)
         word, more = testbench.feed(100, 20, rows)
         testbench.send([first, word], [])
         for passes in range(1, 4):
             await tick(dut, 60)
-            assert len(reads) == tm + (passes - 1) * rows + Feed.QUEUE_WORDS
+            assert len(reads) == (tm + (passes - 1) * rows) // FEED_WORDS + Feed.QUEUE_DEPTH
             before = testbench.stalled["feed"]
             await tick(dut, 10)
             assert testbench.stalled["feed"] == before + 10
@@ -518,24 +531,34 @@ async def wide_mistakes(dut):
 @cocotb.test()
 async def wrong_feed(dut):
     config = NodeConfig(**case())
-    words = config.weight_words
+    words, most = config.weight_words, (1 << 20) - 1
     mistakes = [
         ({"sets": 0}, UnitError.OPERAND, 0),
         ({"rows": 0}, UnitError.OPERAND, 0),
         ({"rows": config.tm + 1}, UnitError.OPERAND, config.tm + 1),
-        ({"weights": words - 5}, UnitError.ADDRESS, words),
+        ({"rows": config.tm + FEED_WORDS}, UnitError.OPERAND, config.tm + FEED_WORDS),
+        ({"rows": config.tm - 1}, UnitError.OPERAND, config.tm - 1),
+        ({"rows": 1}, UnitError.OPERAND, 1),
+        ({"weights": 7}, UnitError.OPERAND, 7),
+        ({"weights": most}, UnitError.OPERAND, most),
+        ({"weights": 7, "rows": config.tm - 1}, UnitError.OPERAND, config.tm - 1),
+        ({"weights": 7, "sets": 0}, UnitError.OPERAND, 7),
+        ({"weights": words - config.tm + FEED_WORDS}, UnitError.ADDRESS, words),
         ({"weights": words}, UnitError.ADDRESS, words),
-        ({"weights": (1 << 20) - 1}, UnitError.ADDRESS, (1 << 20) - 1),
+        ({"weights": most - 1}, UnitError.ADDRESS, most - 1),
+        ({"weights": words - config.tm, "sets": (1 << 16) - 1}, UnitError.ADDRESS, words),
     ]
     testbench = await Testbench(dut).start()
     for changes, code, syndrome in mistakes:
         await testbench.restart()
-        good, sets = testbench.feed(11, 1, config.tm)
-        bad = instruction(Opcode.FEED, **{"weights": 0, "sets": 1, "rows": config.tm} | changes)
+        good, sets = testbench.feed(12, 1, config.tm)
+        fields = {"weights": 0, "sets": 1, "rows": config.tm} | changes
+        assert feed_model(config, fields, testbench.weights)[:2] == (code, syndrome)
+        bad = instruction(Opcode.FEED, **fields)
         testbench.acc = model(simple(testbench), testbench.act, np.array(sets), testbench.acc)
         testbench.send([good, bad, good], [instruction(Opcode.MATMUL, **simple(testbench))])
         await stops(testbench, "feed", code, syndrome, 1)
-        assert all(address < words for _, address in testbench.weight_buffer.accepted)
+        assert all(address < words // FEED_WORDS for _, address in testbench.weight_buffer.accepted)
         await testbench.finished(1, 1)
         await testbench.check(range(16))
 

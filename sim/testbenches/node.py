@@ -10,7 +10,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiRamRead, AxiRamWrite, Ax
 
 from superlip.element import INT8
 from superlip.ops.arithmetic import convolve, requantize
-from superlip.rtl.config import BUS_ADDRESS_BITS, NodeConfig
+from superlip.rtl.config import BUS_ADDRESS_BITS, FEED_WORDS, NodeConfig
 from superlip.rtl.isa import INSTRUCTION_BYTES, Memory, Opcode, Region, Unit, VectorOp, encode
 from superlip.rtl.node import Node
 from superlip.rtl.ports import UnitError
@@ -210,7 +210,8 @@ class Conv:
         self.pixels = self.rows * self.cols
         self.act, self.params = (int(v) for v in data.integers(0, 0x100 - PIXELS, 2))
         self.params += SCRATCH_PARAMS
-        self.weights = int(data.integers(0, min(0x100, config.weight_words - self.sets * config.tn) + 1))
+        room = min(0x100, config.weight_words - self.sets * config.tn)
+        self.weights = FEED_WORDS * int(data.integers(0, room // FEED_WORDS + 1))
         self.ofm = SCRATCH_OFM + int(data.integers(0, min(0x400, config.act_words - SCRATCH_OFM - PIXELS)))
         self.board, t = board, board.config.tn
         self.x = data.integers(INT8.low, INT8.high + 1, (1, t, HEIGHT, WIDTH), INT8.dtype)

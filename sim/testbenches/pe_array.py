@@ -10,10 +10,10 @@ from superlip.sim.runner import case, rng
 from superlip.sim.testbenches._streams import start
 
 CASES = {
-    "packed": {"tm": 8, "tn": 8, "mac": "packed"},
+    "packed": {"tm": 8, "tn": 8, "mac": "packed", "columns": 2},  # as a node has it
     "single": {"tm": 8, "tn": 8, "mac": "single"},
     "packed_deep": {"tm": 8, "tn": 32, "mac": "packed"},
-    "single_wide": {"tm": 16, "tn": 8, "mac": "single"},
+    "single_wide": {"tm": 16, "tn": 8, "mac": "single", "columns": 4},
 }
 
 
@@ -30,12 +30,14 @@ class Driver:
 
     def __init__(self, dut):
         self.dut, self.tm, self.tn, self.cycle = dut, case()["tm"], case()["tn"], 0
+        self.columns = case().get("columns", 1)
         self.latency = psum_latency(self.tn)
         self.shadow = np.zeros((self.tm, self.tn), INT8.dtype)
         self.active = self.shadow.copy()
         self.expected = {}
 
     async def apply(self, x=None, *, swap=False, column=None, weights=None):
+        """``weights``: shape (columns, tn), of the ``column``-th as many channels."""
         dut = self.dut
         dut.x_valid.value, dut.x_swap.value, dut.w_valid.value = x is not None, swap, weights is not None
         if swap:
@@ -45,7 +47,7 @@ class Driver:
             self.expected[self.cycle + self.latency] = PEArray.model(x[None], self.active)[0]
         if weights is not None:
             dut.w_column.value, dut.w_data.value = column, word(weights)
-            self.shadow[column] = weights
+            self.shadow[column * self.columns : (column + 1) * self.columns] = weights
         await RisingEdge(dut.clk)
         expected = self.expected.pop(self.cycle, None)
         assert int(dut.psum_valid.value) == (expected is not None), f"cycle {self.cycle}"
@@ -54,9 +56,13 @@ class Driver:
             assert (got == expected).all(), f"cycle {self.cycle}: {got} is not {expected}"
         self.cycle += 1
 
+    def loads(self, weights):
+        """(column, weights) of each load of a set, shape (tm, tn)."""
+        return enumerate(weights.reshape(-1, self.columns, self.tn))
+
     async def load(self, weights):
-        for column, row in enumerate(weights):
-            await self.apply(column=column, weights=row)
+        for column, some in self.loads(weights):
+            await self.apply(column=column, weights=some)
 
     async def drain(self):
         for _ in range(self.latency + 1):
@@ -92,8 +98,8 @@ async def random_events(dut):
         await driver.apply(
             values() if random.random() < 0.7 else None,
             swap=random.random() < 0.1,
-            column=int(random.integers(driver.tm)),
-            weights=values() if busy else None,
+            column=int(random.integers(driver.tm // driver.columns)),
+            weights=np.stack([values() for _ in range(driver.columns)]) if busy else None,
         )
     await driver.drain()
 
@@ -116,13 +122,13 @@ async def extremes(dut):
 
 @cocotb.test()
 async def loads_behind_a_swap(dut):
-    """Sets back to back, the first word of the next in the cycle of the swap, as FEED does it."""
+    """Sets back to back, the first words of the next in the cycle of the swap, as FEED does it."""
     driver = await begin(dut)
     random = np.random.default_rng(rng().getrandbits(64))
     tm, tn = driver.tm, driver.tn
     await driver.load(random.integers(INT8.low, INT8.high + 1, (tm, tn), INT8.dtype))
     for _ in range(20):
-        for column, row in enumerate(random.integers(INT8.low, INT8.high + 1, (tm, tn), INT8.dtype)):
+        for column, some in driver.loads(random.integers(INT8.low, INT8.high + 1, (tm, tn), INT8.dtype)):
             x = random.integers(INT8.low, INT8.high + 1, tn, INT8.dtype)
-            await driver.apply(x, swap=column == 0, column=column, weights=row)
+            await driver.apply(x, swap=column == 0, column=column, weights=some)
     await driver.drain()

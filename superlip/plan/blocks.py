@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superlip.ops.operation import Op
+from superlip.rtl.config import FEED_WORDS
 from superlip.rtl.isa import PARAM_WORDS, table_words
 
 from .allocate import DoesNotFit
@@ -26,7 +27,7 @@ class Block:
     """Weight sets of a part of a tile's input: n-tiles [n0, n1), kernel rows [ky0, ky1), all kernel columns.
 
     The kernel columns are done in ``columns`` steps, ``fold`` of them in each. Sets are in order n, ky, column, each of
-    ``rows`` words.
+    ``rows`` words, which FEED takes FEED_WORDS at a time.
     """
 
     n0: int
@@ -96,10 +97,13 @@ def conv_tiles(op: Op, weight_words: int) -> list[Tile]:
         read = op.spec.channels_read(source, m0, m1)
         n0, n1 = read.first_group, read.end_group
         rows = int(np.flatnonzero(op.filters(group) >= 0)[-1]) + 1
+        words = -(-rows // FEED_WORDS) * FEED_WORDS
         plain = n1 - n0 - (fold > 1)
-        blocks = [Block(n0 + a, n0 + b, ky0, ky1, kw, rows) for a, b, ky0, ky1 in _cut(plain, kh, kw * rows, limit)]
+        blocks = [Block(n0 + a, n0 + b, ky0, ky1, kw, words) for a, b, ky0, ky1 in _cut(plain, kh, kw * words, limit)]
         if fold > 1:
-            blocks += [Block(n1 - 1, n1, a, b, folded, rows, fold) for _, _, a, b in _cut(1, kh, folded * rows, limit)]
+            blocks += [
+                Block(n1 - 1, n1, a, b, folded, words, fold) for _, _, a, b in _cut(1, kh, folded * words, limit)
+            ]
         tiles.append(Tile(group, lane0, rows if op.is_copied(group) else lane1, m0, m1, tuple(blocks)))
     return tiles
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from superlip.boards import Target
 from superlip.ops.operation import Op
+from superlip.rtl.config import FEED_WORDS
 from superlip.rtl.link.frame import HEADER_BYTES
 
 __all__ = [
@@ -46,9 +47,9 @@ def pass_pixels(op: Op, row0: int, row1: int, col0: int = 0, col1: int | None = 
 def matmul_cycles(sets: int, pixels: int, chunks: int, tm: int) -> int:
     """Cycles of ``sets`` weight sets that pass over ``pixels`` pixels each, in ``chunks`` chunks.
 
-    MATMUL sends a pixel a cycle; a pass over a chunk takes at least the ``tm`` cycles in which FEED loads the next set.
+    MATMUL sends a pixel a cycle; a pass over a chunk takes at least the cycles in which FEED loads the next set.
     """
-    return sets * max(pixels, tm * chunks)
+    return sets * max(pixels, tm // FEED_WORDS * chunks)
 
 
 def block_cycles(op: Op, rows: int, cols: int) -> int:

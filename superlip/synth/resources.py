@@ -27,6 +27,7 @@ from pathlib import Path
 from rich.console import Console
 
 from superlip.boards import Resources, Target
+from superlip.rtl.config import FEED_WORDS
 from superlip.rtl.pe_array import PEArray
 from superlip.rtl.requantize import Requantize
 from superlip.rtl.vector_lanes import VectorLanes
@@ -62,7 +63,7 @@ def _lanes(config, width):
 
 
 def _columns(config, width):
-    return PEArray(width, config.tn, config.mac)
+    return PEArray(width, config.tn, config.mac, columns=FEED_WORDS)
 
 
 PARTS: tuple[tuple[str, tuple[str, ...], Slices | None], ...] = (

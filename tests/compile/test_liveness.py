@@ -134,7 +134,7 @@ def test_a_counter_that_may_overflow():
 
 
 def test_the_array_has_room_for_one_set_beside_the_one_in_use():
-    feed = encode(Opcode.FEED, sets=3, rows=1)
+    feed = encode(Opcode.FEED, sets=3, rows=2)
     matmul = encode(Opcode.MATMUL, n_tiles=1, kh=1, kw=2)
     with pytest.raises(LivenessError, match="board 0: 3 weight sets are fed, 2 are used"):
         one_board(feed, matmul)

@@ -42,7 +42,8 @@ def check_sums(op, weight_words, seed):
             for n, ky, column in np.ndindex(*sets.shape[:3]):
                 cols = column * block.fold + np.arange(TN) * block.fold // TN
                 lanes = x[(block.n0 + n) * TN : (block.n0 + n + 1) * TN, block.ky0 + ky][np.arange(TN), cols]
-                sums += sets[n, ky, column] @ lanes
+                sums += sets[n, ky, column, : tile.end_lane] @ lanes
+            assert not sets[..., tile.end_lane :, :].any(), "rows that fill FEED's last read are zeros"
         np.testing.assert_array_equal(sums, expected[tile.group * TN : tile.group * TN + tile.end_lane])
 
 

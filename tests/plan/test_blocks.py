@@ -9,6 +9,7 @@ from nets import Builder
 from superlip.plan.allocate import DoesNotFit
 from superlip.plan.blocks import Block, block_limit, conv_tiles, parameter_words, portions
 from superlip.plan.lower import lower
+from superlip.rtl.config import FEED_WORDS
 from superlip.rtl.isa import PARAM_WORDS, table_words
 
 TN = 8
@@ -40,7 +41,8 @@ def test_blocks_cover_a_tile_once(per_group, filters, kernel, groups, weight_wor
             covered[block.n0 - tile.blocks[0].n0 : block.n1 - tile.blocks[0].n0, block.ky0 : block.ky1] += 1
             several = block.n1 - block.n0 > 1
             assert block.words <= limit + several * block.words // (block.n1 - block.n0)
-            assert block.words == block.sets * tile.end_lane and block.rows == tile.end_lane
+            assert block.words == block.sets * block.rows and block.rows % FEED_WORDS == 0
+            assert 0 <= block.rows - tile.end_lane < FEED_WORDS, "no more rows than FEED's reads want"
             assert block.columns == -(-kw // block.fold)
         assert (covered == 1).all()
         assert tile.words == sum(block.words for block in tile.blocks)

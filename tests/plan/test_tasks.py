@@ -8,6 +8,7 @@ from superlip.boards import TARGETS
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split
 from superlip.plan.planner import make_plan
+from superlip.rtl.config import FEED_WORDS
 
 TINY = TARGETS["tiny"]
 
@@ -41,6 +42,6 @@ def test_sums_are_open_from_their_first_block_to_their_last():
     for task, step in zip(tasks, steps, strict=True):
         assert step.first == (step.block is step.tile.blocks[0]) == bool(task.needs)
         assert step.last == (step.block is step.tile.blocks[-1]) == bool(task.makes)
-        assert task.matmul == step.matmul_cycles(TINY.node.tm) >= step.block.sets * TINY.node.tm
+        assert task.matmul == step.matmul_cycles(TINY.node.tm) >= step.block.sets * TINY.node.tm // FEED_WORDS
         assert task.vector == (sum(chunk.vector_cycles(network.ops[0]) for chunk in step.chunks) if step.last else 0)
         assert task.strips() == [(0, 0)]

@@ -23,6 +23,7 @@ from superlip.rtl.parameters import Component
 from superlip.rtl.pe_array import PEArray
 from superlip.rtl.registers import Register, registers
 from superlip.rtl.requantize import Requantize
+from superlip.rtl.wide_memory import WideMemory
 
 RIGHT = {
     # What each parameter is in the components that have one of this name.
@@ -32,6 +33,7 @@ RIGHT = {
     "unit": Unit.FEED, "counter_bits": 10,
     "in_flight": 8, "width": 8, "flit_bytes": 8, "slots": 4, "announce_cycles": 64, "words": 64, "banks": 2, "lanes": 8,
     "readers": 2, "writers": 2, "patience": 16, "shape": 8, "tm": 8, "tn": 8, "mac": "packed", "word_bits": 64,
+    "columns": 2, "ways": 4, "rank": 3,
 }  # fmt: skip
 WRONG = (True, 0, -1, 8.0, 1 << 40, "eight", None, [])
 """For every parameter; and what is wrong for some of them only is below."""
@@ -123,11 +125,15 @@ def test_right_ones_are_taken_and_what_is_never_used_is_said(heard):
         (lambda: PEArray(130, 8), "tm must be a whole number from 1 to 128, not 130"),
         (lambda: PEArray(3, 8), "tm must be a multiple of 2"),
         (lambda: PEArray(8, 8, mac="double"), "mac must be one of packed, single, not 'double'"),
+        (lambda: PEArray(8, 8, columns=3), "tm must be a multiple of columns=3, not 8"),
         (lambda: BlockFifo(0, 4), "shape must have at least one bit; the shape 0 has none"),
         (lambda: BlockFifo(8, 3), "depth must be a power of two from 2 to 65,536, not 3"),
         (lambda: FrameBuffer(0, depth=4), "width must be a whole number from 1 to 1,024, not 0"),
         (lambda: BankedMemory(96, 2, 8, 1, 1), "96 words do not split into 2 banks of a power of two of words"),
         (lambda: BankedMemory(64, 2, 8, 2, 1, patience=2), "patience must be a power of two above 2"),
+        (lambda: WideMemory(12, 2, 8, 1, 1, ways=4), "12 words do not split into 2 banks of 4 ways"),
+        (lambda: WideMemory(64, 2, 8, 1, 1, rank=3), "rank must be a whole number from 1 to 2, not 3"),
+        (lambda: WideMemory(64, 2, 8, 2, 1, patience=2), "patience must be a power of two above 3"),
         (lambda: LinkPort(NodeConfig(link_bytes=16)), "a word of tn=8 bytes must be whole flits of link_bytes=16"),
         (
             lambda: Control([Register("A", 0, "wo", 8, "")]),

@@ -14,6 +14,7 @@ from superlip.rtl.link.credits import CreditGiver
 from superlip.rtl.load import Load
 from superlip.rtl.memory import BankedMemory
 from superlip.rtl.store import Store
+from superlip.rtl.wide_memory import WideMemory
 from superlip.sim.runner import load_testbench, run_bench
 
 FAULTS = {
@@ -42,6 +43,13 @@ FAULTS = {
     "a bank's arbitration does not see the neighbour": (
         BankedMemory, "_arbitrate", "if n != index]", "if n not in (index, index - 1)]",
         "buffer", "random_traffic",
+    ),
+    "half of a read of two words is granted": (
+        WideMemory, "_wide", "Cat(port.ready for port in ports).all()", "Cat(port.ready for port in ports).any()",
+        "wide_memory", "random_traffic",
+    ),
+    "a read of two words keeps one from others while it waits for the other": (
+        WideMemory, "_wide", "self.wide.valid & others", "self.wide.valid", "wide_memory", "half_a_read_is_none",
     ),
     "a burst goes one beat over 4 KiB": (
         BurstSplitter, "elaborate", "to_page.eq(page - run.start[: exact_log2(page)])",

@@ -72,6 +72,19 @@ def test_columns_that_feed_leaves_out_are_nonsense():
     assert board.acc[0, :4].tolist() == [0, 16, 32, 48] and (board.acc[0, 4:] == 16 * 0x55).all()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [({"rows": 3}, "OPERAND, 0x3"), ({"weights": 5}, "OPERAND, 0x5"), ({"sets": 0}, "OPERAND, 0x0"),
+     ({"rows": 0}, "OPERAND, 0x0"), ({"rows": CONFIG.tm + 2}, f"OPERAND, {CONFIG.tm + 2:#x}"),
+     ({"weights": CONFIG.weight_words - 6}, f"ADDRESS, {CONFIG.weight_words:#x}")],
+)  # fmt: skip
+def test_what_stops_feed_on_the_hardware_stops_it(body, said):
+    """The testbench of the matrix unit holds the RTL to the same (`rtl.feed.model`)."""
+    feed = encode(Opcode.FEED, tag=4, **{"weights": 0, "sets": 1, "rows": 8} | body)
+    with pytest.raises(ValueError, match=rf"^FEED \(tag 4\) stops with {said}$"):
+        cluster([feed]).run([PROGRAM])
+
+
 def test_an_address_outside_stops_vector():
     vector = encode(Opcode.VECTOR, tag=9, op=VectorOp.MAX, groups=1, rows=1, cols=1, kh=1, kw=1, height=1, width=1,
                     lane_last=15, source=CONFIG.act_words, low=-128, high=127)  # fmt: skip

@@ -71,7 +71,7 @@ def test_testbench(name, case, seed, tmp_path):
 STAND_INS = [
     ("pe_array", "packed"), ("pe_array", "packed_deep"), ("pe_array", "single_wide"), ("matrix", "packed"),
     ("matrix", "single"), ("vector", "lanes8"), ("vector", "lanes16"), ("buffer", "node"), ("buffer", "three_banks"),
-    ("node", "tiny"),
+    ("wide_memory", "node"), ("wide_memory", "three_banks"), ("node", "tiny"),
 ]  # fmt: skip
 
 
