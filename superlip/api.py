@@ -21,9 +21,8 @@ from superlip.graph import load as load_graph
 from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph.onnx.input_shape import InputShape
 from superlip.graph.onnx.options import QuantizeOptions
-from superlip.plan.lower import lower_for
 from superlip.plan.moved_by_host import moved_by_host
-from superlip.plan.planner import PlanError, make_plan
+from superlip.plan.planner import PlanError, best_plan
 from superlip.report import Report
 from superlip.report.measured import measure
 from superlip.run.accuracy import judge, judge_calibration
@@ -138,9 +137,8 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     """
     target = _target(node)
     while True:
-        network = lower_for(graph, target.node)
         try:
-            chosen = make_plan(network, target, boards)
+            network, chosen = best_plan(graph, target, boards)
             break
         except PlanError as error:
             moved = None if error.value is None else moved_by_host(graph, error.value)

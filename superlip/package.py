@@ -19,9 +19,9 @@ from superlip.rtl.config import PAGE
 __all__ = ["PackageError", "build", "place_of"]
 
 MANIFEST = "manifest.json"
-FORMAT = "superlip package 3"
+FORMAT = "superlip package 4"
 """What a manifest calls its format; the number changes with the meaning of its keys."""
-FORMATS = ("superlip package 1", "superlip package 2", FORMAT)
+FORMATS = ("superlip package 1", "superlip package 2", "superlip package 3", FORMAT)
 """What may be replaced."""
 PROVED = "every instruction on every board runs to its end, however fast units and links are; no counter overflows"
 """What the manifest says of the programs (``superlip.compile.liveness``), above the figures of the proof."""
@@ -258,7 +258,10 @@ def _write_front(design, folder):
 
 
 def _image(design):
-    """The image; with ``im2col``, its channels are (channel, kernel row, kernel column) of what that kernel sees.
+    """The image; with ``im2col``, its channels are (piece, channel, kernel row, kernel column): what that kernel sees.
+
+    Of ``rows`` x ``cols`` pixels; ``first_rows`` are the image's rows at which the pieces begin, and rows and columns
+    outside of it hold ``pad_value``.
 
     ``order``: the axes of the model's own input, without the batch, that are channels, rows and columns; empty as they
     are. Of a model with several inputs the image is all of them, and is not written itself: its ``parts`` are.

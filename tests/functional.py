@@ -28,12 +28,12 @@ def run_image(cluster, compiled, image, seed):
         cluster.run([board.programs[segment] for board in compiled.boards], seed + segment)
 
 
-def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17):
+def run_compiled(graph, image, boards, *, split=None, seeds=(0, 1), target=TINY, dram_words=1 << 17, halves=False):
     """Compile and run; every value that VECTOR wrote and the outputs must equal the golden's."""
-    network = lower_for(graph, target.node)
+    network = lower_for(graph, target.node, halves=halves)
     plan = make_plan(network, target, boards, split=split)
     compiled = compile_network(network, plan, target)
-    expected = run_golden(graph, image[None])
+    expected = network.complete(run_golden(graph, image[None]))
     for seed in seeds:
         cluster = started(compiled, seed, dram_words)
         for number in range(2):  # what stays on chip must survive an image

@@ -155,6 +155,12 @@ class Builder:
         channels = sum(self.values[x].shape[0] for x in inputs)
         return self._value(f"{name}.y", (channels, *self.values[inputs[0]].shape[1:]))
 
+    def stack(self, *inputs):
+        """Rows of values one after the other."""
+        name, (channels, _, width) = f"stack{len(self.nodes)}", self.values[inputs[0]].shape
+        self.nodes.append(ir.Stack(name=name, inputs=inputs, output=f"{name}.y", axis=1, tables=(None,) * len(inputs)))
+        return self._value(f"{name}.y", (channels, sum(self.values[x].shape[1] for x in inputs), width))
+
     def slice(self, x, start, stop):
         return self._shuffled(ir.Slice, x, (stop - start, *self.values[x].shape[1:]), start=start, stop=stop)
 

@@ -80,11 +80,18 @@ class Driver:
 
     def im2col(self, image):
         how = self.manifest["image"]["im2col"]
-        (kh, kw), (top, left, bottom, right) = how["kernel"], how["pads"]
-        assert how["strides"] == how["dilations"] == [1, 1]
-        padded = np.pad(image, ((0, 0), (top, bottom), (left, right)), constant_values=how["pad_value"])
+        (kh, kw), (top, left, *_), (sy, sx), rows, cols = (
+            how[n] for n in ("kernel", "pads", "strides", "rows", "cols")
+        )
+        assert how["dilations"] == [1, 1]
+        far = 2 * max(image.shape)
+        padded = np.pad(image, ((0, 0), (far, far), (far, far)), constant_values=how["pad_value"])
         windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(1, 2))
-        return windows.transpose(0, 3, 4, 1, 2).reshape(-1, *windows.shape[1:3])
+        pieces = [
+            windows[:, far + first - top :: sy, far - left :: sx][:, :rows, :cols].transpose(0, 3, 4, 1, 2)
+            for first in how["first_rows"]
+        ]
+        return np.concatenate([piece.reshape(-1, rows, cols) for piece in pieces])
 
     def write(self, described, value):
         tn, lanes = TINY.node.tn, self.lanes(described, len(value))
@@ -111,6 +118,17 @@ class Driver:
         tn, section = TINY.node.tn, described["section"]
         number, rest = np.divmod(described["first_channel"] + np.arange(count or described["shape"][0]), section)
         return number * -(-section // tn) * tn + rest
+
+
+@pytest.mark.parametrize("kernel, strides", [((2, 1), (1, 1)), ((1, 2), (2, 1)), ((3, 1), (2, 2))])
+def test_a_driver_lays_out_halves_of_the_image(tmp_path, kernel, strides):
+    net = Builder(np.random.default_rng(2), (1, 12, 7))
+    x = net.conv("image", 4, kernel, strides=strides, pads=(kernel[0] // 2, 0, (kernel[0] - 1) // 2, 0))
+    y = net.conv(net.conv(x, 3, (1, 1)), 9, (1, 1))
+    graph, image = net.graph(y), net.image()
+    driver = Driver(api.build(api.plan(graph, boards=1, node=TINY), tmp_path / "built"))
+    assert len(driver.manifest["image"]["im2col"]["first_rows"]) == 2
+    np.testing.assert_array_equal(driver.run(image)[y], run_golden(graph, image[None])[y][0])
 
 
 @pytest.mark.parametrize("boards", [1, 2])

@@ -265,7 +265,7 @@ def first_finding(
     dram = _dram(design, dram)
     compiled = reference or compile_network(design.network, design.plan, design.target)
     search = _Search(design, compiled, dram, result)
-    finding = search.first(expected)
+    finding = search.first(design.network.complete(expected))
     if reference is not None:
         return finding
     causes = check_images(compiled, dram)

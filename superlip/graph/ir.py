@@ -19,7 +19,7 @@ from .images import ImageInput
 __all__ = [
     "Value", "Node", "Clipped", "Conv", "Depthwise", "Pool", "Add", "Mul", "Table", "Concat", "Slice", "Part",
     "InputPart", "Reshape", "Pad", "Resize", "Interleave", "Stack", "Interpolate", "DepthToSpace", "SpaceToDepth",
-    "Shuffle", "Host", "Graph", "Elements", "Shape", "integers_of",
+    "Shuffle", "Halves", "Host", "Graph", "Elements", "Shape", "integers_of",
 ]  # fmt: skip
 
 
@@ -262,6 +262,18 @@ class Stack(Node):
 
     axis: int
     tables: tuple[np.ndarray | None, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Halves(Node):
+    """The image in pieces of ``rows`` rows, side by side: channel p * C + c is channel c of rows [first[p], ...).
+
+    Pieces may have rows in common. Rows outside the image hold ``value`` (an element).
+    """
+
+    first: tuple[int, ...]
+    rows: int
+    value: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -37,6 +37,8 @@ def convolve(
     x : ndarray of elements, shape (B, N, H, W)
     weights : ndarray of elements, shape (M, N / groups, kh, kw)
     bias : ndarray int32, shape (M,)
+    pads : (top, left, bottom, right)
+        Rows and columns around the image; negative ones are cut off.
     pad_value : int
         What padding pixels hold.
 
@@ -55,7 +57,9 @@ def convolve(
 
     if any(pads):
         top, left, bottom, right = pads
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value)
+        x = x[:, :, max(0, -top) : x.shape[2] - max(0, -bottom), max(0, -left) : x.shape[3] - max(0, -right)]
+        edges = [(max(0, a), max(0, b)) for a, b in ((top, bottom), (left, right))]
+        x = np.pad(x, ((0, 0), (0, 0), *edges), constant_values=pad_value)
     rows = (x.shape[2] - dilations[0] * (kh - 1) - 1) // strides[0] + 1
     cols = (x.shape[3] - dilations[1] * (kw - 1) - 1) // strides[1] + 1
     out = np.empty((len(x), m, rows, cols), np.float64)

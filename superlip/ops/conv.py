@@ -102,7 +102,7 @@ class ConvSpec(OpSpec[ir.Conv]):
 
     def unfolded(self) -> ir.Node | None:
         node = self.node
-        if node.groups > 1:
+        if node.groups > 1 and node.weights.shape[1] == 1:
             return None
         weights = np.ascontiguousarray(node.weights.reshape(len(node.weights), -1, 1, 1))
         return replace(node, weights=weights, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1))
@@ -130,6 +130,49 @@ class ConvSpec(OpSpec[ir.Conv]):
         if not plain or kernel != [DEPTHWISE_KERNEL] * 2 or not {*node.strides} <= {1, 2}:
             return None
         return ir.Depthwise(**{field.name: getattr(node, field.name) for field in fields(node)})
+
+    def channels(self, start: int, stop: int) -> ir.Node | None:
+        node = self.node
+        if node.groups > 1:
+            return None
+        return replace(node, weights=node.weights[start:stop], bias=node.bias[start:stop], scale=node.scale[start:stop])
+
+    def beside(self, count: int) -> ir.Node | None:
+        node = self.node
+        weights, bias, scale = (np.concatenate([x] * count) for x in (node.weights, node.bias, node.scale))
+        _, left, _, right = node.pads
+        return replace(
+            node, weights=weights, bias=bias, scale=scale, groups=count * node.groups, pads=(0, left, 0, right)
+        )
+
+    def padded(self, pads: tuple[int, int, int, int]) -> ir.Node:
+        return replace(self.node, pads=pads)
+
+    def of_pairs(self, source: str, pairs: int, cols: int) -> ir.Node | None:
+        node = self.node
+        if node.groups > 1 or node.strides[1] != 2 or node.dilations[1] != 1:
+            return None
+        filters, channels, kh, kw = node.weights.shape
+        top, left, bottom, _ = node.pads
+        columns = np.arange(kw) - left  # of the window of the first result
+        first, end = int(columns[0]) // 2, int(columns[-1]) // 2 + 1
+        weights = np.zeros((filters, 2, channels, kh, end - first), node.weights.dtype)
+        for k, column in enumerate(columns):
+            weights[:, column % 2, :, :, column // 2 - first] = node.weights[..., k]
+        return replace(
+            node, inputs=(source,), weights=weights.reshape(filters, -1, kh, end - first), strides=(node.strides[0], 1),
+            pads=(top, -first, bottom, cols - 1 + end - pairs),
+        )  # fmt: skip
+
+    def resting(self, channels: slice, result: ir.Value) -> ir.Node | None:
+        node = self.node
+        weights, bias = node.weights.copy(), node.bias.copy()
+        weights[channels], bias[channels] = 0, 0
+        still = replace(node, weights=weights, bias=bias)
+        zero_point = result.zero_point if node.table is None else node.table_zero_point
+        rest = np.array([min(max(zero_point, node.low), node.high)], result.element.dtype)
+        rest = rest if node.table is None else result.element.look_up(node.table, rest)
+        return still if rest[0] == result.zero_point else None
 
     def channels_read(self, source: Placement, first: int, end: int) -> Placement:
         """All channels of the groups."""

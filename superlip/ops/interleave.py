@@ -54,17 +54,23 @@ class InterleaveSpec(OpSpec[ir.Interleave]):
 
 @register(ir.Stack)
 class StackSpec(OpSpec[ir.Stack]):
-    """Each input is an identity convolution, written where it lies."""
+    """Each input is an identity convolution, written where it lies; convolutions write rows there themselves."""
 
     spreads_pixels = True
+
+    @property
+    def stacks(self) -> list[str]:
+        node = self.node
+        return list(node.inputs) if node.axis == 1 and not any(table is not None for table in node.tables) else []
 
     def lower(self, lowering: Lowering) -> None:
         node, dest, first = self.node, lowering.place(self.node.output), 0
         for number, (name, table) in enumerate(zip(node.inputs, node.tables, strict=True)):
-            source = lowering.place(name)
+            source, size = lowering.place(name), lowering.graph.values[name].shape[1:]
             origin = (first, 0) if node.axis == 1 else (0, first)
-            lowering.add(identity(f"{node.name}.{number}", source, dest, table=table, grid=source.size, origin=origin))
-            first += source.size[node.axis - 1]
+            first += size[node.axis - 1]
+            if source != dest:
+                lowering.add(identity(f"{node.name}.{number}", source, dest, table=table, grid=size, origin=origin))
 
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         return np.concatenate(_looked_up(self.node.tables, inputs, sources), axis=1 + self.node.axis)

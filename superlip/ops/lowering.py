@@ -31,6 +31,9 @@ class Lowering(Protocol):
     def place(self, name: str) -> Placement:
         """Where a value lies: where it was put, else from now on in a storage of its own."""
 
+    def table_of(self, name: str) -> ir.Elements | None:
+        """The table that a value is written through, where a concatenation takes it."""
+
     def put(self, name: str, place: Placement) -> None:
         """A value lies in the storage of another one: no operation makes it."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from .operation import Op
 from .spec import OpSpec, Tensor, register
 
 __all__ = [
-    "ConcatSpec", "DepthToSpaceSpec", "PadSpec", "PartSpec", "ReshapeSpec", "ResizeSpec", "ShuffleSpec", "SliceSpec",
-    "SpaceToDepthSpec",
+    "ConcatSpec", "DepthToSpaceSpec", "HalvesSpec", "PadSpec", "PartSpec", "ReshapeSpec", "ResizeSpec", "ShuffleSpec",
+    "SliceSpec", "SpaceToDepthSpec", "rows_of",
 ]  # fmt: skip
 
 
@@ -27,6 +28,9 @@ class ConcatSpec(OpSpec[ir.Concat]):
     @property
     def joins(self) -> list[tuple[str, ir.Elements | None]]:
         return list(zip(self.node.inputs, self.node.tables, strict=True))
+
+    def joining(self, inputs: tuple[str, ...], tables: tuple[ir.Elements | None, ...]) -> ir.Node:
+        return replace(self.node, inputs=inputs, tables=tables)
 
     def can_write(self, offset: int, tn: int) -> bool:
         return True
@@ -52,6 +56,10 @@ class ConcatSpec(OpSpec[ir.Concat]):
 class SliceSpec(OpSpec[ir.Slice]):
     """A slice of channels is a place in its input."""
 
+    @property
+    def sliced(self) -> tuple[str, int, int]:
+        return self.node.inputs[0], self.node.start, self.node.stop
+
     def lower(self, lowering: Lowering) -> None:
         node = self.node
         lowering.put(node.output, lowering.place(node.inputs[0]).part(node.start, node.stop - node.start))
@@ -70,6 +78,30 @@ class PartSpec(OpSpec[ir.Part]):
     def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
         first, size = self.node.first, math.prod(result.shape)
         return inputs[0].reshape(len(inputs[0]), -1)[:, first : first + size].reshape(-1, *result.shape)
+
+
+@register(ir.Halves)
+class HalvesSpec(OpSpec[ir.Halves]):
+    """The image in pieces is no operation: the host writes it so."""
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], int]:
+        return self.node.first, self.node.rows
+
+    def lower(self, lowering: Lowering) -> None:
+        lowering.put(self.node.output, lowering.place(self.node.inputs[0]))
+
+    def compute(self, inputs: Sequence[Tensor], sources: Sequence[ir.Value], result: ir.Value) -> Tensor:
+        node, image = self.node, inputs[0]
+        return np.concatenate([rows_of(image, first, node.rows, node.value) for first in node.first], axis=1)
+
+
+def rows_of(image: Tensor, first: int, rows: int, value: int) -> Tensor:
+    """Rows [first, first + rows) of an image, shape (B, C, H, W), with rows of ``value`` outside of it."""
+    inside = image[:, :, max(0, first) : max(0, first + rows)]
+    above = min(rows, max(0, -first))
+    below = rows - above - inside.shape[2]
+    return np.pad(inside, ((0, 0), (0, 0), (above, below), (0, 0)), constant_values=value)
 
 
 @register(ir.Reshape)
@@ -115,8 +147,13 @@ class ResizeSpec(OpSpec[ir.Resize]):
 
     spreads_pixels = True
 
+    takes_table = True
+
+    def can_write(self, offset: int, tn: int) -> bool:
+        return True
+
     def lower(self, lowering: Lowering) -> None:
-        node = self.node
+        node, table = self.node, lowering.table_of(self.node.output)
         rows, cols = copies(node.rows), copies(node.cols)
         if rows is None or cols is None:
             raise LoweringError(f"{node.name}: rows or columns in no regular pattern do not run on the accelerator")
@@ -126,7 +163,8 @@ class ResizeSpec(OpSpec[ir.Resize]):
             for x, col in enumerate(cols):
                 lowering.add(
                     identity(
-                        node.name if single else f"{node.name}.{y}.{x}", source, dest, grid=(row.number, col.number),
+                        node.name if single else f"{node.name}.{y}.{x}", source, dest, table=table,
+                        grid=(row.number, col.number),
                         step=(row.spacing, col.spacing), origin=(row.origin, col.origin),
                         strides=(row.step, col.step), pads=(-row.first, -col.first, 0, 0),
                     )

@@ -132,6 +132,24 @@ class OpSpec(ABC, Generic[N]):
         """Of a result that is only its inputs one after another: each input, and the table that rescales it."""
         return []
 
+    def joining(self, inputs: tuple[str, ...], tables: tuple[ir.Elements | None, ...]) -> ir.Node:
+        """Of a concatenation: the node that joins others, which are the same channels."""
+        raise TypeError(f"{self.node.name} is no concatenation")
+
+    @property
+    def sliced(self) -> tuple[str, int, int] | None:
+        """Of a result that is channels [start, stop) of its input: (input, start, stop)."""
+        return None
+
+    def channels(self, start: int, stop: int) -> ir.Node | None:
+        """Of a convolution: the node that makes these channels of its result alone."""
+        return None
+
+    @property
+    def stacks(self) -> list[str]:
+        """Of a result that is its inputs' rows one after another, unchanged: those inputs."""
+        return []
+
     def can_write(self, offset: int, tn: int) -> bool:
         """Whether the result can be written from channel ``offset`` of another value's storage on."""
         return False
@@ -174,6 +192,33 @@ class OpSpec(ABC, Generic[N]):
     def depthwise(self) -> ir.Node | None:
         """Of a convolution: the node that VECTOR runs in its place, where that can; None where it can't."""
         return None
+
+    def beside(self, count: int) -> ir.Node | None:
+        """Of a convolution: the node for so many images side by side in channels, each by itself, that pads no rows."""
+        return None
+
+    def padded(self, pads: tuple[int, int, int, int]) -> ir.Node:
+        """Of a convolution: the node with other pads (top, left, bottom, right)."""
+        raise TypeError(f"{self.node.name} is no convolution")
+
+    def of_pairs(self, source: str, pairs: int, cols: int) -> ir.Node | None:
+        """Of a convolution of stride 2: the node that takes its input in pairs, ``source``, so many in a row.
+
+        ``cols``: of its result.
+        """
+        return None
+
+    def resting(self, channels: slice, result: ir.Value) -> ir.Node | None:
+        """Of a convolution: the node that gives the result's zero point in some channels, whatever it reads there.
+
+        None where what it does with its sums leaves no sum for that.
+        """
+        return None
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], int]:
+        """Of the image in pieces: the first row of each, and how many rows all have."""
+        return (), 0
 
     def channels_read(self, source: Placement, first: int, end: int) -> Placement:
         """Of an input: channels that channels [first, end) of the result are made of, and those between them."""

@@ -9,17 +9,22 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from superlip.graph import ir
 from superlip.ops import Window, spec_of
+from superlip.ops.layout import Placement
+from superlip.ops.moves import rows_of
 from superlip.ops.operation import Op
 from superlip.rtl.isa import MAX_FOLD
 
-__all__ = ["Taps", "fold_columns", "fold_input", "image_reader", "most_copies", "passes", "taps_fold"]
+__all__ = [
+    "Taps", "fewest_passes", "fold_columns", "fold_input", "folding_pays", "image_reader", "most_copies", "passes",
+    "taps_fold",
+]  # fmt: skip
 
 Images = ir.Elements
 """Shape (B, C, H, W)."""
@@ -43,6 +48,37 @@ def taps_fold(node: ir.Node, channels: int, tn: int) -> bool:
     """Whether a kernel's taps, as channels of the image, make fewer passes."""
     taps = math.prod(spec_of(node).window.kernel)
     return spec_of(node).unfolded() is not None and -(-channels * taps // tn) < passes(node, channels, tn)
+
+
+def fewest_passes(node: ir.Node, channels: int, tn: int, *, from_image: bool = False) -> int:
+    """Passes of a convolution of one group over its pixels, with its input's channels as often in its words as can be.
+
+    ``from_image``: the host lays out what its windows see, where that makes fewer.
+    """
+    if from_image:
+        taps = channels * math.prod(spec_of(node).window.kernel)
+        return min(-(-taps // tn), passes(node, channels, tn))
+    return passes(node, channels, tn, most_copies(channels, node, tn))
+
+
+def folding_pays(node: ir.Node, source: Placement, result: tuple[int, int, int]) -> bool:
+    """Whether a convolution saves twice the cycles that it takes to move its input to words that hold it several times.
+
+    Parameters
+    ----------
+    node : ir.Node
+    source : Placement
+        Of its input, as it lies.
+    result : (C, H, W)
+        Of the convolution.
+    """
+    tn = source.storage.tn
+    copies, (kh, kw) = most_copies(source.channels, node, tn), spec_of(node).window.kernel
+    if copies == 1:
+        return False
+    words, tiles = -(-source.channels // tn), -(-result[0] // tn)
+    before, after = (source.end_group - source.first_group) * kw, (words - 1) * kw + -(-kw // copies)
+    return kh * (before - after) * tiles * result[1] * result[2] > 2 * words * math.prod(source.size)
 
 
 def fold_columns(ops: list[Op], tn: int) -> list[Op]:
@@ -75,22 +111,30 @@ class Taps:
         What padding pixels hold.
     rows, cols : int
         Of the results.
+    first : tuple of int
+        Image rows at which pieces of the image begin that lie side by side: channel (piece, n, ky, kx). Rows outside of
+        the image hold ``pad_value``.
     """
 
     window: Window
     pad_value: int
     rows: int
     cols: int
+    first: tuple[int, ...] = (0,)
 
     def settings(self) -> dict[str, Any]:
         """What a driver needs to do the same."""
-        return self.window._asdict() | {"pad_value": self.pad_value}
+        size = {"rows": self.rows, "cols": self.cols, "first_rows": self.first}
+        return self.window._asdict() | {"pad_value": self.pad_value} | size
 
     def __call__(self, images: Images) -> Images:
-        (kh, kw), (sy, sx), (top, left, bottom, right), (dy, dx) = self.window
+        return np.concatenate([self._piece(images, first) for first in self.first], axis=1)
+
+    def _piece(self, images: Images, first: int) -> Images:
+        (kh, kw), (sy, sx), (top, left, _, right), (dy, dx) = self.window
         rows, cols = self.rows, self.cols
-        edges = ((0, 0), (0, 0), (top, bottom), (left, right))
-        padded = np.pad(images, edges, constant_values=self.pad_value)
+        padded = rows_of(images, first - top, (rows - 1) * sy + (kh - 1) * dy + 1, self.pad_value)
+        padded = np.pad(padded, ((0, 0), (0, 0), (0, 0), (left, right)), constant_values=self.pad_value)
         taps = [
             padded[:, :, ky * dy : ky * dy + (rows - 1) * sy + 1 : sy, kx * dx : kx * dx + (cols - 1) * sx + 1 : sx]
             for ky in range(kh)
@@ -129,12 +173,57 @@ def fold_input(
     -------
     nodes, what the host does with images, and the shape that they have then: (C, H, W)
     """
-    image, reader = graph.values[graph.input], image_reader(graph, nodes, outputs)
-    if reader is not None and taps_fold(reader, image.shape[0], tn):
-        folded, window = spec_of(reader).unfolded(), spec_of(reader).window
-        assert folded is not None
-        rows, cols = sizes.get(folded.output, graph.values[folded.output].shape[1:])
-        nodes = [folded if node is reader else node for node in nodes]
-        channels = image.shape[0] * math.prod(window.kernel)
-        return nodes, Taps(window, image.zero_point, rows, cols), (channels, rows, cols)
-    return nodes, None, image.shape
+    image = graph.values[graph.input]
+    shape, readers = image.shape, _readers(graph, nodes, graph.input)
+    first, rows = spec_of(readers[0]).pieces if len(readers) == 1 else ((), 0)
+    if first:
+        shape = graph.values[readers[0].output].shape
+        readers = _readers(graph, nodes, readers[0].output)
+    folded = None if graph.input in outputs else _folded(graph, readers, shape, tn, sizes)
+    if folded is not None:
+        taps = replace(folded.taps, pad_value=image.zero_point, first=first or (0,))
+        replaced = {node.name: node for node in folded.nodes}
+        nodes = [replaced.get(node.name, node) for node in nodes]
+        return nodes, taps, (shape[0] * math.prod(taps.window.kernel), taps.rows, taps.cols)
+    return nodes, Taps(Window(), image.zero_point, rows, shape[2], first) if first else None, shape
+
+
+class _Folded(NamedTuple):
+    """What the host lays out, and the readers of that: 1x1 convolutions."""
+
+    taps: Taps
+    nodes: list[ir.Node]
+
+
+def _folded(
+    graph: ir.Graph, readers: list[ir.Node], shape: ir.Shape, tn: int, sizes: Mapping[str, tuple[int, int]]
+) -> _Folded | None:
+    """The readers of an image folded, all of which have one window but begin and end at rows of their own."""
+    unfolded = [made for made in (spec_of(node).unfolded() for node in readers) if made is not None]
+    windows = [spec_of(node).window for node in readers]
+    if not readers or len(unfolded) < len(readers):
+        return None
+    (kh, kw), (sy, sx), (_, left, _, right), (dy, dx) = window = windows[0]
+    if len(readers) > 1:  # pieces of one result, each of which cuts off the rows of the others
+        window = Window((kh, kw), (sy, sx), (0, left, 0, right), (dy, dx))
+        if any(w._replace(pads=(0, w.pads[1], 0, w.pads[3])) != window for w in windows):
+            return None
+        if any(w.pads[0] > 0 or w.pads[2] > 0 or w.pads[0] % sy for w in windows):
+            return None
+    if not taps_fold(readers[0], shape[0], tn):
+        return None
+    name = readers[0].output
+    rows, cols = sizes.get(name, graph.values[name].shape[1:])
+    if len(readers) == 1:
+        return _Folded(Taps(window, 0, rows, cols), unfolded)
+    rows = (shape[1] - (kh - 1) * dy - 1) // sy + 1
+    nodes: list[ir.Node] = []
+    for node, own in zip(unfolded, windows, strict=True):
+        begin, count = -own.pads[0] // sy, graph.values[node.output].shape[1]
+        nodes.append(spec_of(node).padded((-begin, 0, begin + count - rows, 0)))
+    return _Folded(Taps(window, 0, rows, cols), nodes)
+
+
+def _readers(graph: ir.Graph, nodes: list[ir.Node], name: str) -> list[ir.Node]:
+    """Nodes of the accelerator that take a value."""
+    return [node for node in nodes if name in node.inputs and spec_of(node).on_host(graph.values) is None]

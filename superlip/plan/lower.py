@@ -27,19 +27,24 @@ from superlip.ops.operation import Op
 from superlip.rtl.config import NodeConfig
 
 from .blocks import block_limit
-from .concatenation import place_concatenations
-from .folding import fold_columns, fold_input, image_reader
+from .concatenation import join_slices, place_concatenations, place_stacks
+from .folding import fold_columns, fold_input, folding_pays, image_reader
+from .halving import halve
 from .host_division import divide_host
 from .network import HostStep, Network
+from .pairing import pair_pixels
 from .pixels import Shared
 from .places import Places
-from .pooling import Fusion, pool_before_concatenation
+from .pool_axes import pool_axis_by_axis
+from .pooling import Fusion, is_fused, pool_before_concatenation
 from .sections import sections_of
 
 __all__ = ["lower", "lower_for"]
 
 
-def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False, weight_words: int | None = None) -> Network:
+def lower(
+    graph: ir.Graph, tn: int, *, depthwise: bool = False, weight_words: int | None = None, halves: bool = False
+) -> Network:
     """Lower a graph.
 
     Parameters
@@ -51,6 +56,8 @@ def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False, weight_words: in
         Whether the node's VECTOR has DEPTHWISE.
     weight_words : int, optional
         Of the node's weight buffer; without, no kernel is too large for it.
+    halves : bool
+        Whether the first layers may work on two halves of the image (``halving.py``), which one board can.
 
     Raises
     ------
@@ -58,25 +65,38 @@ def lower(graph: ir.Graph, tn: int, *, depthwise: bool = False, weight_words: in
         If a node can't run on the accelerator.
     """
     row_words = sys.maxsize if weight_words is None else block_limit(weight_words)
-    return _Lowering(pool_before_concatenation(graph, tn), tn, depthwise, row_words).run()
+    graph = pool_before_concatenation(join_slices(graph), tn)
+    graph = pool_axis_by_axis(graph, tn, lambda pool: is_fused(graph, pool, tn))
+    outputs = _read_by_host(graph)
+    graph, macs = pair_pixels(graph, outputs, tn)
+    halved = halve(graph, outputs, tn, depthwise=depthwise, macs=macs) if halves else None
+    if halved is not None:
+        graph, macs = halved.graph, halved.macs
+    return _Lowering(graph, tn, depthwise, row_words, macs).run()
 
 
-def lower_for(graph: ir.Graph, node: NodeConfig) -> Network:
-    """Lower a graph for nodes of these sizes.
+def lower_for(graph: ir.Graph, node: NodeConfig, *, halves: bool = False) -> Network:
+    """Lower a graph for nodes of these sizes; ``halves`` as for ``lower``.
 
     Raises
     ------
     LoweringError
         If a node of the graph can't run on the accelerator.
     """
-    return lower(graph, node.tn, depthwise=node.depthwise_rows > 0, weight_words=node.weight_words)
+    return lower(graph, node.tn, depthwise=node.depthwise_rows > 0, weight_words=node.weight_words, halves=halves)
+
+
+def _read_by_host(graph: ir.Graph) -> list[str]:
+    """Values that the host reads, or some of its nodes."""
+    hosts = [node for node in graph.nodes if spec_of(node).on_host(graph.values) is not None]
+    return [*graph.outputs, *(name for node in hosts for name in node.inputs)]
 
 
 class _Lowering:
     """The `Lowering` that specifications see."""
 
-    def __init__(self, graph: ir.Graph, tn: int, depthwise: bool, row_words: int) -> None:
-        self.graph, self.tn, self.depthwise, self.row_words = graph, tn, depthwise, row_words
+    def __init__(self, graph: ir.Graph, tn: int, depthwise: bool, row_words: int, macs: dict[str, int]) -> None:
+        self.graph, self.tn, self.depthwise, self.row_words, self.macs = graph, tn, depthwise, row_words, macs
         self.ops: list[Op] = []
         self.nodes, self.host = divide_host(graph)
         if all(self._on_host(node) for node in self.nodes):
@@ -87,6 +107,7 @@ class _Lowering:
         self.places = Places(graph.values, tn, sections_of(graph, self.outputs, tn))
         self.fusion = Fusion(graph, self.places, self.outputs)
         self.pooled: set[str] = set()
+        self.moved: dict[str, Placement] = {}
 
     def run(self) -> Network:
         nodes = self.fusion.share(self.nodes, image_reader(self.graph, self.nodes, self.outputs), self.row_words)
@@ -96,6 +117,7 @@ class _Lowering:
         image = Placement(Storage(name, *shape, self.tn, self.graph.values[name].element), 0, shape[0])
         self.put(name, image)
         self.tables = place_concatenations(nodes, self.places, self.fusion)
+        self.rows = place_stacks(nodes, self.places, self.fusion)
         steps: list[HostStep] = []
         waiting: list[ir.Host] = []
         at_once = {self.graph.input, *(part.value for part in self.graph.parts)}
@@ -129,6 +151,9 @@ class _Lowering:
     def place(self, name: str) -> Placement:
         return self.places.place(name)
 
+    def table_of(self, name: str) -> ir.Elements | None:
+        return self.tables.get(name)
+
     def put(self, name: str, place: Placement) -> None:
         self.places.of[name] = place
 
@@ -137,7 +162,7 @@ class _Lowering:
 
     def convolution(self, node: ir.Conv) -> None:
         pool, sums = self.fusion.pool_of(node), self.graph.values[node.output]
-        zero_points = self._zero_points(node)
+        zero_points, macs = self._zero_points(node), self._macs(node)
         result = node.output if pool is None else pool.output
         if result in self.tables:
             node = node.through(self.tables[result], sums)
@@ -145,17 +170,31 @@ class _Lowering:
         if by_lanes is not None:
             self.elementwise(by_lanes)
             return
-        inputs, dest = tuple(self.place(name) for name in node.inputs), self.place(result)
-        op = Op(node.name, node, inputs, dest, zero_points, sums.shape[1:], macs=spec_of(node).macs(sums))
+        inputs, dest, origin = (self._several_times(node),), self.place(result), (self.rows.get(result, 0), 0)
+        op = Op(node.name, node, inputs, dest, zero_points, sums.shape[1:], origin=origin, macs=macs)
         if pool is not None:
             self.pooled.add(result)
             shared = self.fusion.shared.get(node.output, Shared(node, pool, op.grid, pool, macs=op.macs))
             size = None if shared.pool is None else shared.size
             op = dataclasses.replace(
                 op, name=f"{node.name} + {pool.name}", grid=dest.size, pool=shared.pool, sums_size=size,
-                macs=shared.macs, pixels=shared.pixels,
+                macs=self.macs.get(node.name, shared.macs), pixels=shared.pixels,
             )  # fmt: skip
         self.add(op)
+
+    def _several_times(self, node: ir.Conv) -> Placement:
+        """Where a convolution's input lies: moved, where words do not hold its channels as often as they could."""
+        (name,) = node.inputs
+        source = self.place(name)
+        writers = [op for op in self.ops if op.output.storage is source.storage]
+        if source.channels == source.storage.channels and [op.is_conv for op in writers] in ([], [True]):
+            return source  # as often as they can
+        if not folding_pays(node, source, self.graph.values[node.output].shape):
+            return source
+        if name not in self.moved:
+            self.moved[name] = self.places.storage(f"{name}.several", name, 0)
+            self.add(identity(f"{node.name}.move", source, self.moved[name]))
+        return self.moved[name]
 
     def elementwise(self, node: ir.Node) -> None:
         """All operands must begin at the same lane; sections are the same in all (``sections.py``)."""
@@ -166,11 +205,21 @@ class _Lowering:
         dest = self.place(node.output)
         lane = dest.offset % self.tn
         for number, (name, source) in enumerate(zip(node.inputs, inputs, strict=True)):
-            if source.offset % self.tn != lane:
+            if source.offset % self.tn == lane:
+                continue
+            if name in self.moved and lane == 0:
+                inputs[number] = self.moved[name]
+            else:
                 inputs[number] = self.places.storage(f"{name}.moved{len(self.ops)}", name, lane)
                 self.add(identity(f"{node.name}.move", source, inputs[number]))
-        macs = spec_of(node).macs(self.graph.values[node.output])
-        self.add(Op(node.name, node, tuple(inputs), dest, self._zero_points(node), dest.size, macs=macs))
+        zero_points = self._zero_points(node)
+        self.add(Op(node.name, node, tuple(inputs), dest, zero_points, dest.size, macs=self._macs(node)))
+
+    def _macs(self, node: ir.Node) -> int:
+        """Multiply-accumulates of the model's operation that the node stands for."""
+        if node.name in self.macs:
+            return self.macs[node.name]
+        return spec_of(node).macs(self.graph.values[node.output])
 
     def _zero_points(self, node: ir.Node) -> tuple[int, ...]:
         return tuple(self.graph.values[name].zero_point for name in (*node.inputs, node.output))

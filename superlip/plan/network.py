@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superlip.graph import ir
+from superlip.ops import apply
 from superlip.ops.layout import Placement, Storage, pack_words
 from superlip.ops.operation import Op
 
@@ -51,6 +52,11 @@ class Network:
         return images if self.taps is None else self.taps(images)
 
     @property
+    def has_halves(self) -> bool:
+        """Whether pieces of the image lie side by side."""
+        return self.taps is not None and len(self.taps.first) > 1
+
+    @property
     def parts(self) -> list[str]:
         """Values of the model's inputs, where it has several: what the host writes of an image."""
         return [part.value for part in self.graph.parts]
@@ -77,6 +83,14 @@ class Network:
         results = {self.places[step.node.output].storage: step.position for step in steps}
         images = [self.places[name].storage for name in self.parts] or [self.input.storage]
         return {**dict.fromkeys(images, 0), **results}
+
+    def complete(self, values: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+        """The golden's values (name -> elements, shape (B, C, H, W)), with those that only this network's graph has."""
+        found = dict(values)
+        for node in self.graph.nodes:
+            if node.output not in found:
+                found[node.output] = apply(node, [found[name] for name in node.inputs], self.graph.values)
+        return found
 
     def words(self, name: str, values: Mapping[str, NDArray[np.int8]]) -> NDArray[np.int8]:
         """What a storage holds when all its writers are done, from all values by name (ndarray int8, shape (C, H, W)).

@@ -16,6 +16,7 @@ from .bands import Band, bands_of
 from .blocks import Tile, conv_tiles, parameter_words
 from .board_buffer import ActivationPlan, arrival
 from .cost import LayerCost
+from .lower import lower_for
 from .network import Network
 from .partition import Exchange, Split, exchange_of, part_of
 from .residency import Load, WeightPlan, plan_weights
@@ -23,7 +24,7 @@ from .schedule import order
 from .search import Division, divide_network
 from .tasks import Task, tasks_of
 
-__all__ = ["Plan", "PlanError", "expected_cycles", "make_plan"]
+__all__ = ["Plan", "PlanError", "best_plan", "expected_cycles", "lowered", "make_plan"]
 
 
 class PlanError(ValueError):
@@ -130,6 +131,35 @@ def make_plan(network: Network, target: Target, boards: int, *, split: Split | S
         return _plan(network, division, target.node)
     except DoesNotFit as error:
         raise PlanError(f"{network.graph.name} on node {target.name}: {error}", _movable(network.graph)) from error
+
+
+def lowered(graph: ir.Graph, target: Target, boards: int) -> Network:
+    """What a graph is for so many boards: one board may work on two halves of the image in the first layers.
+
+    Raises
+    ------
+    LoweringError
+        If a node of the graph can't run on the accelerator.
+    """
+    return lower_for(graph, target.node, halves=boards == 1)
+
+
+def best_plan(graph: ir.Graph, target: Target, boards: int) -> tuple[Network, Plan]:
+    """A graph lowered and planned for so many boards, without halves of the image where they do not fit.
+
+    Raises
+    ------
+    LoweringError, PlanError
+        See `lowered` and `make_plan`.
+    """
+    network = lowered(graph, target, boards)
+    try:
+        return network, make_plan(network, target, boards)
+    except PlanError:
+        if not network.has_halves:
+            raise
+    network = lower_for(graph, target.node)
+    return network, make_plan(network, target, boards)
 
 
 def _movable(graph: ir.Graph) -> str | None:

@@ -12,12 +12,12 @@ from superlip.graph import ir
 from superlip.ops import spec_of
 from superlip.ops.arithmetic import is_rising
 
-from .folding import most_copies, passes
+from .folding import fewest_passes
 from .pixels import Shared, share_pixels
 from .places import Places
 from .timing import fusing_pays
 
-__all__ = ["Fusion", "pool_before_concatenation"]
+__all__ = ["Fusion", "is_fused", "pool_before_concatenation"]
 
 
 LARGEST_WINDOW = 64
@@ -112,8 +112,16 @@ def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) ->
         return True
     channels = values[conv.inputs[0]].shape[0]
     sums, results = (math.prod(values[node.output].shape[1:]) for node in (conv, pool))
-    sets = passes(conv, channels, tn, most_copies(channels, conv, tn))
-    return fusing_pays(sums, results, math.prod(pool.kernel), sets)
+    return fusing_pays(sums, results, math.prod(pool.kernel), fewest_passes(conv, channels, tn))
+
+
+def is_fused(graph: ir.Graph, pool: ir.Node, tn: int) -> bool:
+    """Whether a pooling is done on the sums of the convolution in front of it, unless that writes elsewhere."""
+    name = pool.inputs[0]
+    makers = [node for node in graph.nodes if node.output == name]
+    users = [node for node in graph.nodes if name in node.inputs]
+    alone = len(users) == 1 and name not in graph.outputs
+    return bool(makers) and alone and _fusable(graph.values, makers[0], pool, tn) is not None
 
 
 def pool_before_concatenation(graph: ir.Graph, tn: int) -> ir.Graph:

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from superlip.boards import Target
 from superlip.compile.design import Design
-from superlip.plan.lower import lower_for
-from superlip.plan.planner import expected_cycles
+from superlip.plan.planner import expected_cycles, lowered
 from superlip.tools.terminal import counted, print_text
 
 from .host_share import HostShare
@@ -48,7 +47,7 @@ class Estimate:
         rows, target, boards = plan_rows(design), design.target, design.plan.boards
         cycles = single = round(design.plan.cycles)
         if boards > 1:
-            single = round(expected_cycles(lower_for(design.graph, target.node), target, 1))
+            single = round(expected_cycles(lowered(design.graph, target, 1), target, 1))
         warnings = misfits(target)
         if cycles > single:
             warnings.append(f"{boards} boards are slower than one here: sending takes longer than what it saves")

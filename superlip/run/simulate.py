@@ -55,6 +55,7 @@ def compare(design: Design, result: Any, expected: Mapping[str, np.ndarray]) -> 
     """Compare a run that ended well with the golden (``expected``, of all its images): Simulated."""
     compiled = design.compiled
     checker = TraceChecker(compiled)
+    expected = compiled.network.complete(expected)
     comparison = checker.start()
     trace = result.trace[result.trace["image"] >= 0]
     edges = np.searchsorted(trace["image"], np.arange(len(result.outputs) + 1)) if _sorted(trace["image"]) else None

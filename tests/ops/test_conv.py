@@ -63,7 +63,55 @@ def test_without_its_window():
     node = spec(weights=weights).unfolded()
     assert node.weights[:, :, 0, 0].tolist() == weights.reshape(2, -1).tolist()
     assert spec_of(node).window == Window()
-    assert spec(groups=2).unfolded() is None
+    assert spec(groups=2).unfolded().groups == 2
+    assert spec(groups=6, weights=weights[:, :1]).unfolded() is None  # VECTOR may run it
+
+
+def filled(**fields):
+    """Random weights, a bias and scales for each filter."""
+    rng = np.random.default_rng(1)
+    return {
+        "weights": rng.integers(-9, 9, (6, 4, 3, 2)).astype(np.int8), "bias": np.arange(6, dtype=np.int32),
+        "scale": np.linspace(0.1, 1, 6, dtype=np.float32),
+    } | fields  # fmt: skip
+
+
+def test_some_channels_of_a_result():
+    x, y = np.ones((1, 4, 5, 4), np.int8), ir.Value("y", (6, 3, 3), 1.0, 3)
+    whole = spec(**filled()).compute([x], [y], y)
+    part = spec_of(spec(**filled()).channels(2, 5)).compute([x], [y], y)
+    np.testing.assert_array_equal(part, whole[:, 2:5])
+    assert spec(groups=2).channels(0, 3) is None
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_two_images_side_by_side(groups):
+    """Each by itself; rows that pad are the caller's."""
+    count = 4 // groups * groups
+    x, y = np.arange(-80, 80, dtype=np.int8).reshape(2, 4, 5, 4)[:, None], ir.Value("y", (6, 3, 3), 1.0, 3)
+    fields = filled(weights=filled()["weights"][:, : count // groups], groups=groups)
+    one, both = spec(**fields, pads=(0, 1, 0, 0)), spec_of(spec(**fields, pads=(2, 1, 2, 0)).beside(2))
+    found = both.compute([np.concatenate(list(x), axis=1)], [y], y)
+    np.testing.assert_array_equal(found, np.concatenate([one.compute([image], [y], y) for image in x], axis=1))
+
+
+@pytest.mark.parametrize(
+    "fields, rests",
+    [
+        ({}, True), ({"low": 4}, False), ({"high": 2}, False), ({"low": 3, "high": 3}, True),
+        ({"table": INT8.by_pattern(), "table_zero_point": 3}, True),
+        ({"table": INT8.by_pattern(), "table_zero_point": 2}, False),
+        ({"table": np.full(256, 3, np.int8)}, True),
+    ],
+)  # fmt: skip
+def test_channels_that_give_the_zero_point(fields, rests):
+    still = spec(**filled(**fields)).resting(slice(1, 4), ir.Value("y", (6, 3, 3), 1.0, 3))
+    assert (still is not None) == rests
+    if still is not None:
+        x, y = np.arange(80, dtype=np.int8).reshape(1, 4, 5, 4), ir.Value("y", (6, 3, 3), 1.0, 3)
+        found, plain = (spec_of(node).compute([x], [y], y) for node in (still, spec(**filled(**fields)).node))
+        assert (found[:, 1:4] == 3).all()
+        np.testing.assert_array_equal(found[:, [0, 4, 5]], plain[:, [0, 4, 5]])
 
 
 def test_which_share_passes():

@@ -33,6 +33,15 @@ def test_through_a_table():
     np.testing.assert_array_equal(move(table=-1 - INT8.by_pattern()), -1 - ALL)
 
 
+def test_each_channel_is_a_group_so_that_a_pass_reads_only_the_words_that_it_moves():
+    dest = Placement(Storage("dest", 16, 4, 4, 8), 0, 16)
+    op = identity("move", SOURCE, dest)
+    read = [op.spec.channels_read(SOURCE, first, end) for *_, first, end in dest.tiles()]
+    assert [(place.first_group, place.end_group) for place in read] == [(0, 2), (1, 3)]
+    shuffled = identity("move", SOURCE, dest, order=np.arange(16)[::-1])
+    assert shuffled.spec.channels_read(SOURCE, 0, 8).channels == 16
+
+
 @pytest.mark.parametrize("value", [-128, 5, 127])
 def test_padding_holds_its_value(value):
     found = move(size=(6, 7), pads=(2, 1, 0, 2), pad_value=value)

@@ -68,3 +68,14 @@ def test_one_of_several_inputs():
     whole = IMAGE.reshape(2, -1, 1, 1)
     found = moved(ir.Part, (2, 4, 6), whole, first=24)
     np.testing.assert_array_equal(found, IMAGE[:, 1:3])
+
+
+def test_pieces_of_the_image():
+    """Rows outside of it are padding; pieces lie in channels."""
+    x = np.arange(24, dtype=np.int8).reshape(1, 2, 4, 3)
+    node = ir.Halves(name="h", inputs=("x",), output="y", first=(-1, 2), rows=4, value=-7)
+    spec = spec_of(node)
+    assert spec.pieces == ((-1, 2), 4)
+    found = spec.compute([x], [], ir.Value("y", (4, 4, 3), 1.0, 0))
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 3), (0, 0)), constant_values=-7)
+    np.testing.assert_array_equal(found, np.concatenate([padded[:, :, 0:4], padded[:, :, 3:7]], axis=1))

@@ -9,7 +9,8 @@ from nets import Builder
 
 from superlip.ops import Window
 from superlip.ops.arithmetic import convolve
-from superlip.plan.folding import Taps, image_reader, passes, taps_fold
+from superlip.ops.layout import Placement, Storage
+from superlip.plan.folding import Taps, fewest_passes, folding_pays, image_reader, passes, taps_fold
 from superlip.plan.lower import lower
 
 sides = st.integers(0, 2)
@@ -54,12 +55,19 @@ def test_the_first_kernel_is_folded_where_that_saves_passes(channels, folded):
     [
         lambda net: net.conv("image", 3, (3, 3), groups=3),
         lambda net: net.pool("image", "max", (3, 3)),
-        lambda net: [net.conv("image", 4, (3, 3)), net.conv("image", 4, (3, 3))],
+        lambda net: [net.conv("image", 4, (3, 3)), net.conv("image", 4, (3, 1))],
+        lambda net: [net.conv("image", 4, (3, 3)), net.conv("image", 4, (3, 3), pads=(1, 0, 0, 0))],
     ],
 )
 def test_an_image_that_stays_as_it_is(make):
     network = network_of(make)
     assert network.taps is None and network.input.channels == 3
+
+
+def test_kernels_of_one_window_are_folded_together():
+    network = network_of(lambda net: [net.conv("image", 4, (3, 3)), net.conv("image", 5, (3, 3))])
+    assert network.taps is not None and network.input.channels == 27
+    assert [op.window.kernel for op in network.ops] == [(1, 1)] * 2
 
 
 def folds(channels, kernel=(3, 3), **fields):
@@ -81,9 +89,27 @@ def test_no_copies_where_columns_cannot_share_a_pass(fields):
     assert folds(4, **fields) == (1, 1)
 
 
-def test_no_copies_where_only_some_of_the_channels_are_taken():
+def moves(make, filters, *, also=False):
+    """(copies, fold) of all operations, where a convolution takes what ``make`` gives."""
     net = Builder(np.random.default_rng(5), (16, 9, 9))
-    y = net.conv(net.slice(net.conv("image", 20, (1, 1)), 0, 4), 8, (3, 3))
+    x = make(net)
+    outputs = [net.conv(x, filters, (3, 3)), *([net.conv(x, 8, (3, 3))] if also else [])]
+    return [(op.copies, op.fold) for op in check_lowered(net.graph(*outputs), net.image(), 16).ops]
+
+
+def a_slice(net):
+    return net.slice(net.conv("image", 20, (1, 1)), 3, 7)
+
+
+def test_a_few_channels_of_a_value_are_moved_to_where_they_lie_several_times():
+    assert moves(a_slice, 8) == [(1, 1), (4, 1), (1, 4)]
+    assert moves(a_slice, 8, also=True) == [(1, 1), (4, 1), (1, 4), (1, 4)]
+    assert moves(lambda net: net.table(net.conv("image", 4, (1, 1))), 8) == [(1, 1), (1, 1), (4, 1), (1, 4)]
+
+
+def test_they_stay_where_that_would_take_longer():
+    net = Builder(np.random.default_rng(5), (16, 9, 9))
+    y = net.conv(a_slice(net), 8, (3, 3), strides=(3, 1))
     assert [(op.copies, op.fold) for op in lower(net.graph(y), 16).ops] == [(1, 1), (1, 1)]
 
 
@@ -112,3 +138,43 @@ def test_the_only_reader_of_the_image():
     assert image_reader(graph, one, ["image"]) is None
     net.conv("image", 4, (3, 3))
     assert image_reader(net.graph(x), net.nodes, [x]) is None
+
+
+@pytest.mark.parametrize(
+    "lane, channels, fields, filters, pays",
+    [
+        (0, 4, {}, 8, True), (14, 4, {}, 8, True), (0, 9, {}, 8, False), (0, 4, {"strides": (1, 2)}, 8, False),
+        (0, 20, {}, 8, True), (0, 4, {"kernel": (1, 3)}, 8, False), (0, 4, {"kernel": (1, 3)}, 32, True),
+    ],
+)  # fmt: skip
+def test_when_it_pays_to_move(lane, channels, fields, filters, pays):
+    net = Builder(np.random.default_rng(5), (channels, 9, 9))
+    kernel = fields.pop("kernel", (3, 3))
+    net.conv("image", filters, kernel, pads=(kernel[0] // 2, 1) * 2, **fields)
+    source = Placement(Storage("x", lane + channels + 3, 9, 9, 16), lane, channels)
+    assert folding_pays(net.nodes[0], source, (filters, 9, 9)) == pays
+
+
+@pytest.mark.parametrize(
+    "channels, kernel, from_image, passes",
+    [(4, (3, 3), False, 3), (8, (3, 3), False, 6), (9, (3, 3), False, 9), (20, (3, 3), False, 12), (4, (3, 3), True, 3),
+     (1, (3, 3), True, 1), (40, (1, 1), True, 3)],
+)  # fmt: skip
+def test_passes(channels, kernel, from_image, passes):
+    net = Builder(np.random.default_rng(5), (channels, 9, 9))
+    net.conv("image", 8, kernel)
+    assert fewest_passes(net.nodes[0], channels, 16, from_image=from_image) == passes
+
+
+@pytest.mark.parametrize("first", [(0,), (-2, 3), (0, 4, 8)])
+def test_pieces_of_the_image_lie_side_by_side(first):
+    """Rows outside are padding; each piece is what the window sees of the image moved up or down."""
+    random = np.random.default_rng(2)
+    images = random.integers(-128, 128, (2, 3, 9, 7)).astype(np.int8)
+    window, rows = Window((3, 2), (1, 2), (0, 1, 0, 0)), 5
+    taps = Taps(window, 7, rows, 4, first)(images)
+    assert taps.shape == (2, len(first) * 18, rows, 4)
+    far = np.pad(images, ((0, 0), (0, 0), (20, 20), (0, 0)), constant_values=7)
+    for number, row in enumerate(first):
+        moved = Taps(window, 7, rows, 4)(far[:, :, 20 + row :])
+        np.testing.assert_array_equal(taps[:, 18 * number : 18 * (number + 1)], moved)

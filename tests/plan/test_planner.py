@@ -10,7 +10,7 @@ from superlip.boards import TARGETS
 from superlip.graph import ir
 from superlip.plan.lower import lower
 from superlip.plan.partition import Split, possible_splits
-from superlip.plan.planner import PlanError, expected_cycles, make_plan
+from superlip.plan.planner import PlanError, best_plan, expected_cycles, lowered, make_plan
 
 TINY = TARGETS["tiny"]
 
@@ -84,3 +84,23 @@ def test_rows_that_are_not_whole_can_not_go_to_dram():
     wide = lower(net.graph(net.conv(net.conv(x, 16, (1, 1)), 8, (1, 1))), 8)
     with pytest.raises(PlanError, match="rows of 200 pixels do not fit the accumulators and the buffer"):
         make_plan(wide, dataclasses.replace(TINY, node=node), 1)
+
+
+def wide_first_layers(rows):
+    """A convolution of few channels and one pixel by pixel, of as many rows."""
+    net = Builder(np.random.default_rng(0), (1, rows, 64))
+    x = net.conv("image", 4, (1, 2), pads=(0, 0, 0, 1))
+    return net.graph(net.conv(x, 8, (1, 1)))
+
+
+def test_halves_where_they_fit():
+    """What is written in halves must stay on chip."""
+    network, plan = best_plan(wide_first_layers(16), TINY, 1)
+    assert network.has_halves and plan.boards == 1
+    assert not lowered(wide_first_layers(16), TINY, 2).has_halves
+    large = wide_first_layers(256)
+    assert lowered(large, TINY, 1).has_halves
+    with pytest.raises(PlanError):
+        make_plan(lowered(large, TINY, 1), TINY, 1)
+    network, _ = best_plan(large, TINY, 1)
+    assert not network.has_halves
