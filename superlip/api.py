@@ -130,6 +130,8 @@ def predict(
 def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu102") -> Design:
     """Partition, tile and compile a graph for ``boards`` boards of a node preset or file.
 
+    Where one board alone is expected to be as fast, the others are idle (``Design.why_idle``).
+
     Raises
     ------
     LoweringError, PlanError, CompileError, TargetError
@@ -139,13 +141,25 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     while True:
         try:
             network, chosen = best_plan(graph, target, boards)
+            all_cycles = chosen.cycles
+            if boards > 1:
+                network, chosen = _one_if_faster(graph, target, network, chosen)
             break
         except PlanError as error:
             moved = None if error.value is None else moved_by_host(graph, error.value)
             if moved is None:
                 raise
             graph = moved
-    return Design(graph, target, chosen, compile_network(network, chosen, target))
+    return Design(graph, target, chosen, compile_network(network, chosen, target), boards, all_cycles)
+
+
+def _one_if_faster(graph, target, network, chosen):
+    """(network, plan): of one board, where that is expected to be as fast as what is chosen."""
+    try:
+        alone, single = best_plan(graph, target, 1)
+    except PlanError:  # what fits several boards need not fit one
+        return network, chosen
+    return (alone, single) if single.cycles <= chosen.cycles else (network, chosen)
 
 
 def run(
@@ -266,6 +280,9 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
     simulator = Simulator.build(target, pure_rtl=pure_rtl, note=say, progress=say.part)
     results = {}
     for count in sorted(designs):
+        if count > 1 and designs[count].plan.boards == 1:
+            results[count] = results[1]  # the same programs on one board, and nothing on the others
+            continue
         say(f"simulating {counted(len(quantized), 'image')} on {counted(count, 'board')}")
         show = _Shown(say, designs[count].plan.cycles)
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
@@ -277,7 +294,7 @@ def _given(model, boards, node):
     """(graph, designs by number of boards, path) of what ``run`` was given: what is known of them."""
     if not isinstance(model, Design):
         return (model, {}, None) if isinstance(model, ir.Graph) else (None, {}, model)
-    made = len(model.compiled.boards)
+    made = model.boards
     if boards not in (None, made) or (node is not None and _target(node) != model.target):
         raise PlanError(
             f"the design is for {counted(made, 'board')} of node {model.target.name}: "

@@ -62,3 +62,18 @@ def test_predictions_are_the_goldens(net):
     assert set(outputs) == set(expected)
     for name, values in expected.items():
         np.testing.assert_array_equal(outputs[name], values)
+
+
+def test_what_boards_would_make_slower_one_does():
+    """By a link of a byte in a hundred cycles; the report of two boards is that of one, and says so."""
+    slow = dataclasses.replace(TINY, link=dataclasses.replace(TINY.link, bytes_per_cycle=0.01))
+    built = Builder(np.random.default_rng(1), (8, 6, 6))
+    graph, image = built.graph(built.conv(built.conv("image", 8, (3, 3)), 8, (4, 4))), built.image()
+    design = api.plan(graph, boards=2, node=slow)
+    assert design.idle == 1 and api._given(design, 2, None)[1] == {2: design}
+    real = (image.astype(np.float32) - graph.values["image"].zero_point) * np.float32(graph.values["image"].scale)
+    report = api.run(graph, boards=2, node=slow, images=real[None])
+    assert report.bit_exact and report.boards == 2 and report.cycles == report.cycles_one_board
+    assert report.speedup == 1 and [text for text in report.warnings if text.startswith("1 of 2 boards is idle")]
+    alone = api.run(graph, boards=1, node=slow, images=real[None])
+    assert report.share_of_peak == pytest.approx(alone.share_of_peak / 2)

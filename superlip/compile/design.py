@@ -14,15 +14,33 @@ __all__ = ["Design"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Design:
-    """A network planned and compiled for some boards."""
+    """A network planned and compiled for some boards, ``boards``, of which some may be idle."""
 
     graph: ir.Graph
     target: Target
     plan: Plan
     compiled: Compiled
+    boards: int
+    cycles_of_all: float | None = None
+    """Estimated latency with all boards at work, where some are idle since that is longer."""
+
+    @property
+    def idle(self) -> int:
+        """Boards that have nothing to do: more of them would make it slower."""
+        return self.boards - self.plan.boards
+
+    @property
+    def why_idle(self) -> str | None:
+        """Which boards have nothing to do, and why; None where all have."""
+        if not self.idle or self.cycles_of_all is None:
+            return None
+        return (
+            f"{self.idle} of {self.boards} boards {'is' if self.idle == 1 else 'are'} idle: with all of them an image "
+            f"would take longer, by the plans {self.cycles_of_all:,.0f} cycles instead of {self.plan.cycles:,.0f}"
+        )
 
     def __repr__(self) -> str:
-        boards = f"{self.plan.boards} board{'s' if self.plan.boards > 1 else ''}"
+        boards = f"{self.boards} board{'s' if self.boards > 1 else ''}"
         return (
             f"<Design of {self.graph.name!r} for {boards}, node {self.target.name}: "
             f"{len(self.network.ops)} operations, {self.plan.cycles:,.0f} cycles expected>"

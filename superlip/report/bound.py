@@ -40,6 +40,6 @@ class Bound:
     @classmethod
     def within(cls, macs: int, bytes_once: int, design: Design) -> "Bound":
         """The same for a part of a design's network."""
-        target, boards = design.target, len(design.compiled.boards)
+        target, boards = design.target, design.boards
         compute, dram = macs / target.node.macs_per_cycle, bytes_once / target.dram.bytes_per_cycle
         return cls(macs, bytes_once, math.ceil(max(compute, dram) / boards))

@@ -44,13 +44,12 @@ class Estimate:
     @classmethod
     def of(cls, design: Design) -> "Estimate":
         """Of a design, which is compared with the plan for one board."""
-        rows, target, boards = plan_rows(design), design.target, design.plan.boards
+        rows, target, boards = plan_rows(design), design.target, design.boards
         cycles = single = round(design.plan.cycles)
-        if boards > 1:
+        if design.plan.boards > 1:
             single = round(expected_cycles(lowered(design.graph, target, 1), target, 1))
         warnings = misfits(target)
-        if cycles > single:
-            warnings.append(f"{boards} boards are slower than one here: sending takes longer than what it saves")
+        warnings += [] if design.why_idle is None else [design.why_idle]
         sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
         return cls(design.graph.name, asdict(target), boards, cycles, single, **sums, layers=rows, warnings=warnings)
 

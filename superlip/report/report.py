@@ -154,7 +154,11 @@ class Report:
             bytes_once=bound.bytes_once,
             bound_cycles=bound.cycles,
             over_bound=cycles / bound.cycles,
-            warnings=[*images.warnings, *_warnings(agreement, design.graph.agreement)],
+            warnings=[
+                *images.warnings,
+                *_warnings(agreement, design.graph.agreement),
+                *([] if design.why_idle is None else [design.why_idle]),
+            ],
             predictions=_predictions(next(iter(outputs.values()))),
             notes=list(dict.fromkeys(design.graph.notes)),
             outputs=outputs,

@@ -75,7 +75,7 @@ def layer_rows(design: Design, result: RunResult, comparison: Comparison) -> lis
 
 def share_of_peak(macs: int, cycles: int, design: Design) -> float:
     """Part of the array's MACs in some cycles that were needed."""
-    return macs / (cycles * design.target.node.macs_per_cycle * len(design.compiled.boards)) if cycles else 0.0
+    return macs / (cycles * design.target.node.macs_per_cycle * design.boards) if cycles else 0.0
 
 
 def _with_host(design, rows, *, first, measured):

@@ -52,14 +52,33 @@ def test_json_has_nothing_that_was_not_measured():
         assert None not in layer.values()
 
 
-def test_more_boards_that_are_slower_are_said_to_be():
+def test_boards_that_would_make_it_slower_are_idle():
     slow = dataclasses.replace(TINY, link=dataclasses.replace(TINY.link, bytes_per_cycle=0.01))
     net = Builder(np.random.default_rng(1), (8, 6, 6))
     halo = net.conv(net.conv("image", 8, (3, 3), pads=(1, 1, 1, 1)), 8, (3, 3), pads=(1, 1, 1, 1))
-    found = Estimate.of(api.plan(net.graph(net.conv(halo, 8, (6, 6))), boards=2, node=slow))
-    assert found.speedup < 1
-    assert [text for text in found.warnings if text.startswith("2 boards are slower than one here")]
-    assert "warning      2 boards are slower" in found.summary()
+    graph = net.graph(net.conv(halo, 8, (6, 6)))
+    design, alone = (api.plan(graph, boards=boards, node=slow) for boards in (2, 1))
+    found = Estimate.of(design)
+    assert design.idle == 1 and design.plan.cycles == alone.plan.cycles < design.cycles_of_all
+    assert len(design.compiled.boards) == 1 and found.boards == 2 and found.speedup == 1
+    assert f"warning      1 of 2 boards is idle: {design.why_idle.split(': ')[1]}" in found.summary()
+    assert alone.why_idle is None and alone.idle == 0
+
+
+def test_boards_are_at_work_where_the_network_does_not_fit_one(monkeypatch):
+    def best(graph, target, boards, plan=api.best_plan):
+        if boards == 1:
+            raise api.PlanError("it does not fit")
+        return plan(graph, target, boards)
+
+    monkeypatch.setattr(api, "best_plan", best)
+    design = api.plan(_small(), boards=2, node=TINY)
+    assert design.idle == 0 and len(design.compiled.boards) == 2
+
+
+def _small():
+    net = Builder(np.random.default_rng(1), (8, 2, 2))
+    return net.graph(net.conv("image", 8, (1, 1)))
 
 
 @pytest.mark.parametrize(
