@@ -186,6 +186,9 @@ def _parser():
     command.add_argument("--data", metavar="FILE", help="for --accuracy; default: heldout.npz beside the model")
     command = model_command("plan", _plan, "show partition and expected cycles of every layer")
     command.add_argument("--json", metavar="FILE", help="write the plan as JSON")
+    command.add_argument(
+        "--explain", action="store_true", help="say of every layer what bounds it, and what other partitions would cost"
+    )
     table_options(command)
     command = model_command("build", _build, "write Verilog, programs and DRAM images")
     text = "made; or replaced, if it is empty or holds what build wrote and nothing else"
@@ -393,16 +396,20 @@ def _check_accuracy(arguments, console, errors):
 
 def _plan(arguments, console, errors):
     from superlip.report.estimate import Estimate  # noqa: PLC0415
+    from superlip.report.explained import explain  # noqa: PLC0415
 
     from . import api  # noqa: PLC0415
 
     _writable(arguments.json)
     _writable(arguments.csv)
-    estimate = Estimate.of(_design(arguments, api, errors))
+    design = _design(arguments, api, errors)
+    estimate, explained = Estimate.of(design), explain(design) if arguments.explain else None
     if arguments.json:
-        write_whole(arguments.json, estimate.to_json())
+        write_whole(arguments.json, estimate.to_json(explained))
     _write_csv(estimate.layers, arguments.csv)
     estimate.print(console, wide=arguments.wide)
+    if explained is not None:
+        print_text(console, "\n".join(line for each in explained for line in each.lines()))
     return 0
 
 

@@ -215,3 +215,12 @@ def test_signals_are_as_before():
     before = signal.getsignal(signal.SIGTERM)
     cli.main(["check", "nothing"])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_plan_is_explained(tmp_path, capsys):
+    path = tmp_path / "plan.json"
+    options = ["--boards", "2", "--node", "tiny", "--explain", "--json", str(path)]
+    assert cli.main(["plan", str(DIGITS), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "cycles by MATMUL" in printed and "; instead: " in printed
+    assert {"name", "instead", "one_board"} <= set(json.loads(path.read_text())["explained"][0])

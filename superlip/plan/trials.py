@@ -36,6 +36,13 @@ class Trials:
         self._set(index, old)
         return math.fsum(self.costs[op].score for op in new) - math.fsum(cost.score for cost in new.values())
 
+    def longer(self, index: int, split: Split) -> float:
+        """Cycles by which the network takes longer with another division of one operation."""
+        old = self.splits[index]
+        new = self._costs_with(index, split, self._newly_streamed(index, split))
+        self._set(index, old)
+        return math.fsum(cost.cycles for cost in new.values()) - math.fsum(self.costs[op].cycles for op in new)
+
     def change(self, index: int, split: Split) -> None:
         """Divide one operation so from now on."""
         streamed = self._newly_streamed(index, split)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from superlip.compile.design import Design
 from superlip.plan.planner import expected_cycles, lowered
 from superlip.tools.terminal import counted, print_text
 
+from .explained import Explained
 from .host_share import HostShare
 from .rows import LayerRow, plan_rows
 from .table import print_layers
@@ -62,8 +64,8 @@ class Estimate:
         """At the clock that the target assumes."""
         return cycles / self.target["clock_mhz"]
 
-    def to_json(self) -> str:
-        """As JSON text; a layer has only what a plan knows of it."""
+    def to_json(self, explained: Sequence[Explained] | None = None) -> str:
+        """As JSON text; a layer has only what a plan knows of it. ``explained``: why, of `explain`."""
         totals = {
             "cycles": self.cycles,
             "microseconds": self.microseconds(self.cycles),
@@ -73,10 +75,12 @@ class Estimate:
             **{name: getattr(self, name) for name in _SUMS},
         }
         layers = [{key: value for key, value in asdict(row).items() if value is not None} for row in self.layers]
-        content = {
+        content: dict[str, object] = {
             "model": self.model, "target": self.target, "boards": self.boards, "totals": totals, "layers": layers,
             "warnings": self.warnings,
         }  # fmt: skip
+        if explained is not None:
+            content["explained"] = [each.to_dict() for each in explained]
         return json.dumps(content, indent=1) + "\n"
 
     def print(self, console: Console, *, wide: bool = False) -> None:
