@@ -292,12 +292,12 @@ array's 64 inputs see, and waits for DRAM for as long again: the image and the r
 SqueezeNet: VECTOR reads nine sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a
 word. Its images decide which branch of a concatenation has the smaller range and is rescaled on the way, which makes a
 difference of 65 cycles.
-digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board adds some.
+digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board is idle.
 
-Depthwise networks (RTL simulation of one `zcu102` node; 224 x 224 pixels, random weights): MobileNet v1 takes 209,260
-cycles, 1.51 times its bound, and v2 270,797. In the first 87,000 of v1 VECTOR is busy for 83,500: it reads each pixel
-of a depthwise layer once and requantizes every word, also those in which 32 of 64 lanes are in use. v2 expands
-16 and 24 channels to 96 and 144, so that most of it is VECTOR's time.
+Depthwise networks (RTL simulation of one `zcu102` node; 224 x 224 pixels, random weights): MobileNet v1 takes 196,152
+cycles, 1.41 times its bound, and v2 237,463. VECTOR reads each pixel of a depthwise layer once and requantizes every
+word; layers of up to 32 channels work on two halves of the image at once. v2 expands 16 and 24 channels to 96 and 144,
+so that most of it is VECTOR's time.
 """
 
 _IMAGES = (

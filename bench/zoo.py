@@ -80,7 +80,7 @@ _ABOUT = (
 _EXPORTED = (
     "Weights are random (no package ships them), batch norms have the statistics of the calibration photographs; "
     "classes of random weights mean little. `bench/exported.py` makes the files, with the packages of the extra "
-    "`exporters`."
+    "`exporters`. Their cycles are those of before layers of few channels filled their words (docs/decisions/0026)."
 )
 
 
