@@ -127,8 +127,11 @@ class _Halves:
         for number, node in enumerate(self.chain[:-1]):
             if spec_of(node).beside(2) is None:
                 return False
-            if number and self._outside(number) != (0, 0):
-                maker = self.chain[number - 1]
+            above, below = self._outside(number)
+            if number and (above or below):
+                maker, rows = self.chain[number - 1], self.rows[number]
+                if above + below >= rows.rows or rows.lower < 0 or rows.upper + rows.rows > self.shapes[number][1]:
+                    return False  # a row lies outside in both halves, or in the other one
                 if self._is_vectors(maker) or spec_of(maker).resting(slice(0), self.graph.values[maker.output]) is None:
                     return False
         return True

@@ -113,6 +113,18 @@ def test_no_halves_where_they_do_not_go_or_save_nothing(fields):
     assert halve(net.graph(net.nodes[-1].output), [], TN, depthwise=True) is None
 
 
+@pytest.mark.parametrize("kernel, rows", [(5, 8), (7, 8), (7, 6), (9, 4), (9, 16)])
+@pytest.mark.parametrize("groups", [1, 12])
+def test_windows_that_are_large_beside_the_image(kernel, rows, groups):
+    """A row that lies outside in both halves, or in the lower one above the image, leaves them as one image."""
+    net = Builder(np.random.default_rng(4), (3, rows, 7))
+    x = net.conv("image", 12, (1, 2), pads=(0, 0, 0, 1))
+    x = net.conv(x, 12, (kernel, 1), pads=(kernel // 2, 0) * 2, groups=groups)
+    graph = resting(net).graph(net.conv(x, 8, (1, 1)))
+    network = check_lowered(resting(net).graph(graph.outputs[0]), net.image(), TN, halves=True)
+    assert not halves(network) or rows // 2 >= kernel // 2
+
+
 def test_no_halves_of_what_others_read():
     net = first_layers(np.random.default_rng(4))
     graph = net.graph(net.nodes[-1].output)
