@@ -1,5 +1,6 @@
 """Random quantized graphs, straight in the compiler's terms: what property tests compile and run."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -284,6 +285,30 @@ def random_branches(rng, *, ops=12, channels=24):
     for name in unused:
         if name != x and net.values[name].shape == net.values[x].shape:
             x = net.add(x, name)
+    return net.graph(x), net.image()
+
+
+def random_chain(rng):
+    """Convolutions one behind the other, of few channels on images of any size, and poolings; and an image for it."""
+    rows, cols = (int(n) for n in rng.integers(2, 20, 2))
+    net = Builder(rng, (int(rng.integers(1, 6)), rows, cols))
+    x = "image"
+    for _ in range(int(rng.integers(2, 6))):
+        c, h, w = net.values[x].shape
+        kernel = tuple(int(rng.integers(1, min(6, size + 4) + 1)) for size in (h, w))
+        pads, strides = tuple(int(rng.integers(0, k)) for k in (*kernel, *kernel)), (1, 1)
+        if h + pads[0] + pads[2] < kernel[0] or w + pads[1] + pads[3] < kernel[1] or rng.integers(0, 3) == 0:
+            kernel, pads = (1, 1), (0, 0, 0, 0)
+        else:
+            strides = tuple(int(s) for s in rng.integers(1, 3, 2))
+        groups = c if rng.integers(0, 3) == 0 else 1
+        x = net.conv(
+            x, c if groups > 1 else int(rng.integers(1, 20)), kernel, strides=strides, pads=pads, groups=groups
+        )
+        if rng.integers(0, 5) == 0:
+            kernel = tuple(int(rng.integers(1, min(size, 5) + 1)) for size in net.values[x].shape[1:])
+            x = net.pool(x, "max", kernel, strides=tuple(int(s) for s in rng.integers(1, 4, 2)))
+    net.nodes[:] = [dataclasses.replace(n, low=-128, high=127) if isinstance(n, ir.Conv) else n for n in net.nodes]
     return net.graph(x), net.image()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from functional import TINY, run_compiled
 from lowered import check_lowered, run_network
-from nets import Builder
+from nets import Builder, random_chain
 
 from superlip.golden.run import run as run_golden
 from superlip.plan.halving import halve
@@ -148,6 +148,18 @@ def test_a_first_kernel_that_no_channels_are_made_of(has_depthwise):
     x = net.conv(net.conv(depthwise(net, "image"), 8, (1, 1)), 8, (1, 1))
     network = check_lowered(net.graph(x), net.image(), TN, depthwise=has_depthwise, halves=True)
     assert network.input.channels == 16 and network.taps.window.kernel == (1, 1) and halves(network)
+
+
+def test_any_chain_of_few_channels_has_the_same_bits():
+    """Of any kernels, strides, paddings and sizes, also where halves or pairs of pixels do not go."""
+    found = {"halves": 0, "pairs": 0}
+    for seed in range(200):
+        graph, image = random_chain(np.random.default_rng(seed))
+        tn, has_depthwise = (8, 16, 32, 64)[seed % 4], seed % 3 == 0
+        network = check_lowered(graph, image, tn, depthwise=has_depthwise, halves=True)
+        for kind in found:
+            found[kind] += any(f".{kind}" in op.output.storage.name for op in network.ops)
+    assert min(found.values()) > 5, found
 
 
 def test_what_the_golden_lacks_is_made():
