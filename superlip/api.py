@@ -284,7 +284,7 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
             results[count] = results[1]  # the same programs on one board, and nothing on the others
             continue
         say(f"simulating {counted(len(quantized), 'image')} on {counted(count, 'board')}")
-        show = _Shown(say, designs[count].plan.cycles)
+        show = _Shown(say, designs[count].cycles)
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = finish(graph, designs[boards], results[boards].outputs)
     return Report.make(name, designs, results, images, outputs, cross, agreement)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console
 
 from superlip.boards import Target
+from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
-from superlip.plan.planner import expected_cycles, lowered
+from superlip.plan.planner import best_plan
 from superlip.tools.terminal import counted, print_text
 
 from .explained import Explained
@@ -25,10 +26,12 @@ BRAM36_BITS, URAM_BITS = 36 << 10, 288 << 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one image by the planner, not measured.
+    """Of one image, not measured.
 
-    ``target`` has the fields of ``superlip.boards.Target``; ``cycles_one_board`` is what the best plan for one board
-    takes; ``warnings`` are sentences.
+    ``cycles``, and those of the layers, are reckoned from the compiled programs (``superlip.timing``); so is
+    ``cycles_one_board``, what our best plan for one board takes. ``cycles_of_planner`` is what the planner expected, by
+    the bounds with which it chose; ``bound`` of a layer is the resource that it had in mind. ``target`` has the fields
+    of ``superlip.boards.Target``; ``warnings`` are sentences.
     """
 
     model: str
@@ -36,6 +39,7 @@ class Estimate:
     boards: int
     cycles: int
     cycles_one_board: int
+    cycles_of_planner: int
     macs: int
     dram_bytes: int
     link_bytes: int
@@ -47,13 +51,17 @@ class Estimate:
     def of(cls, design: Design) -> "Estimate":
         """Of a design, which is compared with the plan for one board."""
         rows, target, boards = plan_rows(design), design.target, design.boards
-        cycles = single = round(design.plan.cycles)
+        cycles = single = design.cycles
         if design.plan.boards > 1:
-            single = round(expected_cycles(lowered(design.graph, target, 1), target, 1))
+            network, alone = best_plan(design.graph, target, 1)
+            single = Design(design.graph, target, alone, compile_network(network, alone, target), 1).cycles
         warnings = misfits(target)
         warnings += [] if design.why_idle is None else [design.why_idle]
         sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
-        return cls(design.graph.name, asdict(target), boards, cycles, single, **sums, layers=rows, warnings=warnings)
+        return cls(
+            design.graph.name, asdict(target), boards, cycles, single, round(design.plan.cycles), **sums, layers=rows,
+            warnings=warnings,
+        )  # fmt: skip
 
     @property
     def speedup(self) -> float:
@@ -72,6 +80,7 @@ class Estimate:
             "cycles_one_board": self.cycles_one_board,
             "microseconds_one_board": self.microseconds(self.cycles_one_board),
             "speedup": self.speedup,
+            "cycles_of_planner": self.cycles_of_planner,
             **{name: getattr(self, name) for name in _SUMS},
         }
         layers = [{key: value for key, value in asdict(row).items() if value is not None} for row in self.layers]
@@ -98,6 +107,9 @@ class Estimate:
                 f"{self.boards} boards     {self.cycles:>12,} cycles  {self._shown(self.cycles)} us   "
                 f"speed-up {self.speedup:.2f}"
             )
+        lines.append(
+            f"planner      {self.cycles_of_planner:>12,} cycles by the bounds it chose with; the others: programs"
+        )
         traffic = f"{self.dram_bytes:,} bytes from and to DRAM"
         lines.append(f"traffic      {traffic}" + (f", {self.link_bytes:,} over the links" if self.boards > 1 else ""))
         host = HostShare.of_rows(self.layers)

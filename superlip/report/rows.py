@@ -18,7 +18,7 @@ __all__ = ["LayerRow", "layer_rows", "plan_rows", "share_of_peak"]
 class LayerRow:
     """One layer of a table: measured (`layer_rows`) or estimated (`plan_rows`).
 
-    ``cycles`` of a measured layer are its own (see ``attribution``): they add up to the latency, and the columns from
+    ``cycles`` of a layer are its own (see ``attribution``): they add up to the latency, and, measured, the columns from
     ``busy`` to ``fill_drain`` to them. ``bound`` is what was at work in most of them; bytes are sums over the boards.
     """
 
@@ -132,10 +132,11 @@ def _bound(moves, cycles):
 
 
 def plan_rows(design: Design) -> list[LayerRow]:
-    """Rows as the planner expects them."""
-    plan = design.plan
-    rows = [
-        LayerRow(op.name, split.value, round(cost.cycles), cost.bound, op.macs, cost.dram_bytes, cost.link_bytes)
-        for op, split, cost in zip(design.network.ops, plan.splits, plan.costs, strict=True)
+    """Rows of a plan: cycles reckoned from the programs, bounds and bytes as the planner expects them."""
+    plan, (of_input, *cycles) = design.plan, design.layer_cycles.tolist()
+    rows = [LayerRow("input", "-", of_input, "dram", 0, 0, 0)]
+    rows += [
+        LayerRow(op.name, split.value, own, cost.bound, op.macs, cost.dram_bytes, cost.link_bytes)
+        for op, split, cost, own in zip(design.network.ops, plan.splits, plan.costs, cycles, strict=True)
     ]
-    return _with_host(design, rows, first=0, measured={})
+    return _with_host(design, rows, first=1, measured={})

@@ -46,7 +46,7 @@ def simulate(simulator: Any, design: Design, quantized: np.ndarray, *, dram: Any
         stripe=compiled.boards[0].dram.stripe_bytes,
         regions=[board.dram.regions for board in compiled.boards],
         trace_images="all",
-        expected_cycles=round(design.plan.cycles),
+        expected_cycles=design.cycles,
         **options,
     )
 

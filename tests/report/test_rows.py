@@ -20,9 +20,9 @@ def test_host_operations_stand_where_they_are_done(boards):
     made = design(boards)
     rows = plan_rows(made)
     ops = [op.name for op in made.network.ops]
-    assert [row.name for row in rows if row.partition != "host"] == ops
-    assert [row.partition == "host" for row in rows] == [False, True, False, True]
-    lrn, softmax = rows[1], rows[3]
+    assert [row.name for row in rows if row.partition != "host"] == ["input", *ops]
+    assert [row.partition == "host" for row in rows] == [False, False, True, False, True]
+    lrn, softmax = rows[2], rows[4]
     assert lrn.cycles == softmax.cycles == lrn.macs == 0 and lrn.host_macs >= 0
     # Read once and written to each board that needs it; the last one is only read.
     assert lrn.host_bytes >= 2 * 8 * 36 and softmax.host_bytes >= 16 * 36
@@ -31,10 +31,14 @@ def test_host_operations_stand_where_they_are_done(boards):
 
 def test_rows_are_those_of_the_plan():
     made = design(2)
-    rows = [row for row in plan_rows(made) if row.partition != "host"]
-    for row, op, split, cost in zip(rows, made.network.ops, made.plan.splits, made.plan.costs, strict=True):
+    given, *rows = [row for row in plan_rows(made) if row.partition != "host"]
+    assert (given.name, given.partition, given.cycles) == ("input", "-", made.layer_cycles[0])
+    assert given.cycles + sum(row.cycles for row in rows) == made.cycles
+    for index, (row, op, split, cost) in enumerate(
+        zip(rows, made.network.ops, made.plan.splits, made.plan.costs, strict=True), 1
+    ):
         assert (row.name, row.partition, row.macs) == (op.name, split.value, op.macs)
-        assert (row.cycles, row.bound) == (round(cost.cycles), cost.bound)
+        assert (row.cycles, row.bound) == (made.layer_cycles[index], cost.bound)
 
 
 def test_share_of_peak():
