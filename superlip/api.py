@@ -15,6 +15,7 @@ from superlip import golden
 from superlip.boards import Target, load_target
 from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
+from superlip.compile.errors import CompileError
 from superlip.diagnose.bisect import first_finding
 from superlip.graph import ir
 from superlip.graph import load as load_graph
@@ -130,7 +131,7 @@ def predict(
 def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu102") -> Design:
     """Partition, tile and compile a graph for ``boards`` boards of a node preset or file.
 
-    Where one board alone is expected to be as fast, the others are idle (``Design.why_idle``).
+    Where one board alone is as fast, by the cycles of its programs, the others are idle (``Design.why_idle``).
 
     Raises
     ------
@@ -141,25 +142,32 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     while True:
         try:
             network, chosen = best_plan(graph, target, boards)
-            all_cycles = chosen.cycles
-            if boards > 1:
-                network, chosen = _one_if_faster(graph, target, network, chosen)
             break
         except PlanError as error:
             moved = None if error.value is None else moved_by_host(graph, error.value)
             if moved is None:
                 raise
             graph = moved
-    return Design(graph, target, chosen, compile_network(network, chosen, target), boards, all_cycles)
+    design = Design(graph, target, chosen, compile_network(network, chosen, target), boards)
+    return (_one_if_faster(design) if boards > 1 else None) or design
 
 
-def _one_if_faster(graph, target, network, chosen):
-    """(network, plan): of one board, where that is expected to be as fast as what is chosen."""
+NEAR = 1.3
+"""How much longer the planner may expect one board to take for its programs to be compared: it is a tenth off."""
+
+
+def _one_if_faster(design):
+    """The design of one board in the place of one of several, where that is as fast."""
+    graph, target = design.graph, design.target
     try:
-        alone, single = best_plan(graph, target, 1)
-    except PlanError:  # what fits several boards need not fit one
-        return network, chosen
-    return (alone, single) if single.cycles <= chosen.cycles else (network, chosen)
+        network, chosen = best_plan(graph, target, 1)
+        if chosen.cycles > NEAR * design.plan.cycles:
+            return None
+        compiled = compile_network(network, chosen, target)
+    except (PlanError, CompileError):  # what fits several boards need not fit one
+        return None
+    alone = Design(graph, target, chosen, compiled, design.boards, design.cycles)
+    return alone if alone.cycles <= design.cycles else None
 
 
 def run(

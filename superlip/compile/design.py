@@ -26,8 +26,8 @@ class Design:
     plan: Plan
     compiled: Compiled
     boards: int
-    cycles_of_all: float | None = None
-    """Estimated latency with all boards at work, where some are idle since that is longer."""
+    cycles_of_all: int | None = None
+    """Latency with all boards at work, where some are idle since that is longer."""
 
     @property
     def idle(self) -> int:
@@ -39,9 +39,10 @@ class Design:
         """Which boards have nothing to do, and why; None where all have."""
         if not self.idle or self.cycles_of_all is None:
             return None
+        are = "is" if self.idle == 1 else "are"
         return (
-            f"{self.idle} of {self.boards} boards {'is' if self.idle == 1 else 'are'} idle: with all of them an image "
-            f"would take longer, by the plans {self.cycles_of_all:,.0f} cycles instead of {self.plan.cycles:,.0f}"
+            f"{self.idle} of {self.boards} boards {are} idle: with all of them an image would take "
+            f"{self.cycles_of_all:,} cycles instead of {self.cycles:,}"
         )
 
     def __repr__(self) -> str:

@@ -346,12 +346,13 @@ def test_a_run_takes_arrays_and_designs(net):
     images = unit(2)
     report = api.run(design, images=images, labels=[1, 2])
     assert report.bit_exact and report.boards == 2 and report.images == 2 and report.accuracy is not None
-    assert report.warnings == []
+    idle = [] if design.why_idle is None else [design.why_idle]
+    assert report.warnings == idle
     far = Images(255 * images, np.array([1, 2]), "mine")
     with pytest.raises(golden.AccuracyError, match="0 to 255 here, 0 to 1 there"):
         api.run(net, boards=2, node="tiny", images=far)
     other = api.run(net, boards=2, node="tiny", images=far, accept_accuracy=True)
-    assert other.cycles == report.cycles and len(other.warnings) == 2
+    assert other.cycles == report.cycles and len(other.warnings) == 2 + len(idle)
     assert f"warning      {other.warnings[0]}" in other.summary().splitlines()
     with pytest.raises(ValueError, match="the design is for 2 boards of node tiny: leave boards and node out"):
         api.run(design, boards=1, images=images)

@@ -59,7 +59,7 @@ def test_boards_that_would_make_it_slower_are_idle():
     graph = net.graph(net.conv(halo, 8, (6, 6)))
     design, alone = (api.plan(graph, boards=boards, node=slow) for boards in (2, 1))
     found = Estimate.of(design)
-    assert design.idle == 1 and design.plan.cycles == alone.plan.cycles < design.cycles_of_all
+    assert design.idle == 1 and design.cycles == alone.cycles <= design.cycles_of_all
     assert len(design.compiled.boards) == 1 and found.boards == 2 and found.speedup == 1
     assert f"warning      1 of 2 boards is idle: {design.why_idle.split(': ')[1]}" in found.summary()
     assert alone.why_idle is None and alone.idle == 0
