@@ -67,8 +67,34 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "MatrixUnit",
-        r"\[(2\d|3[0-2])\] feed.py:115",
+        r"\[(2\d|3[0-2])\] feed.py:\d+",
         "a bit of FEED's address that is only set behind 2**20 words; the first word outside ends the instruction",
+    ),
+    (
+        "MatrixUnit",
+        r"const0 rows\[[3-6]\] feed.py",
+        "a bit of FEED's reads of a set that is only set beyond 4, half of this case's tm: such a set is refused",
+    ),
+    (
+        "MatrixUnit",
+        r"const1 w_valid\[0\] feed.py",
+        "the words that were loaded last are loaded again, into the columns where they are, until others come",
+    ),
+    (
+        "MatrixUnit",
+        r"cnot0 update_d\d\.overwrite\[0\]",
+        "what becomes of a sum is changed in cycles only in which there is none",
+    ),
+    (
+        "MatrixUnit",
+        r"const0 pixels__payload\[3[0-6]\]",
+        "a bit from 26 on of an address outside, which is its syndrome. The first one is below 2**25: a row and a "
+        "column of the source have 12 bits each, and a plane 20",
+    ),
+    (
+        "MatrixUnit",
+        r"const0 \$\d+\.Y\[(9|1[0-3])\] pixel_walk.py:175",
+        "a bit of the columns left of a row that is only set from 512 on; this case has 256 accumulators",
     ),
     (
         "MatrixUnit",

@@ -362,10 +362,14 @@ async def one_read_sets(dut):
 
 @cocotb.test()
 async def largest_sums(dut):
-    """The lower of two sums in one multiplier reaches its sign bit, and is positive."""
+    """The lower of two sums in one multiplier reaches its sign bit, and is positive, or is a power of two above the
+    lowest that this bit can say: a single other bit tells the two apart."""
     testbench = await Testbench(dut).start()
-    testbench.act[:] = testbench.weights[:] = INT8.low
-    await run_random(testbench, [testbench.random_fields() for _ in range(3)])
+    testbench.weights[:] = INT8.low
+    for pixel in (INT8.low, *(-INT8.low - (1 << bit) for bit in range(7))):
+        await testbench.restart()
+        testbench.act[:] = pixel
+        await run_random(testbench, [testbench.random_fields() for _ in range(3 if pixel == INT8.low else 1)])
 
 
 @cocotb.test()
@@ -495,6 +499,7 @@ async def wrong_matmul(dut):
     mistakes += [
         ({"acc": acc_words - 15}, UnitError.OPERAND, acc_words + 1),
         ({"rows": 4000, "cols": 4000, "acc": 7}, UnitError.OPERAND, 16_000_007),
+        ({"rows": 4095, "cols": 4095, "acc": 7}, UnitError.OPERAND, 16_769_032),
         ({"act": act_words - 3}, UnitError.ADDRESS, act_words),
         ({"plane": act_words - 15, "n_tiles": 2}, UnitError.ADDRESS, act_words),
         ({"act": act_words + 5}, UnitError.ADDRESS, act_words + 5),

@@ -106,7 +106,8 @@ async def random_events(dut):
 
 @cocotb.test()
 async def extremes(dut):
-    """All products at the same corner, above all -128 * -128 in every stage: +2**17 a chain."""
+    """All products at the same corner, above all -128 * -128 in every stage: +2**17 a chain; and sums of chains that
+    are a power of two above -2**17, so that one other bit tells them from +2**17."""
     driver = await begin(dut)
     tm, tn = driver.tm, driver.tn
     corners = (*INT8.bounds, -INT8.high, 0, 1, -1)
@@ -115,7 +116,8 @@ async def extremes(dut):
             weights = np.empty((tm, tn), INT8.dtype)
             weights[::2], weights[1::2] = w0, w1
             await driver.load(weights)
-            for i, x in enumerate(corners):
+            powers = (-INT8.low - (1 << bit) for bit in range(7)) if INT8.low in (w0, w1) else ()
+            for i, x in enumerate((*corners, *powers)):
                 await driver.apply(np.full(tn, x, INT8.dtype), swap=i == 0)
     await driver.drain()
 
