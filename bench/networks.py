@@ -284,14 +284,13 @@ each, share DRAM, and 27 of 64 lanes are in use), 2 % of DRAM cycles between bur
 AlexNet is the same at another scale.
 
 ResNet-50: additions of 56 x 56 pixels and 256 channels take VECTOR two reads a word, and the activation buffer has no
-room to let the next convolutions begin meanwhile; 7 x 7 pixels were fewer than the 64 cycles that a weight set took to
-load when the table was measured (now 32; there DRAM is the limit, too). Inception v1: 6 x 6 pixels, likewise, and
-channels that don't fill words. Tiny-YOLOv2: its first layer makes four pixels of 16 channels at once, which 48 of the
-array's 64 inputs see, and waits for DRAM for as long again: the image and the result, words of 64 lanes for 48 taps and
-16 channels, are 43,264 words each. The second makes two pixels with a kernel of 4 x 3, a third more than its own.
-SqueezeNet: VECTOR reads nine sums for each pixel of its overlapping poolings, and 16 and 48 channels fill a part of a
-word. Its images decide which branch of a concatenation has the smaller range and is rescaled on the way, which makes a
-difference of 65 cycles.
+room to let the next convolutions begin meanwhile; where images are 7 x 7 pixels, DRAM brings weights more slowly than
+they are used. Inception v1: channels that don't fill words. Tiny-YOLOv2: its first layer makes four pixels of 16
+channels at once, which 48 of the array's 64 inputs see, and waits for DRAM for as long again: the image and the result,
+words of 64 lanes for 48 taps and 16 channels, are 43,264 words each. The second makes two pixels with a kernel of
+4 x 3, a third more than its own. SqueezeNet: VECTOR reads nine sums for each pixel of its overlapping poolings, and 16
+and 48 channels fill a part of a word. Its images decide which branch of a concatenation has the smaller range and is
+rescaled on the way, which makes a difference of 65 cycles.
 digits has 8 x 8 pixels, and is made for the `tiny` node: here most cycles are latencies, and a second board is idle.
 
 Depthwise networks (RTL simulation of one `zcu102` node; 224 x 224 pixels, random weights): MobileNet v1 takes 196,152
