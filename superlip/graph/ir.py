@@ -384,6 +384,18 @@ class Graph:
     agreement: Any = None
     """``superlip.golden.Agreement`` on calibration images, where somebody has judged it."""
 
+    def users(self) -> dict[str, list[Node]]:
+        """Value name -> nodes that take it, once for each time that they do."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def makers(self) -> dict[str, Node]:
+        """Value name -> the node that makes it."""
+        return {node.output: node for node in self.nodes}
+
     def own_tensor(self, name: str) -> str:
         """The model's own name of a value's tensor."""
         return name.removesuffix(integers_of(""))

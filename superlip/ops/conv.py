@@ -131,12 +131,6 @@ class ConvSpec(OpSpec[ir.Conv]):
             return None
         return ir.Depthwise(**{field.name: getattr(node, field.name) for field in fields(node)})
 
-    def channels(self, start: int, stop: int) -> ir.Node | None:
-        node = self.node
-        if node.groups > 1:
-            return None
-        return replace(node, weights=node.weights[start:stop], bias=node.bias[start:stop], scale=node.scale[start:stop])
-
     def beside(self, count: int) -> ir.Node | None:
         node = self.node
         weights, bias, scale = (np.concatenate([x] * count) for x in (node.weights, node.bias, node.scale))

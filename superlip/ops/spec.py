@@ -141,10 +141,6 @@ class OpSpec(ABC, Generic[N]):
         """Of a result that is channels [start, stop) of its input: (input, start, stop)."""
         return None
 
-    def channels(self, start: int, stop: int) -> ir.Node | None:
-        """Of a convolution: the node that makes these channels of its result alone."""
-        return None
-
     @property
     def stacks(self) -> list[str]:
         """Of a result that is its inputs' rows one after another, unchanged: those inputs."""

@@ -73,12 +73,12 @@ def folding_pays(node: ir.Node, source: Placement, result: tuple[int, int, int])
         Of the convolution.
     """
     tn = source.storage.tn
-    copies, (kh, kw) = most_copies(source.channels, node, tn), spec_of(node).window.kernel
+    copies, words = most_copies(source.channels, node, tn), -(-source.channels // tn)
     if copies == 1:
         return False
-    words, tiles = -(-source.channels // tn), -(-result[0] // tn)
-    before, after = (source.end_group - source.first_group) * kw, (words - 1) * kw + -(-kw // copies)
-    return kh * (before - after) * tiles * result[1] * result[2] > 2 * words * math.prod(source.size)
+    before = (source.end_group - source.first_group) * math.prod(spec_of(node).window.kernel)
+    saved = (before - passes(node, source.channels, tn, copies)) * -(-result[0] // tn) * result[1] * result[2]
+    return saved > 2 * words * math.prod(source.size)
 
 
 def fold_columns(ops: list[Op], tn: int) -> list[Op]:
@@ -153,14 +153,14 @@ def image_reader(graph: ir.Graph, nodes: list[ir.Node], outputs: list[str]) -> i
     outputs : list of str
         Values that the host reads.
     """
-    readers = [node for node in nodes if graph.input in node.inputs and spec_of(node).on_host(graph.values) is None]
+    readers = _readers(graph, nodes, graph.input)
     return readers[0] if len(readers) == 1 and graph.input not in outputs else None
 
 
 def fold_input(
     graph: ir.Graph, nodes: list[ir.Node], outputs: list[str], tn: int, sizes: Mapping[str, tuple[int, int]]
 ) -> tuple[list[ir.Node], Taps | None, tuple[int, int, int]]:
-    """Fold the window of the image's only reader into the image's channels, where that makes fewer passes.
+    """Fold the window of the image's readers into the image's channels, where that makes fewer passes.
 
     Parameters
     ----------

@@ -11,9 +11,8 @@ what padding holds. The last layer of the chain reads one half, then the other, 
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from superlip.graph import ir
@@ -21,9 +20,7 @@ from superlip.ops import spec_of
 
 from .folding import fewest_passes
 
-__all__ = ["Halved", "halve"]
-
-_OWN: Mapping[str, int] = MappingProxyType({})
+__all__ = ["halve"]
 
 LEAST_GAIN = 0.05
 """Part of the cycles of the layers concerned that halves must save."""
@@ -37,26 +34,10 @@ class _Rows(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True, eq=False)
-class Halved:
-    """A graph whose first layers work on halves.
+def halve(graph: ir.Graph, outputs: Sequence[str], tn: int, *, depthwise: bool = False) -> ir.Graph:
+    """The graph with the first layers on halves of the image, where that saves cycles.
 
-    Attributes
-    ----------
-    graph : ir.Graph
-        Its values are those of the graph before, and those of halves.
-    macs : dict of str to int
-        Multiply-accumulates of the model's operations, by the names of the nodes in their place.
-    """
-
-    graph: ir.Graph
-    macs: dict[str, int]
-
-
-def halve(
-    graph: ir.Graph, outputs: Sequence[str], tn: int, *, depthwise: bool = False, macs: Mapping[str, int] = _OWN
-) -> Halved | None:
-    """The graph with the first layers on halves of the image, where that saves cycles; None where it does not.
+    Its values are those of the graph before, and those of halves.
 
     Parameters
     ----------
@@ -67,28 +48,18 @@ def halve(
         Channels of a word.
     depthwise : bool
         Whether VECTOR runs depthwise convolutions.
-    macs : dict of str to int
-        Of the model's operations, by the names of nodes that stand for others than themselves.
     """
     if graph.parts:
-        return None
+        return graph
     chain = _chain(graph, outputs)
-    best: tuple[float, Halved] | None = None
-    for length in range(2, len(chain) + 1):
-        halves = _Halves(graph, chain[:length], tn, depthwise, macs)
-        saved = halves.saved() if halves.is_possible() else 0.0
-        if saved > (0.0 if best is None else best[0]):
-            best = saved, halves.build()
-    return None if best is None else best[1]
+    ways = [_Halves(graph, chain[:length], tn, depthwise) for length in range(2, len(chain) + 1)]
+    best = max((way for way in ways if way.is_possible()), key=_Halves.saved, default=None)
+    return graph if best is None or best.saved() <= 0 else best.build()
 
 
 def _chain(graph: ir.Graph, outputs: Sequence[str]) -> list[ir.Node]:
     """Convolutions one behind the other, from the image on, each the only reader of what it takes."""
-    users: dict[str, list[ir.Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
-    chain: list[ir.Node] = []
+    users, chain = graph.users(), list[ir.Node]()
     name = graph.input
     while name not in outputs and len(users.get(name, [])) == 1:
         node = users[name][0]
@@ -105,10 +76,8 @@ def _chain(graph: ir.Graph, outputs: Sequence[str]) -> list[ir.Node]:
 class _Halves:
     """A chain of nodes, the last of which puts the halves together again."""
 
-    def __init__(
-        self, graph: ir.Graph, chain: list[ir.Node], tn: int, depthwise: bool, macs: Mapping[str, int]
-    ) -> None:
-        self.graph, self.chain, self.tn, self.depthwise, self.macs = graph, chain, tn, depthwise, macs
+    def __init__(self, graph: ir.Graph, chain: list[ir.Node], tn: int, depthwise: bool) -> None:
+        self.graph, self.chain, self.tn, self.depthwise = graph, chain, tn, depthwise
         self.shapes = [graph.values[chain[0].inputs[0]].shape, *(graph.values[node.output].shape for node in chain)]
         half = self.shapes[-2][1] // 2
         self.rows = [_Rows(0, half, half)]  # of what each node reads
@@ -190,10 +159,9 @@ class _Halves:
 
     # -- nodes ------------------------------------------------------------------------------------------------------
 
-    def build(self) -> Halved:
-        """The graph with halves."""
-        values, macs = dict(self.graph.values), dict(self.macs)
-        nodes: list[ir.Node] = []
+    def build(self) -> ir.Graph:
+        """The graph with halves. The first node that stands for one of the model's keeps its name."""
+        values, nodes = dict(self.graph.values), list[ir.Node]()
         image = self.graph.values[self.graph.input]
         name = self._put(values, self.graph.input, 0)
         upper, lower, count = self.rows[0]
@@ -202,19 +170,13 @@ class _Halves:
                 name=name, inputs=(image.name,), output=name, first=(upper, lower), rows=count, value=image.zero_point
             )
         )
-        for number, node in enumerate(self.chain[:-1]):
-            whole, before = self._macs(node), len(nodes)
+        for number in range(len(self.chain) - 1):
             name = self._beside(values, nodes, number, name)
-            macs |= {made.name: 0 for made in nodes[before:]} | {node.name: whole}
-        self._together(values, nodes, macs, name)
+        self._together(values, nodes, name)
         replaced = {node.name for node in self.chain}
         first = next(at for at, node in enumerate(self.graph.nodes) if node.name in replaced)
         kept = [node for node in self.graph.nodes if node.name not in replaced]
-        graph = replace(self.graph, nodes=[*kept[:first], *nodes, *kept[first:]], values=values)
-        return Halved(graph, macs)
-
-    def _macs(self, node: ir.Node) -> int:
-        return self.macs.get(node.name, spec_of(node).macs(self.graph.values[node.output]))
+        return replace(self.graph, nodes=[*kept[:first], *nodes, *kept[first:]], values=values)
 
     def _put(self, values: dict[str, ir.Value], name: str, number: int) -> str:
         """The value that holds the halves of another one, which is number ``number`` of the chain: its name."""
@@ -255,12 +217,12 @@ class _Halves:
         nodes.append(ir.Stack(name=result, inputs=tuple(outputs), output=result, axis=1, tables=(None,) * len(outputs)))
         return result
 
-    def _together(self, values: dict[str, ir.Value], nodes: list[ir.Node], macs: dict[str, int], source: str) -> None:
+    def _together(self, values: dict[str, ir.Value], nodes: list[ir.Node], source: str) -> None:
         """The last node of the chain, for one half after the other."""
         node, channels = self.chain[-1], self.shapes[-2][0]
         result = self.graph.values[node.output]
         filters, height, width = result.shape
-        outputs, whole = [], self._macs(node)
+        outputs = []
         for number, (half, suffix) in enumerate((("upper", ""), ("lower", ".lower"))):
             part, output = f"{source}.{half}", f"{node.output}.{half}"
             values[part] = replace(values[source], name=part, shape=(channels, *values[source].shape[1:]))
@@ -269,6 +231,5 @@ class _Halves:
             nodes.append(ir.Slice(name=part, inputs=(source,), output=part, start=start, stop=start + channels))
             nodes.append(replace(node, name=node.name + suffix, inputs=(part,), output=output))
             outputs.append(output)
-            macs[node.name + suffix] = whole // 2 if number else whole - whole // 2
         rows = f"{node.name}.rows"
         nodes.append(ir.Stack(name=rows, inputs=tuple(outputs), output=node.output, axis=1, tables=(None, None)))

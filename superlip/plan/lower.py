@@ -36,7 +36,7 @@ from .pairing import pair_pixels
 from .pixels import Shared
 from .places import Places
 from .pool_axes import pool_axis_by_axis
-from .pooling import Fusion, is_fused, pool_before_concatenation
+from .pooling import Fusion, pool_before_concatenation
 from .sections import sections_of
 
 __all__ = ["lower", "lower_for"]
@@ -65,13 +65,12 @@ def lower(
         If a node can't run on the accelerator.
     """
     row_words = sys.maxsize if weight_words is None else block_limit(weight_words)
-    graph = pool_before_concatenation(join_slices(graph), tn)
-    graph = pool_axis_by_axis(graph, tn, lambda pool: is_fused(graph, pool, tn))
+    macs = {node.name: spec_of(node).macs(graph.values[node.output]) for node in graph.nodes}
     outputs = _read_by_host(graph)
-    graph, macs = pair_pixels(graph, outputs, tn)
-    halved = halve(graph, outputs, tn, depthwise=depthwise, macs=macs) if halves else None
-    if halved is not None:
-        graph, macs = halved.graph, halved.macs
+    graph = pool_axis_by_axis(pool_before_concatenation(join_slices(graph), tn), tn)
+    graph = pair_pixels(graph, outputs, tn)
+    if halves:
+        graph = halve(graph, outputs, tn, depthwise=depthwise)
     return _Lowering(graph, tn, depthwise, row_words, macs).run()
 
 
@@ -93,7 +92,11 @@ def _read_by_host(graph: ir.Graph) -> list[str]:
 
 
 class _Lowering:
-    """The `Lowering` that specifications see."""
+    """The `Lowering` that specifications see.
+
+    ``macs``: multiply-accumulates of the model's operations, by the names of the nodes that stand for them: of several
+    the first one has that name.
+    """
 
     def __init__(self, graph: ir.Graph, tn: int, depthwise: bool, row_words: int, macs: dict[str, int]) -> None:
         self.graph, self.tn, self.depthwise, self.row_words, self.macs = graph, tn, depthwise, row_words, macs
@@ -108,6 +111,7 @@ class _Lowering:
         self.fusion = Fusion(graph, self.places, self.outputs)
         self.pooled: set[str] = set()
         self.moved: dict[str, Placement] = {}
+        self.writers: dict[str, list[Op]] = {}
 
     def run(self) -> Network:
         nodes = self.fusion.share(self.nodes, image_reader(self.graph, self.nodes, self.outputs), self.row_words)
@@ -159,10 +163,11 @@ class _Lowering:
 
     def add(self, op: Op) -> None:
         self.ops.append(op)
+        self.writers.setdefault(op.output.storage.name, []).append(op)
 
     def convolution(self, node: ir.Conv) -> None:
         pool, sums = self.fusion.pool_of(node), self.graph.values[node.output]
-        zero_points, macs = self._zero_points(node), self._macs(node)
+        zero_points = self._zero_points(node)
         result = node.output if pool is None else pool.output
         if result in self.tables:
             node = node.through(self.tables[result], sums)
@@ -171,14 +176,14 @@ class _Lowering:
             self.elementwise(by_lanes)
             return
         inputs, dest, origin = (self._several_times(node),), self.place(result), (self.rows.get(result, 0), 0)
-        op = Op(node.name, node, inputs, dest, zero_points, sums.shape[1:], origin=origin, macs=macs)
+        op = Op(node.name, node, inputs, dest, zero_points, sums.shape[1:], origin=origin, macs=self._macs(node))
         if pool is not None:
             self.pooled.add(result)
-            shared = self.fusion.shared.get(node.output, Shared(node, pool, op.grid, pool, macs=op.macs))
+            shared = self.fusion.shared.get(node.output, Shared(node, pool, op.grid, pool))
             size = None if shared.pool is None else shared.size
             op = dataclasses.replace(
                 op, name=f"{node.name} + {pool.name}", grid=dest.size, pool=shared.pool, sums_size=size,
-                macs=self.macs.get(node.name, shared.macs), pixels=shared.pixels,
+                pixels=shared.pixels,
             )  # fmt: skip
         self.add(op)
 
@@ -186,7 +191,7 @@ class _Lowering:
         """Where a convolution's input lies: moved, where words do not hold its channels as often as they could."""
         (name,) = node.inputs
         source = self.place(name)
-        writers = [op for op in self.ops if op.output.storage is source.storage]
+        writers = self.writers.get(source.storage.name, [])
         if source.channels == source.storage.channels and [op.is_conv for op in writers] in ([], [True]):
             return source  # as often as they can
         if not folding_pays(node, source, self.graph.values[node.output].shape):
@@ -216,10 +221,7 @@ class _Lowering:
         self.add(Op(node.name, node, tuple(inputs), dest, zero_points, dest.size, macs=self._macs(node)))
 
     def _macs(self, node: ir.Node) -> int:
-        """Multiply-accumulates of the model's operation that the node stands for."""
-        if node.name in self.macs:
-            return self.macs[node.name]
-        return spec_of(node).macs(self.graph.values[node.output])
+        return self.macs.get(node.name, 0)
 
     def _zero_points(self, node: ir.Node) -> tuple[int, ...]:
         return tuple(self.graph.values[name].zero_point for name in (*node.inputs, node.output))

@@ -16,7 +16,7 @@ from .folding import fewest_passes
 __all__ = ["pair_pixels"]
 
 
-def pair_pixels(graph: ir.Graph, outputs: Sequence[str], tn: int) -> tuple[ir.Graph, dict[str, int]]:
+def pair_pixels(graph: ir.Graph, outputs: Sequence[str], tn: int) -> ir.Graph:
     """The graph with pairs of pixels where they save passes.
 
     Parameters
@@ -26,16 +26,8 @@ def pair_pixels(graph: ir.Graph, outputs: Sequence[str], tn: int) -> tuple[ir.Gr
         Values that the host reads.
     tn : int
         Channels of a word.
-
-    Returns
-    -------
-    graph, and the multiply-accumulates of the model's operations by the names of the nodes in their place
     """
-    users: dict[str, list[ir.Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
-    values, replaced, macs = dict(graph.values), dict[str, ir.Node](), dict[str, int]()
+    users, values, replaced = graph.users(), dict(graph.values), dict[str, ir.Node]()
     for node in graph.nodes:
         result, readers = graph.values[node.output], users.get(node.output, [])
         channels, height, width = result.shape
@@ -52,12 +44,10 @@ def pair_pixels(graph: ir.Graph, outputs: Sequence[str], tn: int) -> tuple[ir.Gr
         if len(new) < len(after) or _cycles(new, behind, graph.input, tn) >= _cycles(before, values, graph.input, tn):
             continue
         values = behind
-        for old, made in zip((node, *readers), new, strict=True):
-            replaced[old.name] = made
-            macs[old.name] = spec_of(old).macs(graph.values[old.output])
+        replaced |= {old.name: made for old, made in zip((node, *readers), new, strict=True)}
     if not replaced:
-        return graph, {}
-    return replace(graph, nodes=[replaced.get(node.name, node) for node in graph.nodes], values=values), macs
+        return graph
+    return replace(graph, nodes=[replaced.get(node.name, node) for node in graph.nodes], values=values)
 
 
 def _two(node: ir.Node, output: str) -> ir.Node | None:

@@ -31,7 +31,7 @@ class Shared(NamedTuple):
     """A convolution that makes several results at once, and the pooling behind it.
 
     ``node`` is `OpSpec.several` of it, ``pool`` what is left to be done with its sums (None: nothing), of which there
-    are ``size`` (rows, cols); ``whole`` is all of the pooling. ``pixels`` are as of `Op`, ``macs`` the model's.
+    are ``size`` (rows, cols); ``whole`` is all of the pooling. ``pixels`` are as of `Op`.
     """
 
     node: ir.Node
@@ -39,7 +39,6 @@ class Shared(NamedTuple):
     size: tuple[int, int]
     whole: ir.Pool
     pixels: int = 1
-    macs: int = 0
 
 
 class _Side(NamedTuple):
@@ -108,7 +107,7 @@ def _candidates(conv: ir.Node, pool: ir.Pool, values: dict[str, ir.Value], tn: i
                 pool, kernel=(down.kernel, across.kernel), strides=(down.stride, across.stride),
                 pads=(down.pads[0], across.pads[0], down.pads[1], across.pads[1]),
             )  # fmt: skip
-        yield Shared(node, left, (down.results, across.results), pool, len(places), spec_of(conv).macs(sums))
+        yield Shared(node, left, (down.results, across.results), pool, len(places))
 
 
 def _ways(pool: ir.Pool, axis: int, sums: int, results: int) -> list[_Side]:

@@ -4,11 +4,12 @@ A window of 5 x 5 is 25 pixels; the maxima of five columns, and then of five row
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from superlip.graph import ir
 from superlip.ops import spec_of
+
+from .pooling import Poolings
 
 __all__ = ["LEAST_GAIN", "pool_axis_by_axis"]
 
@@ -16,18 +17,12 @@ LEAST_GAIN = 200
 """Cycles that it must save: two operations begin where one did."""
 
 
-def pool_axis_by_axis(graph: ir.Graph, tn: int, is_fused: Callable[[ir.Node], bool]) -> ir.Graph:
-    """The graph with such poolings in two, for words of ``tn`` channels.
-
-    Parameters
-    ----------
-    is_fused : callable of ir.Node
-        Whether a pooling is none of VECTOR's own operations.
-    """
-    values, nodes = dict(graph.values), []
+def pool_axis_by_axis(graph: ir.Graph, tn: int) -> ir.Graph:
+    """The graph with such poolings in two, but those that convolutions take in; for words of ``tn`` channels."""
+    poolings, values, nodes = Poolings(graph, tn), dict(graph.values), []
     for node in graph.nodes:
         pool = spec_of(node).pool_of_sums(graph.values[node.output].element)
-        if pool is None or is_fused(node) or not _pays(graph, pool, tn):
+        if pool is None or poolings.is_taken_in(pool.inputs[0], pool) or not _pays(graph, pool, tn):
             nodes.append(node)
             continue
         source, result = graph.values[pool.inputs[0]], graph.values[pool.output]

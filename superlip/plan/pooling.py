@@ -6,7 +6,6 @@ the same where no sum can leave int32, with its bias or without.
 
 import dataclasses
 import math
-from collections.abc import Iterable
 
 from superlip.graph import ir
 from superlip.ops import spec_of
@@ -17,20 +16,11 @@ from .pixels import Shared, share_pixels
 from .places import Places
 from .timing import fusing_pays
 
-__all__ = ["Fusion", "is_fused", "pool_before_concatenation"]
+__all__ = ["Fusion", "Poolings", "pool_before_concatenation"]
 
 
 LARGEST_WINDOW = 64
 """Sums that a fused pooling may need at once: half of the accumulators of a small node hold them."""
-
-
-def _users_of(nodes: Iterable[ir.Node]) -> dict[str, list[ir.Node]]:
-    """Value name -> nodes that take it, once for each time that they do."""
-    users: dict[str, list[ir.Node]] = {}
-    for node in nodes:
-        for name in node.inputs:
-            users.setdefault(name, []).append(node)
-    return users
 
 
 class Fusion:
@@ -47,7 +37,7 @@ class Fusion:
 
     def __init__(self, graph: ir.Graph, places: Places, outputs: list[str]) -> None:
         self.values, self.places, self.outputs = graph.values, places, outputs
-        self.users, self.makers = _users_of(graph.nodes), {node.output: node for node in graph.nodes}
+        self.users, self.makers = graph.users(), graph.makers()
         self.shared: dict[str, Shared] = {}
         """By the convolution's output: those that make several pixels at once."""
 
@@ -115,32 +105,34 @@ def _pays(values: dict[str, ir.Value], conv: ir.Node, pool: ir.Pool, tn: int) ->
     return fusing_pays(sums, results, math.prod(pool.kernel), fewest_passes(conv, channels, tn))
 
 
-def is_fused(graph: ir.Graph, pool: ir.Node, tn: int) -> bool:
-    """Whether a pooling is done on the sums of the convolution in front of it, unless that writes elsewhere."""
-    name = pool.inputs[0]
-    makers = [node for node in graph.nodes if node.output == name]
-    users = [node for node in graph.nodes if name in node.inputs]
-    alone = len(users) == 1 and name not in graph.outputs
-    return bool(makers) and alone and _fusable(graph.values, makers[0], pool, tn) is not None
+class Poolings:
+    """Which poolings of a graph the convolutions in front of them can take in, before it is known where these write."""
+
+    def __init__(self, graph: ir.Graph, tn: int) -> None:
+        self.graph, self.tn = graph, tn
+        self.users, self.makers = graph.users(), graph.makers()
+
+    def is_alone(self, name: str) -> bool:
+        """Whether a value is taken by one node only, and is no output."""
+        return len(self.users.get(name, [])) == 1 and name not in self.graph.outputs
+
+    def is_taken_in(self, name: str, pool: ir.Node) -> bool:
+        """Whether the convolution that makes a value, and makes it for a pooling alone, takes that in."""
+        maker = self.makers.get(name)
+        if maker is None or not self.is_alone(name):
+            return False
+        return _fusable(self.graph.values, maker, pool, self.tn) is not None
 
 
 def pool_before_concatenation(graph: ir.Graph, tn: int) -> ir.Graph:
     """A maximum pooling of a concatenation becomes one of each part, where the convolutions in front take it in."""
-    users, makers = _users_of(graph.nodes), {node.output: node for node in graph.nodes}
-    values, replaced = dict(graph.values), {}
-
-    def alone(name: str) -> bool:
-        return len(users.get(name, [])) == 1 and name not in graph.outputs
-
-    def is_taken_in(name: str, pool: ir.Node) -> bool:
-        return name in makers and alone(name) and _fusable(graph.values, makers[name], pool, tn) is not None
-
+    poolings, values, replaced = Poolings(graph, tn), dict(graph.values), {}
     for pool in graph.nodes:
-        concat = makers.get(pool.inputs[0])
-        if concat is None or not alone(concat.output):
+        concat = poolings.makers.get(pool.inputs[0])
+        if concat is None or not poolings.is_alone(concat.output):
             continue
         joined = spec_of(concat).joins
-        if not joined or not all(is_taken_in(name, pool) and is_rising(table) for name, table in joined):
+        if not joined or not all(poolings.is_taken_in(name, pool) and is_rising(table) for name, table in joined):
             continue
         parts = []
         for number, (name, _) in enumerate(joined):

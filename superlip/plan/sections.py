@@ -33,12 +33,9 @@ def sections_of(graph: ir.Graph, outputs: list[str], tn: int) -> dict[str, int]:
 class _Sections:
     def __init__(self, graph: ir.Graph, outputs: list[str], tn: int) -> None:
         self.graph, self.fixed, self.tn = graph, {graph.input, *outputs}, tn
-        self.makers = {node.output: node for node in graph.nodes}
+        self.makers = graph.makers()
         self.grouped = [node for node in graph.nodes if spec_of(node).groups > 1]
-        self.users: dict[str, list[ir.Node]] = {}
-        for node in graph.nodes if self.grouped else ():
-            for name in node.inputs:
-                self.users.setdefault(name, []).append(node)
+        self.users = graph.users() if self.grouped else {}
 
     def find(self) -> dict[str, int]:
         """Sections that save passes, convolution by convolution. A depthwise one between others would read more."""

@@ -76,14 +76,6 @@ def filled(**fields):
     } | fields  # fmt: skip
 
 
-def test_some_channels_of_a_result():
-    x, y = np.ones((1, 4, 5, 4), np.int8), ir.Value("y", (6, 3, 3), 1.0, 3)
-    whole = spec(**filled()).compute([x], [y], y)
-    part = spec_of(spec(**filled()).channels(2, 5)).compute([x], [y], y)
-    np.testing.assert_array_equal(part, whole[:, 2:5])
-    assert spec(groups=2).channels(0, 3) is None
-
-
 @pytest.mark.parametrize("groups", [1, 2])
 def test_two_images_side_by_side(groups):
     """Each by itself; rows that pad are the caller's."""
