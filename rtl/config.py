@@ -6,7 +6,7 @@ from superlip.element import INT8, ElementType
 
 __all__ = [
     "NodeConfig", "Limit", "LIMITS", "CHOICES", "ADDRESS_BITS", "BUS_ADDRESS_BITS", "DRAM_ADDRESS_BITS", "FEED_WORDS",
-    "PAGE",
+    "PAGE", "PATIENCE",
 ]  # fmt: skip
 
 ADDRESS_BITS = 20
@@ -20,6 +20,9 @@ BUS_ADDRESS_BITS = 49
 
 FEED_WORDS = 2
 """Words that FEED brings from the weight buffer to the array in a cycle; weight sets begin at their multiples."""
+
+PATIENCE = 128
+"""Cycles from one turn of a buffer's requester to its next, in which it comes before all others."""
 
 PAGE = 4096
 """Bytes to which regions and stripes are aligned, and a boundary that no AXI burst crosses."""
@@ -185,6 +188,16 @@ class NodeConfig:
     def word_bytes(self):
         """Bytes of a word of the activation or weight buffer."""
         return self.tn * self.element.bytes
+
+    @property
+    def copies_under_way(self):
+        """Instructions of LOAD, and of STORE, that may be taken and not done."""
+        return max(4, self.axi_outstanding) + 2
+
+    @property
+    def send_words(self):
+        """Words that SEND may have read and the link not taken."""
+        return max(8, 2 * self.frame_words)
 
     @property
     def macs_per_cycle(self):

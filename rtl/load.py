@@ -86,7 +86,7 @@ class Load(Component):
     def elaborate(self, platform):
         m = Module()
         config, unit = self.config, self.unit
-        depth = max(4, config.axi_outstanding) + 2
+        depth = config.copies_under_way
         m.submodules.take = take = CopyInstructions(Opcode.LOAD, depth=depth)
         m.submodules.bursts = bursts = DramBursts(config)
         m.submodules.rows = rows = CopyRows(local_copy_layout(Opcode.LOAD))

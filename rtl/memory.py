@@ -8,7 +8,7 @@ from amaranth.lib import memory, stream
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .config import ADDRESS_BITS, LIMITS, Limit
+from .config import ADDRESS_BITS, LIMITS, PATIENCE, Limit
 from .parameters import LANES, Component, check_shape
 from .ports import READ_LATENCY, ReadPort, WritePort
 
@@ -60,7 +60,7 @@ class BankedMemory(Component):
         ``patience`` has too few turns.
     """
 
-    def __init__(self, words, banks, lanes, readers, writers, *, patience=128):
+    def __init__(self, words, banks, lanes, readers, writers, *, patience=PATIENCE):
         Limit(1, 1 << ADDRESS_BITS, power_of_two=False).check("words", words)
         LIMITS["act_banks"].check("banks", banks)
         LANES.check("lanes", lanes)

@@ -237,7 +237,7 @@ class FrameSource(Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = max(8, 2 * self.config.frame_words)
+        depth = self.config.send_words
         m.submodules.buffer = buffer = FrameBuffer(self.config.word_bits, depth=depth)
         m.submodules.queue = queue = SyncFIFO(width=self.layout.size, depth=FRAMES)
         head = data.View(self.layout, queue.r_data)

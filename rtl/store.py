@@ -161,7 +161,7 @@ class Store(Component):
     def elaborate(self, platform):
         m = Module()
         config, unit = self.config, self.unit
-        depth = max(4, config.axi_outstanding) + 2
+        depth = config.copies_under_way
         m.submodules.take = take = CopyInstructions(Opcode.STORE, depth=depth)
         m.submodules.bursts = bursts = DramBursts(config)
         m.submodules.rows = rows = CopyRows(local_copy_layout(Opcode.STORE))

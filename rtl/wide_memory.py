@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from .config import ADDRESS_BITS, LIMITS, Limit
+from .config import ADDRESS_BITS, LIMITS, PATIENCE, Limit
 from .memory import BankedMemory
 from .parameters import Component
 from .ports import READ_LATENCY, ReadPort, WritePort
@@ -47,7 +47,7 @@ class WideMemory(Component):
         As BankedMemory, or if ``ways`` or ``rank`` is none of these.
     """
 
-    def __init__(self, words, banks, lanes, readers, writers, *, rank=1, ways=2, patience=128):
+    def __init__(self, words, banks, lanes, readers, writers, *, rank=1, ways=2, patience=PATIENCE):
         Limit(2, 8).check("ways", ways)
         LIMITS["weight_banks"].check("banks", banks)
         Limit(ways * banks, 1 << ADDRESS_BITS, power_of_two=False).check("words", words)

@@ -13,9 +13,7 @@ from numpy.typing import ArrayLike
 
 from superlip import golden
 from superlip.boards import Target, load_target
-from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
-from superlip.compile.errors import CompileError
 from superlip.diagnose.bisect import first_finding
 from superlip.graph import ir
 from superlip.graph import load as load_graph
@@ -23,7 +21,7 @@ from superlip.graph.images import input_of, is_path, read_images
 from superlip.graph.onnx.input_shape import InputShape
 from superlip.graph.onnx.options import QuantizeOptions
 from superlip.plan.moved_by_host import moved_by_host
-from superlip.plan.planner import PlanError, best_plan
+from superlip.plan.planner import PlanError
 from superlip.report import Report
 from superlip.report.measured import measure
 from superlip.run.accuracy import judge, judge_calibration
@@ -141,33 +139,14 @@ def plan(graph: ir.Graph, *, boards: int = 1, node: str | Path | Target = "zcu10
     target = _target(node)
     while True:
         try:
-            network, chosen = best_plan(graph, target, boards)
+            design = Design.of(graph, target, boards)
             break
         except PlanError as error:
             moved = None if error.value is None else moved_by_host(graph, error.value)
             if moved is None:
                 raise
             graph = moved
-    design = Design(graph, target, chosen, compile_network(network, chosen, target), boards)
-    return (_one_if_faster(design) if boards > 1 else None) or design
-
-
-NEAR = 1.3
-"""How much longer the planner may expect one board to take for its programs to be compared: it is a tenth off."""
-
-
-def _one_if_faster(design):
-    """The design of one board in the place of one of several, where that is as fast."""
-    graph, target = design.graph, design.target
-    try:
-        network, chosen = best_plan(graph, target, 1)
-        if chosen.cycles > NEAR * design.plan.cycles:
-            return None
-        compiled = compile_network(network, chosen, target)
-    except (PlanError, CompileError):  # what fits several boards need not fit one
-        return None
-    alone = Design(graph, target, chosen, compiled, design.boards, design.cycles)
-    return alone if alone.cycles <= design.cycles else None
+    return design.with_idle_boards() if boards > 1 else design
 
 
 def run(
@@ -274,9 +253,9 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
         graph = load(path, **loading, progress=say.part)
     given, labels, limit = chosen
     images = load_images(path if is_path(path) else None, graph, given, labels=labels, limit=limit)
-    for count in sorted({1, boards} - designs.keys()):
+    for count in sorted({1, boards} - designs.keys(), reverse=True):
         say(f"planning {counted(count, 'board')}")
-        designs[count] = plan(graph, boards=count, node=target)
+        designs[count] = _alone(designs, graph) or plan(graph, boards=count, node=target)
     quantized = golden.quantize_input(graph, images.images)
     say(f"golden of {counted(len(quantized), 'image')}")
     expected = golden.run(graph, quantized, progress=say.part)
@@ -296,6 +275,11 @@ def _run(model, boards, node, chosen, loading, pure_rtl, checkpoints, say):
         results[count] = _simulate(simulator, designs[count], quantized, expected, show, checkpoints)
     outputs = finish(graph, designs[boards], results[boards].outputs)
     return Report.make(name, designs, results, images, outputs, cross, agreement)
+
+
+def _alone(designs, graph):
+    """The design for one board that one for several has been compared with; None where there is none of the graph."""
+    return next((design.alone for design in designs.values() if design.graph is graph), None)
 
 
 def _given(model, boards, node):

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console
 
 from superlip.boards import Target
-from superlip.compile.compiler import compile_network
 from superlip.compile.design import Design
-from superlip.plan.planner import best_plan
+from superlip.plan.planner import expected_cycles, lowered
 from superlip.tools.terminal import counted, print_text
 
 from .explained import Explained
@@ -52,10 +51,12 @@ class Estimate:
         """Of a design, which is compared with the plan for one board."""
         rows, target, boards = plan_rows(design), design.target, design.boards
         cycles = single = design.cycles
-        if design.plan.boards > 1:
-            network, alone = best_plan(design.graph, target, 1)
-            single = Design(design.graph, target, alone, compile_network(network, alone, target), 1).cycles
         warnings = misfits(target)
+        if design.plan.boards > 1 and design.alone is not None:
+            single = design.alone.cycles
+        elif design.plan.boards > 1:
+            single = round(expected_cycles(lowered(design.graph, target, 1), target, 1))
+            warnings.append("it does not fit one board: the cycles of one are what the planner would expect if it did")
         warnings += [] if design.why_idle is None else [design.why_idle]
         sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
         return cls(

@@ -4,14 +4,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from superlip.rtl.config import NodeConfig
+from superlip.rtl.config import PATIENCE, NodeConfig
 
 from .instructions import Instruction
 
-__all__ = ["PATIENCE", "Job", "MatrixReads", "Use", "Uses"]
-
-PATIENCE = 128
-"""Cycles from one turn of a requester to its next (``superlip.rtl.memory.BankedMemory``)."""
+__all__ = ["Job", "MatrixReads", "Use", "Uses"]
 
 _Interval = tuple[int, int, int]
 """Cycles [first, end) of a pass in which a bank is read, and the bit of the bank."""

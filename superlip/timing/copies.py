@@ -13,7 +13,7 @@ from .dram import Dram
 from .instructions import Instruction
 from .issue import Issue
 
-__all__ = ["Load", "Store", "bursts_of", "copies_under_way"]
+__all__ = ["Load", "Store", "bursts_of"]
 
 SPLIT = 2
 """Cycles from a row to its first burst."""
@@ -24,11 +24,6 @@ AHEAD_ROWS = 4
 AT_ONCE = 8
 """Words that STORE reads before the others are looked at again."""
 _WORDS = 1 << DRAM_ADDRESS_BITS
-
-
-def copies_under_way(node: NodeConfig) -> int:
-    """Instructions of LOAD, and of STORE, that may be taken and not done."""
-    return max(4, node.axi_outstanding) + 2
 
 
 def bursts_of(body: dict[str, int], node: NodeConfig) -> tuple[int, list[list[int]]]:

@@ -212,7 +212,7 @@ class Send:
 
     def __init__(self, clock: Clock, target: Target, issue: Issue, link: Link, matrix: MatrixReads) -> None:
         self.clock, self.node, self.issue, self.link, self.matrix = clock, target.node, issue, link, matrix
-        self.places = max(8, 2 * target.node.frame_words)
+        self.places = target.node.send_words
         self.given = 0
         clock.begin(self._copies())
 

@@ -7,7 +7,7 @@ from superlip.rtl.isa import Memory, Unit
 from superlip.rtl.issue import IN_FLIGHT
 
 from .clock import Clock
-from .copies import Load, Store, copies_under_way
+from .copies import Load, Store
 from .dram import Dram
 from .fetch import Fetch
 from .instructions import Instruction
@@ -25,7 +25,7 @@ class Node:
     def __init__(self, clock: Clock, target: Target) -> None:
         self.clock = clock
         node = target.node
-        copies = min(IN_FLIGHT, copies_under_way(node))
+        copies = min(IN_FLIGHT, node.copies_under_way)
         self.issues = [
             Issue(clock, node.queue_depth, copies if unit in (Unit.LOAD, Unit.STORE) else IN_FLIGHT) for unit in Unit
         ]

@@ -13,6 +13,8 @@ from rich.console import Console
 from superlip import api, golden
 from superlip.boards import TARGETS
 from superlip.cli import main
+from superlip.compile import design as designs
+from superlip.compile.compiler import compile_network
 from superlip.compile.dram import DramImage
 from superlip.diagnose.bisect import bisect, built_dram
 from superlip.diagnose.image_check import check_images
@@ -129,7 +131,7 @@ def test_a_swapped_weight(tiny, name, m):
     ops[index(name)] = dataclasses.replace(
         op, node=dataclasses.replace(op.node, weights=wrong.reshape(op.node.weights.shape))
     )
-    other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
+    other = compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
     dram = [board.dram.extents for board in other.boards]
     finding = find(tiny, dram)
     assert finding.kind == "value" and finding.place.layer == name
@@ -292,7 +294,7 @@ def test_a_weight_where_groups_begin_words(tiny, boards):
     wrong[7, 5, 1, 1] ^= 64
     ops = [*design.network.ops]
     ops[number] = dataclasses.replace(op, node=dataclasses.replace(op.conv, weights=wrong))
-    other = api.compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
+    other = compile_network(dataclasses.replace(design.network, ops=ops), design.plan, TINY)
     finding = bisect(design, image[None], dram=[board.dram.extents for board in other.boards], simulator=tiny)
     assert (finding.place.layer, finding.place.tile, finding.place.lane, finding.place.channel) == ("conv3", 1, 1, 7)
     assert finding.place.expected == golden.run(graph, image)["conv3.y"][0, 7, finding.place.row, finding.place.col]
@@ -374,7 +376,7 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
     dram = contents(DESIGNS[2])
     vector = programs(DESIGNS[2], 1).of(Unit.VECTOR)[0]
     change(dram, vector, high=vector.body["low"] + 1)
-    compile_network, extents = api.compile_network, DramImage.extents.fget
+    extents = DramImage.extents.fget
     wrong = {}
 
     def noted(network, plan, target):
@@ -383,7 +385,7 @@ def test_the_report_of_a_run_names_it(tiny, monkeypatch):
             wrong.update(zip((board.dram for board in compiled.boards), dram, strict=True))
         return compiled
 
-    monkeypatch.setattr(api, "compile_network", noted)
+    monkeypatch.setattr(designs, "compile_network", noted)
     monkeypatch.setattr(DramImage, "extents", property(lambda image: wrong.get(image) or extents(image)))
     report = api.run(GRAPH, boards=2, node=TINY, images=Images(IMAGE[None], None, "random"))
     assert not report.bit_exact and "layer    conv0" in report.finding and "board 1" in report.finding

@@ -9,6 +9,7 @@ from nets import Builder
 
 from superlip import api, cli
 from superlip.boards import TARGETS, Resources
+from superlip.compile import design as designs
 from superlip.report.estimate import Estimate, misfits
 
 TINY = TARGETS["tiny"]
@@ -66,19 +67,27 @@ def test_boards_that_would_make_it_slower_are_idle():
 
 
 def test_boards_are_at_work_where_the_network_does_not_fit_one(monkeypatch):
-    def best(graph, target, boards, plan=api.best_plan):
+    def best(graph, target, boards, plan=designs.best_plan):
         if boards == 1:
             raise api.PlanError("it does not fit")
         return plan(graph, target, boards)
 
-    monkeypatch.setattr(api, "best_plan", best)
-    design = api.plan(_small(), boards=2, node=TINY)
-    assert design.idle == 0 and len(design.compiled.boards) == 2
-
-
-def _small():
+    monkeypatch.setattr(designs, "best_plan", best)
     net = Builder(np.random.default_rng(1), (8, 2, 2))
-    return net.graph(net.conv("image", 8, (1, 1)))
+    design = api.plan(net.graph(net.conv("image", 8, (1, 1))), boards=2, node=TINY)
+    assert design.idle == 0 and design.alone is None and len(design.compiled.boards) == 2
+    found = Estimate.of(design)
+    assert found.cycles == design.cycles and found.cycles_one_board > 0
+    assert [text for text in found.warnings if text.startswith("it does not fit one board")]
+
+
+def test_one_board_is_planned_once():
+    """What several boards are compared with is what one board does."""
+    net = Builder(np.random.default_rng(1), (8, 12, 12))
+    graph = net.graph(net.conv(net.conv("image", 32, (3, 3)), 32, (3, 3)))
+    design = api.plan(graph, boards=2, node=TINY)
+    assert design.idle == 0 and design.alone is design.alone and design.alone.alone is design.alone
+    assert Estimate.of(design).cycles_one_board == design.alone.cycles == api.plan(graph, node=TINY).cycles
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import numpy as np
 
 from superlip.boards import TARGETS
+from superlip.rtl.config import PATIENCE
 from superlip.rtl.isa import Unit
-from superlip.timing.banks import PATIENCE, Job, MatrixReads, Use, Uses
+from superlip.timing.banks import Job, MatrixReads, Use, Uses
 from superlip.timing.instructions import Instruction
 
 NODE = TARGETS["tiny"].node  # four banks of 1,024 words
